@@ -1,0 +1,90 @@
+"""When a market was open: sessions, holidays and the last session that has closed.
+
+Sessions come from exchange_calendars; a closure it does not know yet is added with
+``extra_closures``. Nothing here knows of Dagster, and nothing is computed at import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import exchange_calendars
+import numpy as np
+import pandas as pd
+
+FIRST_DAY = dt.date(1990, 1, 2)
+"""Sessions are known from here on; the index membership begins in 1996."""
+
+
+class CalendarRangeError(ValueError):
+    """A day outside the years a calendar knows."""
+
+    def __init__(self, day: dt.date, first: dt.date, last: dt.date) -> None:
+        super().__init__(f"{day} is outside the calendar, which knows {first} to {last}.")
+        self.day = day
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The sessions of one market.
+
+    ``sessions`` and ``closes_at`` (UTC, naive) run in parallel, ascending.
+    """
+
+    name: str
+    sessions: tuple[dt.date, ...] = field(repr=False)
+    closes_at: tuple[dt.datetime, ...] = field(repr=False)
+
+    def is_session(self, day: dt.date) -> bool:
+        at = bisect_left(self.sessions, day)
+        return at < len(self.sessions) and self.sessions[at] == day
+
+    def between(self, start: dt.date, end: dt.date) -> tuple[dt.date, ...]:
+        """Sessions from ``start`` to ``end``, both included.
+
+        Raises CalendarRangeError where the answer would silently stop at the calendar's edge.
+        """
+        for day in (start, end):
+            if not self.sessions[0] <= day <= self.last_day:
+                raise CalendarRangeError(day, self.sessions[0], self.last_day)
+        return self.sessions[bisect_left(self.sessions, start) : bisect_right(self.sessions, end)]
+
+    @property
+    def last_day(self) -> dt.date:
+        return self.sessions[-1]
+
+    def last_closed_session(self, now: dt.datetime) -> dt.date:
+        """The newest session whose close is not after ``now`` (aware, any zone)."""
+        moment = now.astimezone(dt.UTC).replace(tzinfo=None)
+        return self.sessions[bisect_right(self.closes_at, moment) - 1]
+
+    def session_array(self) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+        """The sessions as a sorted ``datetime64[D]`` array, for bulk look-ups."""
+        return np.array(self.sessions, dtype="datetime64[D]")
+
+    def holidays(self, start: dt.date, end: dt.date) -> tuple[dt.date, ...]:
+        """Weekdays from ``start`` to ``end`` on which the market stayed closed."""
+        open_days = set(self.between(start, end))
+        weekdays = pd.bdate_range(start, end).date
+        return tuple(day for day in weekdays if day not in open_days)
+
+
+@lru_cache(maxsize=8)
+def exchange_calendar(name: str, extra_closures: tuple[dt.date, ...] = ()) -> Calendar:
+    """The calendar of an exchange, by its ISO 10383 code such as ``XNYS``.
+
+    ``extra_closures`` are days off that the library does not know, such as a day of mourning
+    announced last week.
+    """
+    raw = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+    closes = raw.closes.dt.tz_convert("UTC").dt.tz_localize(None)
+    closed = set(extra_closures)
+    days = [
+        (day, close)
+        for day, close in zip(raw.sessions.date, closes.dt.to_pydatetime(), strict=True)
+        if day not in closed
+    ]
+    return Calendar(name, tuple(day for day, _ in days), tuple(close for _, close in days))

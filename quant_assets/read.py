@@ -1,0 +1,241 @@
+"""The read API for notebooks: prices and universes as pandas frames.
+
+Read-only: each function opens the warehouse, reads and closes it, so a notebook never stands in a
+load's way. ``connect`` is for free SQL; it opens a published copy. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from quant_assets.backups import open_published
+from quant_assets.derive.adjusted_prices import (
+    Actions,
+    Factors,
+    Ints,
+    split_factors,
+    total_return_factors,
+)
+from quant_assets.derive.price_rows import actions, choose, ints, price_rows
+from quant_assets.identity import Name, UnknownSymbolError, canonical_symbol, resolve
+from quant_assets.securities import read_names
+from quant_assets.settings import Settings, load_settings
+from quant_assets.warehouse import Warehouse
+
+Adjust = Literal["none", "split", "total_return"]
+Field = Literal["open", "high", "low", "close", "volume"]
+Day = dt.date | str | pd.Timestamp
+
+FIELDS: tuple[Field, ...] = ("open", "high", "low", "close", "volume")
+LATEST = (1 << 23) - 1
+"""A day after every corporate action."""
+
+
+def prices(
+    symbols: str | int | Sequence[str | int] | None,
+    start: Day,
+    end: Day,
+    *,
+    adjust: Adjust = "none",
+    adjust_to: Day | None = None,
+    fields: Sequence[Field] = FIELDS,
+    shape: Literal["tidy", "wide"] = "tidy",
+    spin_offs: bool = True,
+    source: str | None = None,
+    home: Path | str | None = None,
+) -> pd.DataFrame:
+    """Daily prices from ``start`` to ``end``, both included.
+
+    ``symbols`` are tickers, security ids, or None for everything loaded. A ticker stands for the
+    company that bears it in these days, under all of its names.
+
+    ``adjust="none"`` gives prices as traded where the source has them so. ``"split"`` takes out
+    splits, stock dividends and (unless ``spin_offs=False``) spin-offs. ``"total_return"``
+    reinvests every distribution at the close of its ex-date: a day's return is (P + D) * S / P0,
+    where Yahoo's adjusted close gives P / (P0 - D). ``adjust_to`` is the day whose shares prices
+    are expressed in; by default that of the latest corporate action known. A price a source gives
+    only split-adjusted is brought to the shares of ``adjust_to`` from the day of its basis, also
+    with ``adjust="none"`` and an ``adjust_to``. Rules: ``derive/adjusted_prices.py``.
+
+    Where several sources have a row, the preferred one (``source_order``) is taken, or only rows of
+    ``source``.
+
+    Returns a frame sorted by symbol and session. Tidy: columns symbol (str), session
+    (datetime64, the trading day, no zone) and the fields (float64; currency per share, volume in
+    shares). Wide: index session, columns (field, symbol), or symbol alone for a single field.
+
+    Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
+    days), WarehouseError.
+    """
+    first, last = _day(start), _day(end)
+    chosen = _fields(fields)
+    settings = _settings(home)
+    with _warehouse(settings).reading() as con:
+        labels = _labels(con, symbols, first, last)
+        choice = choose(con, labels, settings.source_order, source)
+        rows = price_rows(con, choice, first, last)
+        to = None if adjust_to is None else _day(adjust_to)
+        untouched = adjust == "none" and to is None
+        after = min(first, to) if to else first
+        events = None if untouched else actions(con, choice, after)
+    securities, sessions = ints(rows, "security_id"), ints(rows, "day")
+    factors = None if events is None else _factors(rows, events, adjust, to, spin_offs)
+    symbols_sorted, codes = _codes(labels, securities)
+    order = np.lexsort((sessions, codes))
+    columns: dict[str, object] = {
+        "symbol": symbols_sorted.take(codes[order]),
+        "session": sessions[order].astype("datetime64[D]").astype("datetime64[s]"),
+    }
+    for field in chosen:
+        values = rows[field].to_numpy()
+        if factors is not None:
+            values = values * (factors.volume if field == "volume" else factors.price)
+        columns[field] = values[order]
+    frame = pd.DataFrame(columns, copy=False)
+    return frame if shape == "tidy" else _wide(frame, chosen)
+
+
+def universe(
+    name: str = "sp500", *, on: Day | None = None, home: Path | str | None = None
+) -> pd.DataFrame:
+    """The members of a universe on a day; today by default.
+
+    Returns one row a member, sorted by symbol: symbol (the ticker of that day where it is on
+    record, else the one the list used), security_id, name, sector, industry (the latest known),
+    effective_on, removed_on, source (of the interval) and has_prices (whether any price of that
+    member is stored for that day or, if it was no session, for the session before).
+    ``frame.attrs`` says how many ``members`` there were and how many ``with_prices``.
+
+    Raises LookupError where no such universe is stored, WarehouseError.
+    """
+    day = _day(on) if on is not None else dt.datetime.now(dt.UTC).date()
+    with _warehouse(_settings(home)).reading() as con:
+        known = con.execute("select universe from universes order by 1").fetchall()
+        if (name,) not in known:
+            names = ", ".join(row[0] for row in known) or "none"
+            raise LookupError(
+                f"There is no universe {name}; stored: {names}. Import one with "
+                "quant-assets universe import --from FILE."
+            )
+        frame = con.execute(
+            "select coalesce(h.symbol, m.symbol) as symbol, m.security_id, s.name, s.sector,"
+            " s.industry, m.effective_on, m.removed_on, m.source,"
+            " p.security_id is not null as has_prices"
+            " from universe_membership m join securities s using (security_id)"
+            " left join symbol_history h on h.security_id = m.security_id and h.valid_from <= $on"
+            "  and (h.valid_to is null or h.valid_to > $on)"
+            " left join (select distinct security_id from daily_prices where session ="
+            "  (select max(session) from daily_prices where session <= $on"
+            "   and session > $on - interval 7 day)) p on p.security_id = m.security_id"
+            " where m.universe = $name and m.effective_on <= $on"
+            "  and (m.removed_on is null or m.removed_on > $on)"
+            " qualify row_number() over (partition by m.security_id order by h.valid_from desc) = 1"
+            " order by symbol",
+            {"name": name, "on": day},
+        ).df()
+    frame.attrs |= {
+        "universe": name,
+        "on": day.isoformat(),
+        "members": len(frame),
+        "with_prices": int(frame["has_prices"].sum()),
+    }
+    return frame
+
+
+def connect(*, home: Path | str | None = None) -> duckdb.DuckDBPyConnection:
+    """A read-only DuckDB connection of your own, to the copy published after the last load.
+
+    It may stay open as long as you like: loads work on the warehouse itself and publish the next
+    copy beside yours. Raises WarehouseMissingError where nothing has been published.
+    """
+    return open_published(_settings(home).home_path)
+
+
+def _settings(home: Path | str | None) -> Settings:
+    flags = {} if home is None else {"home": Path(home).absolute()}
+    return load_settings(os.environ, flags=flags)
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    return Warehouse(settings.warehouse_path, lock_wait_seconds=settings.lock_wait_seconds)
+
+
+def _day(day: Day) -> dt.date:
+    return pd.Timestamp(day).date()
+
+
+def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
+    unknown = [field for field in fields if field not in FIELDS]
+    if unknown or isinstance(fields, str):
+        raise ValueError(f"fields is a list of {', '.join(FIELDS)}; got {fields!r}.")
+    return tuple(fields)
+
+
+def _labels(
+    con: duckdb.DuckDBPyConnection,
+    symbols: str | int | Sequence[str | int] | None,
+    first: dt.date,
+    last: dt.date,
+) -> dict[int, list[str]]:
+    """The securities asked for, each with the symbols it is asked for by."""
+    labels: dict[int, list[str]] = {}
+    if symbols is None:
+        for name in sorted(read_names(con), key=lambda n: n.valid_from):
+            if name.valid_from <= last or name.security_id not in labels:
+                labels[name.security_id] = [name.symbol]
+        return labels
+    asked = [symbols] if isinstance(symbols, str | int) else list(symbols)
+    ids = [item for item in asked if isinstance(item, int)]
+    spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int)]
+    for number in ids:
+        row = con.execute(
+            "select symbol from symbol_history where security_id = ? order by valid_from desc",
+            [number],
+        ).fetchone()
+        if row is None:
+            raise UnknownSymbolError(f"Security {number}")
+        labels.setdefault(number, []).append(row[0])
+    by_symbol: dict[str, list[Name]] = {}
+    for name in read_names(con, spelt) if spelt else ():
+        by_symbol.setdefault(name.symbol, []).append(name)
+    for symbol in spelt:
+        security = resolve(by_symbol.get(symbol, ()), symbol, first, last)
+        labels.setdefault(security, []).append(symbol)
+    return labels
+
+
+def _factors(
+    rows: pa.Table, events: Actions, adjust: Adjust, to: dt.date | None, spin_offs: bool
+) -> Factors:
+    day = LATEST if to is None else (to - dt.date(1970, 1, 1)).days
+    securities, basis = ints(rows, "security_id"), ints(rows, "basis_day")
+    if adjust == "total_return":
+        return total_return_factors(events, securities, ints(rows, "day"), basis, day)
+    return split_factors(events, securities, basis, day, spin_offs=spin_offs and adjust == "split")
+
+
+def _codes(labels: dict[int, list[str]], securities: Ints) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
+    """The symbols sorted, and for each row the place of its symbol among them.
+
+    A security asked for by two of its symbols answers to the first.
+    """
+    symbols = sorted(names[0] for names in labels.values())
+    place = {symbol: at for at, symbol in enumerate(symbols)}
+    by_security = np.zeros(max(labels, default=0) + 1, dtype=np.int64)
+    for security, names in labels.items():
+        by_security[security] = place[names[0]]
+    return pd.array(symbols, dtype="str"), by_security[securities]
+
+
+def _wide(frame: pd.DataFrame, fields: Sequence[Field]) -> pd.DataFrame:
+    values: object = fields[0] if len(fields) == 1 else list(fields)
+    return frame.pivot(index="session", columns="symbol", values=values)

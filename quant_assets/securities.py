@@ -1,0 +1,282 @@
+"""The register of securities: makes sure each one exists, once, under all of its names.
+
+Membership lists and price archives speak of symbols; the register turns those into securities and
+keeps ``securities`` and ``symbol_history`` in step. Asking twice changes nothing, and the order in
+which lists and archives arrive does not matter. What a symbol means is decided by ``identity``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import duckdb
+import pyarrow as pa
+
+from quant_assets.identity import KnownIdentity, Name, UnknownSymbolError, resolve
+from quant_assets.sources.contract import Constituent
+from quant_assets.tables import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY, Table
+from quant_assets.warehouse import Writing
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A symbol's days in a list, from ``start`` until the day before ``end``."""
+
+    symbol: str
+    start: dt.date
+    end: dt.date | None
+    slug: str | None = None
+
+
+@dataclass(frozen=True)
+class _Security:
+    security_id: int
+    name: str | None = None
+    type: str = "stock"
+    exchange: str = "XNYS"
+    currency: str = "USD"
+    cik: str | None = None
+    sector: str | None = None
+    industry: str | None = None
+    slug: str | None = None
+    listed_on: dt.date | None = None
+    delisted_on: dt.date | None = None
+
+
+def read_names(
+    con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None
+) -> list[Name]:
+    """Dated names with the company they belong to, of the given symbols or of all."""
+    which = "" if symbols is None else " where list_contains($symbols, h.symbol)"
+    rows = con.execute(
+        "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - constants
+        f"from symbol_history h join securities s using (security_id){which} order by 1, 2",
+        {} if symbols is None else {"symbols": list(symbols)},
+    ).fetchall()
+    return [Name(*row) for row in rows]
+
+
+@dataclass
+class Register:
+    """Securities and names as they stand, with what is to be written back.
+
+    ``known`` are identities looked up by hand or told by a source; they come before any guess.
+    """
+
+    known: Sequence[KnownIdentity]
+    source: str
+    _securities: dict[int, _Security] = field(default_factory=dict)
+    _names: dict[str, list[Name]] = field(default_factory=lambda: defaultdict(list))
+    _changed_names: set[str] = field(default_factory=set)
+    _changed_securities: set[int] = field(default_factory=set)
+    _known: dict[str, list[KnownIdentity]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        for identity in sorted(self.known, key=lambda i: i.valid_from):
+            self._known[identity.symbol].append(identity)
+
+    @classmethod
+    def read(
+        cls, con: duckdb.DuckDBPyConnection, known: Sequence[KnownIdentity], source: str
+    ) -> Register:
+        register = cls(known, source)
+        columns = ", ".join(_Security.__dataclass_fields__)
+        for row in con.execute(f"select {columns} from securities").fetchall():  # noqa: S608 - our own field names
+            security = _Security(*row)
+            register._securities[security.security_id] = security
+        for name in read_names(con):
+            register._names[name.symbol].append(name)
+        return register
+
+    def names(self) -> list[Name]:
+        return [name for names in self._names.values() for name in names]
+
+    def on(self, symbol: str, day: dt.date) -> int:
+        """The security that ``symbol`` names on ``day``; it is added if nobody bears the symbol.
+
+        Raises UnknownSymbolError where others have borne the symbol, but nobody did that day.
+        """
+        known = [i for i in self._known[symbol] if _holds(i.valid_from, i.valid_to, day)]
+        if known:
+            return self._from_slug(known[0])
+        try:
+            return resolve(self._names[symbol], symbol, day, day)
+        except UnknownSymbolError:
+            if self._names[symbol] or self._known[symbol]:
+                raise
+            return self._add(symbol, day, None)
+
+    def bearers(self, symbol: str) -> list[Name]:
+        """Every dated name of ``symbol``, those looked up by hand put on record first."""
+        for identity in self._known[symbol]:
+            self._from_slug(identity)
+        return sorted(self._names[symbol], key=lambda name: name.valid_from)
+
+    def stays(self, stays: Iterable[Stay]) -> list[tuple[Stay, int]]:
+        """The security of each stay, a stay cut in two where its symbol changed hands within it."""
+        by_symbol: dict[str, list[Stay]] = defaultdict(list)
+        for stay in stays:
+            by_symbol[stay.symbol].append(stay)
+        found: list[tuple[Stay, int]] = []
+        for symbol, several in by_symbol.items():
+            ordered = sorted(several, key=lambda stay: stay.start)
+            known = self._known[symbol]
+            for at, stay in enumerate(ordered):
+                if stay.slug or known:
+                    found += self._cut(stay, known)
+                else:
+                    # Without better knowledge a ticker that comes back is another company: two
+                    # histories kept apart can be joined later, joined ones can't be told apart.
+                    last = at == len(ordered) - 1
+                    found.append((stay, self._over(symbol, stay.start, stay.end, last=last)))
+        return found
+
+    def seen(self, security_id: int, first_session: dt.date) -> None:
+        """Note that the security traded as early as ``first_session``, under its earliest name."""
+        own = [n for names in self._names.values() for n in names if n.security_id == security_id]
+        earliest = min(own, key=lambda name: name.valid_from)
+        if first_session >= earliest.valid_from:
+            return
+        others = [n for n in self._names[earliest.symbol] if n.security_id != security_id]
+        if not any(n.overlaps(first_session, earliest.valid_from) for n in others):
+            self._replace(earliest, replace(earliest, valid_from=first_session))
+
+    def describe(self, security_id: int, constituent: Constituent) -> None:
+        """Take over the latest name, sector, industry and CIK; a missing one keeps the old."""
+        security = self._securities[security_id]
+        told = {
+            "name": constituent.name,
+            "sector": constituent.sector,
+            "industry": constituent.industry,
+            "cik": constituent.cik.zfill(10) if constituent.cik else None,
+        }
+        self._keep(replace(security, **{key: value for key, value in told.items() if value}))
+
+    def write(self, writing: Writing) -> None:
+        """Write back what changed."""
+        changed = [self._securities[number] for number in sorted(self._changed_securities)]
+        writing.upsert(SECURITIES, _table([vars(security) for security in changed], SECURITIES))
+        names = [name for symbol in sorted(self._changed_names) for name in self._names[symbol]]
+        rows = [
+            {
+                "symbol": name.symbol,
+                "valid_from": name.valid_from,
+                "valid_to": name.valid_to,
+                "security_id": name.security_id,
+                "source": self.source,
+            }
+            for name in names
+        ]
+        writing.upsert(SYMBOL_HISTORY, _table(rows, SYMBOL_HISTORY), supersede=("symbol",))
+        self._write_profiles(writing, changed)
+        self._changed_names.clear()
+        self._changed_securities.clear()
+
+    def _write_profiles(self, writing: Writing, changed: Sequence[_Security]) -> None:
+        """Keep names and sectors as dated history; the interval that ends today, ends today."""
+        today = writing.now.date()
+        latest = {
+            row[0]: row
+            for row in writing.con.execute(
+                "select security_id, valid_from, name, sector, industry from security_profiles "
+                "where valid_to is null"
+            ).fetchall()
+        }
+        rows: list[dict[str, object]] = []
+        for security in changed:
+            facts = {"name": security.name, "sector": security.sector, "industry": security.industry}
+            before = latest.get(security.security_id)
+            if not any(facts.values()) or (before and tuple(facts.values()) == before[2:]):
+                continue
+            base = {"security_id": security.security_id, "source": self.source}
+            if before and before[1] < today:
+                old = dict(zip(facts, before[2:], strict=True))
+                rows.append({**base, **old, "valid_from": before[1], "valid_to": today})
+            rows.append({**base, **facts, "valid_from": today, "valid_to": None})
+        writing.upsert(SECURITY_PROFILES, _table(rows, SECURITY_PROFILES))
+
+    def _cut(self, stay: Stay, known: Sequence[KnownIdentity]) -> list[tuple[Stay, int]]:
+        """Share a stay out among the known bearers of its symbol.
+
+        Lists back-date tickers: days before the first bearer in the stay are given to it (or to the
+        next one to come), days after a bearer to the one before.
+        """
+        if stay.slug:
+            bearers = [i for i in self.known if i.slug == stay.slug]
+            return [(stay, self._from_slug(bearers[0]))] if bearers else []
+        end = stay.end or dt.date.max
+        within = [i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start]
+        if not within:
+            later = [i for i in known if i.valid_from >= end]
+            within = later[:1] or list(known[-1:])
+        pieces = []
+        for at, identity in enumerate(within):
+            start = stay.start if at == 0 else identity.valid_from
+            until = stay.end if at == len(within) - 1 else within[at + 1].valid_from
+            pieces.append((replace(stay, start=start, end=until), self._from_slug(identity)))
+        return pieces
+
+    def _from_slug(self, identity: KnownIdentity) -> int:
+        """The security of a known identity, with all its names on record."""
+        rows = [i for i in self.known if i.slug == identity.slug]
+        security_id = next(
+            (s.security_id for s in self._securities.values() if s.slug == identity.slug), None
+        )
+        if security_id is None:
+            security_id = max(self._securities, default=0) + 1
+            latest = rows[-1]
+            self._keep(
+                _Security(security_id, name=latest.company, cik=latest.cik, slug=identity.slug)
+            )
+        for row in rows:
+            recorded = any(
+                name.security_id == security_id
+                and name.valid_to == row.valid_to
+                and name.valid_from <= row.valid_from
+                for name in self._names[row.symbol]
+            )
+            if not recorded:
+                name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
+                self._names[row.symbol].append(name)
+                self._changed_names.add(row.symbol)
+        return security_id
+
+    def _over(self, symbol: str, start: dt.date, end: dt.date | None, *, last: bool) -> int:
+        """The security of a symbol nobody looked up, over a stay; added where there is none."""
+        until = (end or dt.date.max) - dt.timedelta(days=1)
+        for name in self._names[symbol]:
+            if name.overlaps(start, until):
+                if start < name.valid_from:
+                    self._replace(name, replace(name, valid_from=start))
+                return name.security_id
+        # Leaving an index is not leaving the exchange: only a successor's arrival ends a name.
+        return self._add(symbol, start, None if last and not self._names[symbol] else end)
+
+    def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
+        security_id = max(self._securities, default=0) + 1
+        self._keep(_Security(security_id))
+        self._names[symbol].append(Name(symbol, start, end, security_id))
+        self._changed_names.add(symbol)
+        return security_id
+
+    def _replace(self, old: Name, new: Name) -> None:
+        names = self._names[old.symbol]
+        names[names.index(old)] = new
+        self._changed_names.add(old.symbol)
+
+    def _keep(self, security: _Security) -> None:
+        if self._securities.get(security.security_id) != security:
+            self._securities[security.security_id] = security
+            self._changed_securities.add(security.security_id)
+
+
+def _holds(start: dt.date, end: dt.date | None, day: dt.date) -> bool:
+    return start <= day and (end is None or day < end)
+
+
+def _table(rows: list[dict[str, object]], table: Table) -> pa.Table:
+    fields = [f for f in table.arrow_schema if rows and f.name in rows[0]]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
