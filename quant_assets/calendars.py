@@ -7,6 +7,7 @@ Sessions come from exchange_calendars; a closure it does not know yet is added w
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -79,7 +80,10 @@ def exchange_calendar(name: str, extra_closures: tuple[dt.date, ...] = ()) -> Ca
     ``extra_closures`` are days off that the library does not know, such as a day of mourning
     announced last week.
     """
-    raw = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+    with warnings.catch_warnings():
+        # exchange_calendars 4.13 still uses what pandas 4 will change.
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+        raw = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
     closes = raw.closes.dt.tz_convert("UTC").dt.tz_localize(None)
     closed = set(extra_closures)
     days = [

@@ -278,7 +278,7 @@ def load(
         window,
         calendar,
         tuple(identities if identities is not None else known_identities()),
-        run_id or uuid.uuid4().hex,
+        run_id or str(uuid.uuid4()),
         warehouse.clock(),
     )
     run.check_market(allow_mixing)
@@ -356,23 +356,25 @@ class _Run:
         identified: _Identified,
         planned: Plan,
     ) -> list[SymbolReport]:
-        prices = identified.prices(checked.accepted, self.profile.name)
-        stored = writing.upsert(DAILY_PRICES, prices)
-        writing.clear_outcomes(DAILY_PRICES, prices)
-        actions = identified.actions(answer.actions, self.profile.name)
+        source = {"source": self.profile.name}
+        prices = identified.keyed(checked.accepted, "session")
+        stored = writing.upsert(DAILY_PRICES, prices, constants=source | {"provisional": False})
+        writing.clear_outcomes(DAILY_PRICES, self.profile.name, list(stored.by_security))
         writing.upsert(
-            CORPORATE_ACTIONS, actions, supersede=("security_id", "ex_date", "source")
+            CORPORATE_ACTIONS,
+            identified.keyed(answer.actions, "ex_date"),
+            constants=source,
+            supersede=("security_id", "ex_date", "source"),
         )
         rejected = pa.concat_tables([checked.rejected, identified.rejected, answer.unreadable])
-        writing.upsert(QUARANTINE, _quarantine_rows(rejected, self.profile.name))
-        outcomes = _outcomes(answer, rejected, checked.accepted, identified, planned)
-        writing.record_outcomes(
-            DAILY_PRICES,
-            outcomes.drop_columns(["symbol"]).append_column(
-                "source", pa.repeat(pa.scalar(self.profile.name), outcomes.num_rows)
-            ),
+        writing.upsert(
+            QUARANTINE,
+            rejected.group_by(rejected.column_names).aggregate([]),
+            constants=source | {"dataset": DAILY_PRICES.name},
         )
-        return _reports(answer, identified, stored, checked.accepted, rejected, outcomes, planned)
+        outcomes = _outcomes(answer, rejected, checked.accepted, identified, planned)
+        writing.record_outcomes(DAILY_PRICES, self.profile.name, outcomes)
+        return _reports(answer, identified, stored, rejected, outcomes, planned)
 
     def finish(self, planned: Plan) -> LoadReport:
         finished = self.warehouse.clock()
@@ -434,23 +436,15 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Identified:
-    """Symbols of an answer turned into securities; ``names`` where a symbol has several."""
+    """Symbols of an answer turned into securities; ``names`` where a symbol has several.
 
+    ``spans`` gives first session, last session and number of the accepted rows of each symbol.
+    """
+
+    spans: Mapping[str, tuple[dt.date, dt.date, int]]
     securities: Mapping[str, int]
     names: Mapping[str, Sequence[Name]]
     rejected: pa.Table
-
-    def prices(self, accepted: pa.Table, source: str) -> pa.Table:
-        keyed = self._keyed(accepted, "session")
-        return keyed.drop_columns(["symbol"]).append_column(
-            "source", pa.repeat(pa.scalar(source), keyed.num_rows)
-        ).append_column("provisional", pa.repeat(pa.scalar(False), keyed.num_rows))
-
-    def actions(self, actions: pa.Table, source: str) -> pa.Table:
-        keyed = self._keyed(actions, "ex_date")
-        return keyed.drop_columns(["symbol"]).append_column(
-            "source", pa.repeat(pa.scalar(source), keyed.num_rows)
-        )
 
     def all_of(self, symbol: str) -> set[int]:
         """The securities a symbol means in this answer."""
@@ -465,10 +459,8 @@ class _Identified:
             (n.security_id for n in self.names.get(symbol, ()) if n.overlaps(day, day)), None
         )
 
-    def _keyed(self, rows: pa.Table, day: str) -> pa.Table:
-        """``rows`` with security_id; rows whose symbol named nobody that day are left out."""
-        if rows.num_rows == 0:
-            return rows.append_column("security_id", pa.array([], pa.int32()))
+    def keyed(self, rows: pa.Table, day: str) -> pa.Table:
+        """``rows`` by security_id; rows whose symbol named nobody that ``day`` are left out."""
         encoded = rows["symbol"].combine_chunks().dictionary_encode()
         by_symbol = pa.array(
             [self.securities.get(symbol) for symbol in encoded.dictionary.to_pylist()], pa.int32()
@@ -482,7 +474,7 @@ class _Identified:
                 )
             ]
             ids = pa.array(looked_up, pa.int32())
-        keyed = rows.append_column("security_id", ids)
+        keyed = rows.drop_columns(["symbol"]).append_column("security_id", ids)
         return keyed.filter(pc.is_valid(ids)) if ids.null_count else keyed
 
 
@@ -490,12 +482,12 @@ def _identify(
     answer: PriceAnswer, checked: Checked, register: Register, names_on: dt.date | None
 ) -> _Identified:
     """Decide which security each symbol of an answer means, adding those not on record."""
-    firsts = _first_sessions(checked.accepted)
+    spans = _spans(checked.accepted)
     securities: dict[str, int] = {}
     several: dict[str, Sequence[Name]] = {}
     reasons: dict[str, str] = {}
     for symbol in answer.symbols:
-        first = firsts.get(symbol)
+        first = spans[symbol][0] if symbol in spans else None
         bearers = register.bearers(symbol)
         try:
             if first is None and not bearers:
@@ -521,12 +513,7 @@ def _identify(
         }
         for row in nameless
     ]
-    return _Identified(securities, several, pa.Table.from_pylist(rejected, schema=REJECTED))
-
-
-def _first_sessions(rows: pa.Table) -> dict[str, dt.date]:
-    grouped = rows.group_by("symbol").aggregate([("session", "min")])
-    return dict(zip(grouped["symbol"].to_pylist(), grouped["session_min"].to_pylist(), strict=True))
+    return _Identified(spans, securities, several, pa.Table.from_pylist(rejected, schema=REJECTED))
 
 
 def _outcomes(
@@ -541,67 +528,89 @@ def _outcomes(
     In order of weight: the source confirmed it empty, its row was quarantined, the source failed,
     or it answered without a word on that day. The last is no confirmation and counts as failed.
     """
-    requests = {request.symbol: request for request in planned.requests}
-    spans = _spans(accepted)
-    rows: list[tuple[str, int, dt.date, str, str]] = []
+    asked = {request.symbol: planned.asked(request) for request in planned.requests}
+    spans = identified.spans
+    short = [
+        symbol
+        for symbol in answer.symbols
+        if asked[symbol]
+        and spans.get(symbol) != (asked[symbol][0], asked[symbol][-1], len(asked[symbol]))
+    ]
+    among = pa.array(short, pa.string())
+    arrived = _days_of(accepted.filter(pc.is_in(accepted["symbol"], among)))
     empty = _reasons_of(answer.empty)
     bad = _reasons_of(rejected)
-    for symbol in answer.symbols:
-        due = planned.asked(requests[symbol])
-        if symbol in spans and due and spans[symbol] == (due[0], due[-1], len(due)):
-            continue
-        arrived = set(
-            accepted.filter(pc.equal(accepted["symbol"], symbol))["session"].to_pylist()
-        )
+    columns: tuple[list[str], list[int], list[dt.date], list[str], list[str]] = ([], [], [], [], [])
+    for symbol in short:
         failure = answer.failures.get(symbol)
         silence = str(failure) if failure else "the source answered without a row for this session"
-        for day in due:
-            security = identified.of(symbol, day)
-            if security is None or day in arrived:
+        settled = identified.securities.get(symbol)
+        here = arrived.get(symbol, frozenset())
+        confirmed, broken = empty.get(symbol, {}), bad.get(symbol, {})
+        for day in asked[symbol]:
+            if day in here:
                 continue
-            if (symbol, day) in empty:
-                rows.append((symbol, security, day, "empty", empty[symbol, day]))
-            elif (symbol, day) in bad:
-                rows.append((symbol, security, day, "quarantined", bad[symbol, day]))
+            security = settled if settled is not None else identified.of(symbol, day)
+            if security is None:
+                continue
+            if day in confirmed:
+                outcome, reason = "empty", confirmed[day]
+            elif day in broken:
+                outcome, reason = "quarantined", broken[day]
             else:
-                rows.append((symbol, security, day, "failed", silence))
-    schema = pa.schema(
-        [
-            ("symbol", pa.string()),
-            ("security_id", pa.int32()),
-            ("session", pa.date32()),
-            ("outcome", pa.string()),
-            ("reason", pa.string()),
-        ]
-    )
-    columns = list(zip(*rows, strict=True)) or [(), (), (), (), ()]
+                outcome, reason = "failed", silence
+            for column, value in zip(
+                columns, (symbol, security, day, outcome, reason), strict=True
+            ):
+                column.append(value)  # type: ignore[arg-type]
     return pa.table(
-        [pa.array(values, f.type) for values, f in zip(columns, schema, strict=True)],
-        schema=schema,
+        [pa.array(values, f.type) for values, f in zip(columns, _OUTCOME_COLUMNS, strict=True)],
+        schema=_OUTCOME_COLUMNS,
     )
+
+
+_OUTCOME_COLUMNS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("security_id", pa.int32()),
+        ("session", pa.date32()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
 
 
 def _spans(rows: pa.Table) -> dict[str, tuple[dt.date, dt.date, int]]:
     """First session, last session and number of rows, by symbol."""
-    grouped = rows.group_by("symbol").aggregate(
+    counted = rows.group_by("symbol").aggregate(
         [("session", "min"), ("session", "max"), ("session", "count")]
     )
     return {
         row["symbol"]: (row["session_min"], row["session_max"], row["session_count"])
-        for row in grouped.to_pylist()
+        for row in counted.to_pylist()
     }
 
 
-def _reasons_of(rows: pa.Table) -> dict[tuple[str, dt.date], str]:
-    found: dict[tuple[str, dt.date], str] = {}
-    for row in rows.to_pylist():
-        day = row["session"]
-        if isinstance(day, str):
-            try:
-                day = dt.date.fromisoformat(day[:10])
-            except ValueError:
-                continue
-        found.setdefault((row["symbol"], day), row["reason"])
+def _days_of(rows: pa.Table) -> dict[str, frozenset[dt.date]]:
+    listed = rows.group_by("symbol").aggregate([("session", "list")])
+    days = listed["session_list"].to_pylist()
+    return {
+        symbol: frozenset(several)
+        for symbol, several in zip(listed["symbol"].to_pylist(), days, strict=True)
+    }
+
+
+def _reasons_of(rows: pa.Table) -> dict[str, dict[dt.date, str]]:
+    """The reason given for each symbol-day; rows without a legible day are left out."""
+    days = rows["session"]
+    if pa.types.is_string(days.type):
+        text = pc.utf8_slice_codeunits(days, 0, 10)
+        days = pc.strptime(text, "%Y-%m-%d", "s", error_is_null=True).cast(pa.date32(), safe=False)
+    found: dict[str, dict[dt.date, str]] = {}
+    for symbol, day, reason in zip(
+        rows["symbol"].to_pylist(), days.to_pylist(), rows["reason"].to_pylist(), strict=True
+    ):
+        found.setdefault(symbol, {})[day] = reason
     return found
 
 
@@ -609,13 +618,11 @@ def _reports(
     answer: PriceAnswer,
     identified: _Identified,
     stored: Upserted,
-    accepted: pa.Table,
     rejected: pa.Table,
     outcomes: pa.Table,
     planned: Plan,
 ) -> list[SymbolReport]:
     requests = {request.symbol: request for request in planned.requests}
-    spans = _spans(accepted)
     bad = _tally(rejected, "symbol")
     ended = _tally(outcomes, "symbol", "outcome")
     reports = []
@@ -624,7 +631,7 @@ def _reports(
         counts = [stored.by_security.get(number, (0, 0, 0)) for number in sorted(ids)]
         due = planned.asked(requests[symbol])
         failed = ended.get((symbol, "failed"), 0) if ids else len(due)
-        first, last, _ = spans.get(symbol, (None, None, 0))
+        first, last, _ = identified.spans.get(symbol, (None, None, 0))
         error = answer.failures.get(symbol)
         reports.append(
             SymbolReport(
@@ -672,17 +679,6 @@ def _source_row(profile: SourceProfile) -> pa.Table:
             }
         ]
     )
-
-
-def _quarantine_rows(rejected: pa.Table, source: str) -> pa.Table:
-    rows = pa.table(
-        {
-            "dataset": pa.repeat(pa.scalar(DAILY_PRICES.name), rejected.num_rows),
-            "source": pa.repeat(pa.scalar(source), rejected.num_rows),
-            **{name: rejected[name] for name in REJECTED.names},
-        }
-    )
-    return rows.group_by(rows.column_names).aggregate([])
 
 
 def _symbol_rows(run_id: str, reports: Sequence[SymbolReport]) -> pa.Table:

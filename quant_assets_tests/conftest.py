@@ -1,0 +1,50 @@
+"""What every test may ask for: a calendar, a clock that stands still, a warehouse of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quant_assets.calendars import Calendar, exchange_calendar
+from quant_assets.warehouse import Warehouse
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
+"""A Monday before the open: the last closed session is Friday, 2024-05-31."""
+
+
+@pytest.fixture(scope="session")
+def calendar() -> Calendar:
+    return exchange_calendar("XNYS")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "warehouse.duckdb", lock_wait_seconds=5, clock=lambda: NOW)
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real data, for tests that compare with the world."""
+    if not REAL.exists():
+        pytest.skip(f"the real data is not at {REAL}")
+    return REAL
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing but loopback can be reached: a test that needs the network is wrong."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else None
+        if host is not None and not str(host).startswith("127.") and host not in ("::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {host}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    yield
