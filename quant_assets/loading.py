@@ -32,7 +32,6 @@ from quant_assets.sources.contract import (
     PriceAnswer,
     PriceRequest,
     PriceSource,
-    SourceError,
     SourceProfile,
 )
 from quant_assets.tables import (
@@ -332,7 +331,11 @@ class _Run:
             writing.upsert(SOURCES, _source_row(self.profile))
             writing.upsert(LOAD_RUNS, self._totals(planned, None))
         for symbol, reason in planned.refused.items():
-            self._note(SymbolReport(symbol, None, len(planned.sessions), failed=len(planned.sessions), error=reason))
+            self._note(
+                SymbolReport(
+                    symbol, None, len(planned.sessions), failed=len(planned.sessions), error=reason
+                )
+            )
 
     def store(self, answer: PriceAnswer, planned: Plan) -> None:
         """Validate one answer and commit it whole: rows, actions, ledger, quarantine, summary."""
@@ -415,10 +418,7 @@ class _Run:
         self.failures += bool(report.failed)
 
     def _totals(self, planned: Plan, finished: dt.datetime | None) -> pa.Table:
-        totals = {
-            name: sum(getattr(report, name) for report in self.reports)
-            for name in _COUNTS
-        }
+        totals = {name: sum(getattr(report, name) for report in self.reports) for name in _COUNTS}
         row = {
             "run_id": self.run_id,
             "dataset": DAILY_PRICES.name,
@@ -540,7 +540,7 @@ def _outcomes(
     arrived = _days_of(accepted.filter(pc.is_in(accepted["symbol"], among)))
     empty = _reasons_of(answer.empty)
     bad = _reasons_of(rejected)
-    columns: tuple[list[str], list[int], list[dt.date], list[str], list[str]] = ([], [], [], [], [])
+    rows: list[tuple[str, int, dt.date, str, str]] = []
     for symbol in short:
         failure = answer.failures.get(symbol)
         silence = str(failure) if failure else "the source answered without a row for this session"
@@ -554,15 +554,12 @@ def _outcomes(
             if security is None:
                 continue
             if day in confirmed:
-                outcome, reason = "empty", confirmed[day]
+                rows.append((symbol, security, day, "empty", confirmed[day]))
             elif day in broken:
-                outcome, reason = "quarantined", broken[day]
+                rows.append((symbol, security, day, "quarantined", broken[day]))
             else:
-                outcome, reason = "failed", silence
-            for column, value in zip(
-                columns, (symbol, security, day, outcome, reason), strict=True
-            ):
-                column.append(value)  # type: ignore[arg-type]
+                rows.append((symbol, security, day, "failed", silence))
+    columns = zip(*rows, strict=True) if rows else ((),) * len(_OUTCOME_COLUMNS)
     return pa.table(
         [pa.array(values, f.type) for values, f in zip(columns, _OUTCOME_COLUMNS, strict=True)],
         schema=_OUTCOME_COLUMNS,

@@ -159,9 +159,7 @@ def _repeats(keys: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
 
 
 def _floats(rows: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    values: np.ndarray[tuple[int], np.dtype[np.float64]] = (
-        rows[name].cast(pa.float64()).to_numpy()
-    )
+    values: np.ndarray[tuple[int], np.dtype[np.float64]] = rows[name].cast(pa.float64()).to_numpy()
     return values
 
 

@@ -223,7 +223,9 @@ def _factors(
     return split_factors(events, securities, basis, day, spin_offs=spin_offs and adjust == "split")
 
 
-def _codes(labels: dict[int, list[str]], securities: Ints) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
+def _codes(
+    labels: dict[int, list[str]], securities: Ints
+) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
     """The symbols sorted, and for each row the place of its symbol among them.
 
     A security asked for by two of its symbols answers to the first.

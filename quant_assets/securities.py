@@ -46,9 +46,7 @@ class _Security:
     delisted_on: dt.date | None = None
 
 
-def read_names(
-    con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None
-) -> list[Name]:
+def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None) -> list[Name]:
     """Dated names with the company they belong to, of the given symbols or of all."""
     which = "" if symbols is None else " where list_contains($symbols, h.symbol)"
     rows = con.execute(
@@ -146,21 +144,23 @@ class Register:
 
     def describe(self, security_id: int, constituent: Constituent) -> None:
         """Take over the latest name, sector, industry and CIK; a missing one keeps the old."""
-        security = self._securities[security_id]
-        told = {
-            "name": constituent.name,
-            "sector": constituent.sector,
-            "industry": constituent.industry,
-            "cik": constituent.cik.zfill(10) if constituent.cik else None,
-        }
-        self._keep(replace(security, **{key: value for key, value in told.items() if value}))
+        old = self._securities[security_id]
+        self._keep(
+            replace(
+                old,
+                name=constituent.name or old.name,
+                sector=constituent.sector or old.sector,
+                industry=constituent.industry or old.industry,
+                cik=constituent.cik.zfill(10) if constituent.cik else old.cik,
+            )
+        )
 
     def write(self, writing: Writing) -> None:
         """Write back what changed."""
         changed = [self._securities[number] for number in sorted(self._changed_securities)]
         writing.upsert(SECURITIES, _table([vars(security) for security in changed], SECURITIES))
         names = [name for symbol in sorted(self._changed_names) for name in self._names[symbol]]
-        rows = [
+        rows: list[dict[str, object]] = [
             {
                 "symbol": name.symbol,
                 "valid_from": name.valid_from,
@@ -187,7 +187,11 @@ class Register:
         }
         rows: list[dict[str, object]] = []
         for security in changed:
-            facts = {"name": security.name, "sector": security.sector, "industry": security.industry}
+            facts = {
+                "name": security.name,
+                "sector": security.sector,
+                "industry": security.industry,
+            }
             before = latest.get(security.security_id)
             if not any(facts.values()) or (before and tuple(facts.values()) == before[2:]):
                 continue
@@ -208,7 +212,9 @@ class Register:
             bearers = [i for i in self.known if i.slug == stay.slug]
             return [(stay, self._from_slug(bearers[0]))] if bearers else []
         end = stay.end or dt.date.max
-        within = [i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start]
+        within = [
+            i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start
+        ]
         if not within:
             later = [i for i in known if i.valid_from >= end]
             within = later[:1] or list(known[-1:])

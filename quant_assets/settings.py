@@ -225,9 +225,9 @@ def _explain(problem: Mapping[str, object], path: Path | None) -> str:
 
 def shown(settings: Settings) -> dict[str, object]:
     """The settings as plain values for people and JSON, secrets masked."""
-    return {
-        key: _masked(key, value) for key, value in settings.model_dump(mode="json").items()
-    } | {"home": str(settings.home_path)}
+    return {key: _masked(key, value) for key, value in settings.model_dump(mode="json").items()} | {
+        "home": str(settings.home_path)
+    }
 
 
 def _masked(key: str, value: object) -> object:

@@ -229,6 +229,7 @@ MEMBERSHIP = Table(
         _UPDATED,
     ),
     key=("universe", "security_id", "effective_on"),
+    revised=True,
 )
 
 SOURCES = Table(
@@ -281,17 +282,25 @@ CORPORATE_ACTIONS = Table(
         Column("kind", "VARCHAR", f"One of {', '.join(ACTION_KINDS)}."),
         Column("source", "VARCHAR", "Who said so."),
         Column(
-            "ratio", "DOUBLE", "New shares per old share, where the share count changes.",
-            required=False, positive=True,
+            "ratio",
+            "DOUBLE",
+            "New shares per old share, where the share count changes.",
+            required=False,
+            positive=True,
         ),
         Column(
-            "amount", "DOUBLE", "Cash, or value in kind, per share of basis_on.",
-            required=False, positive=True,
+            "amount",
+            "DOUBLE",
+            "Cash, or value in kind, per share of basis_on.",
+            required=False,
+            positive=True,
         ),
         Column(
-            "value_factor", "DOUBLE",
+            "value_factor",
+            "DOUBLE",
             "Value before over value after, where a distribution was reported as a factor.",
-            required=False, positive=True,
+            required=False,
+            positive=True,
         ),
         Column("currency", "CURRENCY", "Currency of the amount."),
         Column("basis_on", "DATE", "The day in whose shares the amount is expressed."),

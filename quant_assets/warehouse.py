@@ -202,7 +202,7 @@ class Writing:
     def _stage(self, table: Table, given: set[str], constants: dict[str, object]) -> None:
         """Make the view ``incoming``: the rows with every column of the table, typed."""
         times = ("created_at", "updated_at", "fetched_at", "asked_at", "detected_at")
-        fills: dict[str, object] = {name: self.now for name in times} | {"run_id": self.run_id}
+        fills: dict[str, object] = dict.fromkeys(times, self.now) | {"run_id": self.run_id}
         fills |= constants
         parts = []
         for column in table.columns:
@@ -241,7 +241,9 @@ class Writing:
 
     def _retire(self, table: Table, which: str, difference: str) -> None:
         """Delete the rows ``t`` of ``table`` that ``which`` selects, keeping them as revisions."""
-        self.con.execute(f"create or replace temp table retired as select t.* from {table.name} t {which}")
+        self.con.execute(
+            f"create or replace temp table retired as select t.* from {table.name} t {which}"
+        )
         if not self.con.execute("select exists (from retired)").fetchone()[0]:  # type: ignore[index]
             return
         if table.revised:
@@ -441,9 +443,7 @@ class Warehouse:
         """Make the file beside its place and rename it, so that no kill leaves half a file."""
         beside = self.path.with_suffix(".new")
         beside.unlink(missing_ok=True)
-        con = duckdb.connect(
-            str(beside), config={"storage_compatibility_version": STORAGE_VERSION}
-        )
+        con = duckdb.connect(str(beside), config={"storage_compatibility_version": STORAGE_VERSION})
         try:
             self._migrate(con)
         finally:

@@ -42,7 +42,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def guarded(self: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else None
-        if host is not None and not str(host).startswith("127.") and host not in ("::1", "localhost"):
+        if (
+            host is not None
+            and not str(host).startswith("127.")
+            and host not in ("::1", "localhost")
+        ):
             raise AssertionError(f"a test tried to reach {host}")
         connect(self, address)  # type: ignore[arg-type]
 

@@ -69,8 +69,7 @@ def price_rows(
         " (basis_on - date '1970-01-01')::bigint as basis_day,"
         " open, high, low, close, volume::double as volume"
         f" from daily_prices p where security_id in ({_listed(choice.securities)})"
-        " and session between $first and $last and list_contains($sources, source)"
-        + _best(choice),
+        " and session between $first and $last and list_contains($sources, source)" + _best(choice),
         {"first": first, "last": last, "sources": list(choice.sources)},
     ).to_arrow_table()
 
@@ -123,9 +122,7 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
     )
 
 
-def _with_closes_around(
-    con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa.Table
-) -> pa.Table:
+def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa.Table) -> pa.Table:
     """``rows`` with the close before each spin-off, and the next close where the ex-date has none.
 
     Few actions need either, so only their securities are looked through.

@@ -143,9 +143,7 @@ class FilesSource:
         )
         currency = pa.repeat(pa.scalar(self.archive.currency), rows.num_rows)
         columns = {name: rows[name] for name in PRICE_COLUMNS.names if name in rows.column_names}
-        return pa.table(
-            {**columns, "basis_on": basis, "currency": currency}, schema=PRICE_COLUMNS
-        )
+        return pa.table({**columns, "basis_on": basis, "currency": currency}, schema=PRICE_COLUMNS)
 
     def _actions(
         self,
@@ -287,7 +285,9 @@ class FilesSource:
         if self.archive.symbol_from_filename:
             columns["symbol"] = ""
         raw, torn = _read_raw(
-            f"files:{self.name}", path, [name for name in columns.values() if name],
+            f"files:{self.name}",
+            path,
+            [name for name in columns.values() if name],
             self.archive.delimiter,
         )
         named = {ours: raw[theirs] for ours, theirs in columns.items() if theirs}
@@ -303,7 +303,9 @@ class FilesSource:
             return None
         wanted = [declared.symbol, declared.ex_date, declared.split, declared.dividend]
         raw, _ = _read_raw(
-            f"files:{self.name}", self.actions_path, [name for name in wanted if name],
+            f"files:{self.name}",
+            self.actions_path,
+            [name for name in wanted if name],
             self.archive.delimiter,
         )
         named = {"symbol": raw[declared.symbol], "session": raw[declared.ex_date]}
@@ -354,6 +356,10 @@ def _expand(source: str, paths: Sequence[str]) -> list[Path]:
     return found
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
 def _suffix(path: Path) -> str:
     return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix.lower()
 
@@ -385,7 +391,7 @@ def _read_parquet(
         _require(source, path, columns, held)
         table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(columns)))
     except pa.ArrowInvalid as error:
-        raise BadAnswer(source, f"{path.name} is not a Parquet file: {_first(error)}") from error
+        raise BadAnswer(source, f"{path.name} is not a Parquet file: {_first_line(error)}") from error
     return table, UNREADABLE_COLUMNS.empty_table()
 
 
@@ -411,26 +417,31 @@ def _read_csv(
                 delimiter=delimiter, invalid_row_handler=set_aside
             ),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True,
+                column_types=dict.fromkeys(columns, pa.string()),
+                strings_can_be_null=True,
                 null_values=[""],
             ),
         )
     except pa.ArrowInvalid as error:
-        raise BadAnswer(source, f"{path.name} is not CSV: {_first(error)}") from error
+        raise BadAnswer(source, f"{path.name} is not CSV: {_first_line(error)}") from error
     _require(source, path, columns, table.column_names)
     if table.num_rows == 0 and not torn:
         raise BadAnswer(source, f"{path.name} has a header and no rows.")
-    return table.select(list(dict.fromkeys(columns))), _torn_lines(path, torn, table, columns)
+    return table.select(list(dict.fromkeys(columns))), _torn_lines(path, torn, table, columns, delimiter)
 
 
 def _torn_lines(
-    path: Path, torn: Sequence[tuple[int, str]], table: pa.Table, columns: Sequence[str]
+    path: Path,
+    torn: Sequence[tuple[int, str]],
+    table: pa.Table,
+    columns: Sequence[str],
+    delimiter: str,
 ) -> pa.Table:
     """Lines with too few or too many fields; the symbol is what stands in its place, if legible."""
     at = table.column_names.index(columns[0])
     rows = []
     for expected, text in torn:
-        fields = text.split(",")
+        fields = text.split(delimiter)
         symbol = fields[at] if at < len(fields) else ""
         try:
             symbol = canonical_symbol(symbol)
@@ -497,7 +508,9 @@ def _typed(named: dict[str, pa.ChunkedArray], date_format: str) -> tuple[pa.Tabl
     known = symbols.filter(pa.array(bad)).to_pylist()
     aside = pa.table(
         {
-            "symbol": [symbol or str(row["symbol"]) for symbol, row in zip(known, rejected, strict=True)],
+            "symbol": [
+                symbol or str(row["symbol"]) for symbol, row in zip(known, rejected, strict=True)
+            ],
             "session": [str(row["session"]) for row in rejected],
             "reason": reasons[bad].tolist(),
             "raw": [json.dumps(row, default=str, sort_keys=True) for row in rejected],
@@ -507,7 +520,9 @@ def _typed(named: dict[str, pa.ChunkedArray], date_format: str) -> tuple[pa.Tabl
     return typed.filter(pa.array(~bad)), aside
 
 
-def _symbols(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def _symbols(
+    column: pa.ChunkedArray,
+) -> tuple[pa.Array, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     """Symbols in our spelling, and a mask of those that are none."""
     encoded = pa.chunked_array(column).combine_chunks().cast(pa.string()).dictionary_encode()
     spelt: list[str | None] = []
@@ -530,9 +545,7 @@ def _dates(
     else:
         length = len(dt.date(2000, 12, 31).strftime(date_format))
         text = pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(array.cast(pa.string())), 0, length)
-        days = pc.strptime(text, date_format, "s", error_is_null=True).cast(
-            pa.date32(), safe=False
-        )
+        days = pc.strptime(text, date_format, "s", error_is_null=True).cast(pa.date32(), safe=False)
     return days, days.is_null().to_numpy(zero_copy_only=False)
 
 

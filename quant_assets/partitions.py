@@ -1,0 +1,55 @@
+"""The only partition definitions: a symbol-day is a session and a ticker."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+
+from quant_assets.calendars import Calendar
+
+DATE = "date"
+SYMBOL = "symbol"
+
+SYMBOLS = "symbols"
+
+symbols = dg.DynamicPartitionsDefinition(name=SYMBOLS)
+"""Tickers, added when a universe or a load brings them, never removed."""
+
+
+def sessions(calendar: Calendar, start: dt.date) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a session of ``calendar`` from ``start`` on.
+
+    Weekends and holidays are excluded one by one, which matches the exchange exactly; a cron of
+    weekdays does not. The next session's partition exists from the close before it, so that it is
+    there when its own evening comes.
+    """
+    holidays = calendar.holidays(start, calendar.last_day)
+    return dg.TimeWindowPartitionsDefinition(
+        start=dt.datetime.combine(start, dt.time()),
+        fmt="%Y-%m-%d",
+        cron_schedule="0 0 * * *",
+        timezone="America/New_York",
+        end_offset=1,
+        exclusions=[
+            "0 0 * * 6",
+            "0 0 * * 0",
+            *(dt.datetime.combine(day, dt.time()) for day in holidays),
+        ],
+    )
+
+
+def symbol_days(calendar: Calendar, start: dt.date) -> dg.MultiPartitionsDefinition:
+    """A partition per symbol and session: ``2024-05-31|AAPL``."""
+    return dg.MultiPartitionsDefinition({DATE: sessions(calendar, start), SYMBOL: symbols})
+
+
+def key_of(symbol: str, session: dt.date) -> dg.MultiPartitionKey:
+    """The partition key of one symbol-day."""
+    return dg.MultiPartitionKey({DATE: session.isoformat(), SYMBOL: symbol})
+
+
+def symbol_day_of(key: str) -> tuple[str, dt.date]:
+    """Symbol and session of a partition key."""
+    day, symbol = key.split("|")
+    return symbol, dt.date.fromisoformat(day)
