@@ -27,7 +27,7 @@ ui: install
 	$(BIN)/quant-assets ui --port 3000
 
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m quant_assets_tests.bench
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,6 +44,7 @@ def instance_config(home: str) -> dict[str, object]:
         "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"default_limit": 1}},
         "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
         "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
     }
 
 
