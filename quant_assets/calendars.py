@@ -10,7 +10,7 @@ import datetime as dt
 import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import exchange_calendars
 import numpy as np
@@ -62,6 +62,7 @@ class Calendar:
         moment = now.astimezone(dt.UTC).replace(tzinfo=None)
         return self.sessions[bisect_right(self.closes_at, moment) - 1]
 
+    @cached_property
     def session_array(self) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
         """The sessions as a sorted ``datetime64[D]`` array, for bulk look-ups."""
         return np.array(self.sessions, dtype="datetime64[D]")

@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -376,7 +377,9 @@ class _Run:
             constants=source | {"dataset": DAILY_PRICES.name},
         )
         outcomes = _outcomes(answer, rejected, checked.accepted, identified, planned)
-        writing.record_outcomes(DAILY_PRICES, self.profile.name, outcomes)
+        writing.record_outcomes(
+            DAILY_PRICES, self.profile.name, outcomes.drop_columns(["symbol"])
+        )
         return _reports(answer, identified, stored, rejected, outcomes, planned)
 
     def finish(self, planned: Plan) -> LoadReport:
@@ -461,21 +464,26 @@ class _Identified:
 
     def keyed(self, rows: pa.Table, day: str) -> pa.Table:
         """``rows`` by security_id; rows whose symbol named nobody that ``day`` are left out."""
+        ids = self.ids(rows, day)
+        keyed = rows.drop_columns(["symbol"]).append_column("security_id", ids)
+        return keyed.filter(pc.is_valid(ids)) if ids.null_count else keyed
+
+    def ids(self, rows: pa.Table, day: str) -> pa.Array:
+        """The security of each row, null where its symbol named nobody that ``day``."""
         encoded = rows["symbol"].combine_chunks().dictionary_encode()
         by_symbol = pa.array(
             [self.securities.get(symbol) for symbol in encoded.dictionary.to_pylist()], pa.int32()
         )
         ids = by_symbol.take(encoded.indices)
-        if self.names:
-            looked_up = [
-                number if number is not None else self.of(symbol, on)
-                for number, symbol, on in zip(
-                    ids.to_pylist(), rows["symbol"].to_pylist(), rows[day].to_pylist(), strict=True
-                )
-            ]
-            ids = pa.array(looked_up, pa.int32())
-        keyed = rows.drop_columns(["symbol"]).append_column("security_id", ids)
-        return keyed.filter(pc.is_valid(ids)) if ids.null_count else keyed
+        if not self.names:
+            return ids
+        looked_up = [
+            number if number is not None else self.of(symbol, on)
+            for number, symbol, on in zip(
+                ids.to_pylist(), rows["symbol"].to_pylist(), rows[day].to_pylist(), strict=True
+            )
+        ]
+        return pa.array(looked_up, pa.int32())
 
 
 def _identify(
@@ -529,52 +537,67 @@ def _outcomes(
     or it answered without a word on that day. The last is no confirmation and counts as failed.
     """
     asked = {request.symbol: planned.asked(request) for request in planned.requests}
-    spans = identified.spans
     short = [
         symbol
         for symbol in answer.symbols
         if asked[symbol]
-        and spans.get(symbol) != (asked[symbol][0], asked[symbol][-1], len(asked[symbol]))
+        and identified.spans.get(symbol)
+        != (asked[symbol][0], asked[symbol][-1], len(asked[symbol]))
     ]
-    among = pa.array(short, pa.string())
-    arrived = _days_of(accepted.filter(pc.is_in(accepted["symbol"], among)))
-    empty = _reasons_of(answer.empty)
-    bad = _reasons_of(rejected)
-    rows: list[tuple[str, int, dt.date, str, str]] = []
-    for symbol in short:
-        failure = answer.failures.get(symbol)
-        silence = str(failure) if failure else "the source answered without a row for this session"
-        settled = identified.securities.get(symbol)
-        here = arrived.get(symbol, frozenset())
-        confirmed, broken = empty.get(symbol, {}), bad.get(symbol, {})
-        for day in asked[symbol]:
-            if day in here:
-                continue
-            security = settled if settled is not None else identified.of(symbol, day)
-            if security is None:
-                continue
-            if day in confirmed:
-                rows.append((symbol, security, day, "empty", confirmed[day]))
-            elif day in broken:
-                rows.append((symbol, security, day, "quarantined", broken[day]))
-            else:
-                rows.append((symbol, security, day, "failed", silence))
-    columns = zip(*rows, strict=True) if rows else ((),) * len(_OUTCOME_COLUMNS)
-    return pa.table(
-        [pa.array(values, f.type) for values, f in zip(columns, _OUTCOME_COLUMNS, strict=True)],
-        schema=_OUTCOME_COLUMNS,
+    due = pa.table(
+        {
+            "symbol": pa.array([s for s in short for _ in asked[s]], pa.string()),
+            "session": pa.array([day for s in short for day in asked[s]], pa.date32()),
+        }
+    )
+    places = pa.array(short, pa.string())
+    keys = _keys(due, places)
+    absent = ~np.isin(keys, _keys(accepted, places))
+    due, keys = due.filter(pa.array(absent)), keys[absent]
+    failures = {symbol: str(error) for symbol, error in answer.failures.items()}
+    outcome = np.full(len(keys), "failed", dtype=object)
+    reason = np.array([failures.get(s, SILENCE) for s in due["symbol"].to_pylist()], dtype=object)
+    for told, what in ((_dated(rejected), "quarantined"), (answer.empty, "empty")):
+        found, at = _look_up(keys, _keys(told, places))
+        outcome[found] = what
+        reason[found] = np.array(told["reason"].to_pylist(), dtype=object)[at]
+    rows = pa.table(
+        {**{n: due[n] for n in due.column_names}, "outcome": outcome, "reason": reason},
+    )
+    return rows.append_column("security_id", identified.ids(rows, "session")).filter(
+        pc.field("security_id").is_valid()
     )
 
 
-_OUTCOME_COLUMNS = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("security_id", pa.int32()),
-        ("session", pa.date32()),
-        ("outcome", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
+SILENCE = "the source answered without a row for this session"
+
+
+def _keys(rows: pa.Table, symbols: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """A number for each symbol-day; rows of other symbols or without a day get one of their own."""
+    codes = pc.fill_null(pc.index_in(rows["symbol"], symbols), -1).to_numpy()
+    days = pc.fill_null(rows["session"].cast(pa.int32()), -1).to_numpy()
+    keys: np.ndarray[tuple[int], np.dtype[np.int64]] = (codes.astype(np.int64) << 32) + days
+    return keys
+
+
+def _look_up(
+    keys: np.ndarray[tuple[int], np.dtype[np.int64]],
+    among: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """Where ``keys`` occur in ``among``: their own places, and the places they are found at."""
+    if len(among) == 0:
+        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
+    order = np.argsort(among, kind="stable")
+    at = order[np.minimum(np.searchsorted(among, keys, sorter=order), len(among) - 1)]
+    found = np.flatnonzero(among[at] == keys)
+    return found, at[found]
+
+
+def _dated(rejected: pa.Table) -> pa.Table:
+    """Rejected rows with the day they name as a date, null where it can't be read."""
+    text = pc.utf8_slice_codeunits(rejected["session"], 0, 10)
+    days = pc.strptime(text, "%Y-%m-%d", "s", error_is_null=True).cast(pa.date32(), safe=False)
+    return rejected.set_column(rejected.column_names.index("session"), "session", days)
 
 
 def _spans(rows: pa.Table) -> dict[str, tuple[dt.date, dt.date, int]]:
@@ -586,29 +609,6 @@ def _spans(rows: pa.Table) -> dict[str, tuple[dt.date, dt.date, int]]:
         row["symbol"]: (row["session_min"], row["session_max"], row["session_count"])
         for row in counted.to_pylist()
     }
-
-
-def _days_of(rows: pa.Table) -> dict[str, frozenset[dt.date]]:
-    listed = rows.group_by("symbol").aggregate([("session", "list")])
-    days = listed["session_list"].to_pylist()
-    return {
-        symbol: frozenset(several)
-        for symbol, several in zip(listed["symbol"].to_pylist(), days, strict=True)
-    }
-
-
-def _reasons_of(rows: pa.Table) -> dict[str, dict[dt.date, str]]:
-    """The reason given for each symbol-day; rows without a legible day are left out."""
-    days = rows["session"]
-    if pa.types.is_string(days.type):
-        text = pc.utf8_slice_codeunits(days, 0, 10)
-        days = pc.strptime(text, "%Y-%m-%d", "s", error_is_null=True).cast(pa.date32(), safe=False)
-    found: dict[str, dict[dt.date, str]] = {}
-    for symbol, day, reason in zip(
-        rows["symbol"].to_pylist(), days.to_pylist(), rows["reason"].to_pylist(), strict=True
-    ):
-        found.setdefault(symbol, {})[day] = reason
-    return found
 
 
 def _reports(
@@ -681,7 +681,7 @@ def _source_row(profile: SourceProfile) -> pa.Table:
 def _symbol_rows(run_id: str, reports: Sequence[SymbolReport]) -> pa.Table:
     names = [f for f in LOAD_RUN_SYMBOLS.arrow_schema if not f.name.endswith("_at")]
     rows = [
-        {"run_id": run_id, **asdict(report), "completeness": report.completeness}
+        {"run_id": run_id, **vars(report), "completeness": report.completeness}
         for report in reports
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(names))

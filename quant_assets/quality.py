@@ -96,7 +96,7 @@ def _check_days(
     verdict.reject(
         days > np.datetime64(last_closed), f"the session has not closed (last: {last_closed})"
     )
-    sessions = calendar.session_array()
+    sessions = calendar.session_array
     at = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
     verdict.reject(sessions[at] != days, f"{calendar.name} had no session that day")
 

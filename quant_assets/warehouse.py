@@ -26,6 +26,7 @@ from typing import TypeVar
 
 import duckdb
 import filelock
+import numpy as np
 import pyarrow as pa
 
 from quant_assets.tables import LEDGER, SCHEMA, Schema, Table
@@ -173,7 +174,7 @@ class Writing:
         self.con.register("arrow_rows", rows.combine_chunks())
         try:
             self._stage(table, set(rows.column_names), dict(constants or {}))
-            self._check_keys(table, [key for key in table.key if key not in (constants or {})])
+            self._check_keys(table, rows, [key for key in table.key if key not in (constants or {})])
             if not self._meets(table, supersede or table.key):
                 self.con.execute(f"insert into {table.name} by name select * from incoming")
                 return self._count(table, "incoming", "'inserted'")
@@ -212,7 +213,9 @@ class Writing:
             f"create or replace temp view incoming as select {', '.join(parts)} from arrow_rows i"
         )
 
-    def _check_keys(self, table: Table, varying: Sequence[str]) -> None:
+    def _check_keys(self, table: Table, rows: pa.Table, varying: Sequence[str]) -> None:
+        if _rising(rows, varying):
+            return
         keys = ", ".join(varying)
         twice = self.con.execute(
             f"select {keys} from incoming group by all having count(*) > 1 limit 1"
@@ -298,6 +301,23 @@ class Writing:
             f"and {_equal('l', 'p', ('security_id', 'session', 'source'))}",
             [dataset.name, source, list(securities)],
         )
+
+
+def _rising(rows: pa.Table, keys: Sequence[str]) -> bool:
+    """Whether rows are keyed by two whole numbers or dates that only ever rise: then none repeats.
+
+    Prices arrive so, and one look costs a tenth of grouping a million rows.
+    """
+    if len(keys) != 2 or any(not _countable(rows[key].type) for key in keys):
+        return False
+    first, second = (
+        rows[key].cast(pa.int32()).fill_null(0).to_numpy().astype(np.int64) for key in keys
+    )
+    return bool((np.diff((first << 32) + second) > 0).all())
+
+
+def _countable(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_int32(kind) or pa.types.is_date32(kind))
 
 
 def _literal(value: object) -> str:

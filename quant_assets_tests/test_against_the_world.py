@@ -8,6 +8,7 @@ test rests on it. Small made-up cases of the same rules live beside the code the
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 
 from quant_assets.calendars import Calendar
 from quant_assets.loading import LoadReport, Window, load
+from quant_assets.platform import Platform
 from quant_assets.read import prices
-from quant_assets.settings import Settings, load_settings
-from quant_assets.sources.files import FilesSource
+from quant_assets.settings import load_settings
+from quant_assets.sources.contract import PriceSource
 from quant_assets.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,9 @@ AS_TRADED = "files:alphavantage"
 YAHOO = "files:yahoo"
 FIRST, LAST = dt.date(2013, 1, 2), dt.date(2021, 4, 21)
 """First and last session of the as-traded archive."""
+
+YAHOO_LAST = dt.date(2024, 3, 8)
+"""Last session of the Yahoo archive."""
 
 AGREES = 1e-3
 """Two closes agree if they are within 0.1 % of each other."""
@@ -72,44 +77,40 @@ class World:
             return con.execute(query).df()
 
 
-def files_source(settings: Settings, name: str, calendar: Calendar) -> FilesSource:
-    archive = settings.files[name]
-    kinds = Path(settings.resolve(archive.action_kinds)) if archive.action_kinds else None
-    paths = tuple(settings.resolve(path) for path in archive.paths)
-    return FilesSource(name, archive, paths, calendar, kinds_path=kinds)
+def platform(home: Path) -> Platform:
+    return Platform(load_settings({}, config=SETTINGS, flags={"home": home}))
 
 
 @pytest.fixture(scope="module")
-def yahoo_source(real: Path, calendar: Calendar) -> FilesSource:
-    return files_source(load_settings({}, config=SETTINGS), "yahoo", calendar)
+def yahoo_source(real: Path, tmp_path_factory: pytest.TempPathFactory) -> PriceSource:
+    """The Yahoo archive; made once, since it reads two million rows."""
+    return platform(tmp_path_factory.mktemp("unused")).price_source(YAHOO)
 
 
 @pytest.fixture(scope="module")
-def world(
-    real: Path,
-    calendar: Calendar,
-    yahoo_source: FilesSource,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> World:
+def world(real: Path, yahoo_source: PriceSource, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Everything in one warehouse, as a user would have it.
 
     So the tests also see that each source's prices are read with that source's own actions, and
     that FB of one archive and META of the other become one security.
     """
     home = tmp_path_factory.mktemp("world")
-    settings = load_settings({}, config=SETTINGS, flags={"home": home})
-    warehouse = Warehouse(settings.warehouse_path, lock_wait_seconds=5)
-    alphavantage = files_source(settings, "alphavantage", calendar)
-    whole = Window(alphavantage.symbols(), FIRST, LAST)
-    as_traded = load(warehouse, alphavantage, whole, calendar)
-    before = settings.warehouse_path.stat()
-    again = load(warehouse, alphavantage, whole, calendar)
-    after = settings.warehouse_path.stat()
-    symbols = tuple(s for s in yahoo_source.symbols() if s not in OTHER_COMPANIES)
-    since = Window(symbols, FIRST, dt.date(2024, 3, 8))
-    yahoo = load(warehouse, yahoo_source, since, calendar)
-    fund = Window(("SPY",), dt.date(2022, 11, 7), dt.date(2024, 3, 8))
-    load(warehouse, files_source(settings, "alpaca_etfs", calendar), fund, calendar)
+    here = platform(home)
+    path = here.settings.warehouse_path
+
+    def loaded(
+        source: PriceSource, symbols: Iterable[str], start: dt.date, end: dt.date
+    ) -> LoadReport:
+        return load(here.warehouse, source, Window(tuple(symbols), start, end), here.calendar)
+
+    alphavantage = here.price_source(AS_TRADED)
+    as_traded = loaded(alphavantage, alphavantage.symbols(), FIRST, LAST)
+    before = path.stat()
+    again = loaded(alphavantage, alphavantage.symbols(), FIRST, LAST)
+    after = path.stat()
+    symbols = [symbol for symbol in yahoo_source.symbols() if symbol not in OTHER_COMPANIES]
+    yahoo = loaded(yahoo_source, symbols, FIRST, YAHOO_LAST)
+    loaded(here.price_source("files:alpaca_etfs"), ["SPY"], dt.date(2022, 11, 7), YAHOO_LAST)
     changed = (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
     return World(home, as_traded, again, yahoo, changed)
 
@@ -157,7 +158,7 @@ def test_yahoos_three_impossible_rows_are_set_aside(world: World) -> None:
 
 
 def test_a_ticker_that_named_another_company_then_is_not_stored_as_the_one_it_names_now(
-    yahoo_source: FilesSource, calendar: Calendar, tmp_path: Path
+    yahoo_source: PriceSource, calendar: Calendar, tmp_path: Path
 ) -> None:
     # The Yahoo archive ends in 2024, when BNY was a fund. In 2026 Bank of New York took the ticker.
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", lock_wait_seconds=5)
@@ -518,10 +519,10 @@ RENAMED = {
 
 
 def test_the_index_is_the_sum_of_its_members(
-    world: World, yahoo_source: FilesSource, real: Path
+    world: World, yahoo_source: PriceSource, real: Path
 ) -> None:
     """An index fund's weights times our total returns give the return of another index fund."""
-    first, last = dt.date(2022, 11, 8), dt.date(2024, 3, 8)
+    first, last = dt.date(2022, 11, 8), YAHOO_LAST
     held = pd.read_parquet(
         real / "membership" / "ishares_ivv_holdings_20061031_20250630.parquet",
         columns=["date", "symbol", "weight_pct"],

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,7 +28,7 @@ from quant_assets.loading import LoadReport, Window, load
 from quant_assets.sources.contract import PriceAnswer, PriceRequest, SourceProfile
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.tables import CORPORATE_ACTIONS, DAILY_PRICES, LEDGER, SCHEMA, Table
-from quant_assets.warehouse import Warehouse
+from quant_assets.warehouse import Clock, Warehouse
 from quant_assets_tests.conftest import NOW
 
 START, END = dt.date(2023, 6, 1), dt.date(2024, 5, 31)
@@ -66,8 +69,10 @@ def market(calendar: Calendar) -> SimulatedMarket:
     return year_of(20, calendar)
 
 
-def load_all(path: Path, market: SimulatedMarket, symbols: Sequence[str] = ()) -> LoadReport:
-    warehouse = Warehouse(path, clock=lambda: NOW)
+def load_all(
+    path: Path, market: SimulatedMarket, symbols: Sequence[str] = (), clock: Clock = lambda: NOW
+) -> LoadReport:
+    warehouse = Warehouse(path, clock=clock)
     window = Window(tuple(symbols) or market.symbols(), START, END)
     names = market.fetch_universe().names
     return load(warehouse, SmallAnswers(market), window, market.calendar, identities=names)
@@ -81,6 +86,20 @@ def report_load(
     pipe.recv()
     report = load_all(path, market, symbols)
     pipe.send(report.total("inserted"))
+
+
+def load_until_the_clock_is_read(
+    pipe: Connection, path: Path, market: SimulatedMarket, symbols: Sequence[str], times: int
+) -> None:
+    """A load that dies by SIGKILL when it looks at the clock for the so many-th time."""
+    looks = count(1)
+
+    def deadly_clock() -> dt.datetime:
+        if next(looks) == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return NOW
+
+    load_all(path, market, symbols, deadly_clock)
 
 
 def create_only(pipe: Connection, path: Path) -> None:
@@ -136,7 +155,7 @@ def facts(path: Path, table: Table) -> pa.Table:
         ).to_arrow_table()
 
 
-def counts(path: Path) -> dict[str, int]:
+def row_counts(path: Path) -> dict[str, int]:
     with Warehouse(path).reading() as con:
         tables = [table.name for table in SCHEMA.with_revisions]
         each = [f"select '{name}', count(*) from {name}" for name in tables]
@@ -211,7 +230,7 @@ def assert_all_or_nothing(path: Path, undisturbed: Undisturbed) -> None:
         inserted = con.execute("select coalesce(sum(inserted), 0) from load_run_symbols").fetchall()
     for table in FACTS:
         assert facts(path, table).equals(undisturbed.of(table, reported)), table.name
-    assert inserted == [(counts(path)["daily_prices"],)]
+    assert inserted == [(row_counts(path)["daily_prices"],)]
     assert duplicates(path) == []
 
 
@@ -237,7 +256,7 @@ def kill_loads(
         died += 1
         if path.exists():
             assert_all_or_nothing(path, undisturbed)
-            after = counts(path)
+            after = row_counts(path)
             assert [name for name, number in before.items() if after[name] < number] == []
             before, most = after, max(most, after["daily_prices"])
         else:
@@ -250,7 +269,26 @@ def kill_loads(
 def test_a_load_killed_at_any_moment_leaves_whole_chunks_and_the_next_completes_it(
     tmp_path: Path, market: SimulatedMarket, undisturbed: Undisturbed
 ) -> None:
-    assert kill_loads(tmp_path, market, undisturbed, kills=25, within=0.3) > 0
+    assert kill_loads(tmp_path, market, undisturbed, kills=12, within=0.6) > 0
+
+
+def test_a_load_killed_at_each_of_its_looks_at_the_clock_leaves_all_or_nothing(
+    tmp_path: Path, market: SimulatedMarket, undisturbed: Undisturbed
+) -> None:
+    """It looks before and within every transaction, so this dies between any two of them."""
+    for times in count(1):
+        path = tmp_path / str(times) / "warehouse.duckdb"
+        symbols = market.symbols()[:SYMBOLS_AT_ONCE]
+        process, pipe = begun(load_until_the_clock_is_read, path, market, symbols, times)
+        process.join()
+        pipe.close()
+        if path.exists():
+            assert_all_or_nothing(path, undisturbed)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert times > 8
+    assert row_counts(path)["load_run_symbols"] == 5
 
 
 @pytest.mark.slow
@@ -259,7 +297,7 @@ def test_a_longer_load_killed_at_any_moment_leaves_whole_chunks(
 ) -> None:
     market = year_of(40, calendar)
     undisturbed = load_undisturbed(tmp_path / "undisturbed.duckdb", market)
-    assert kill_loads(tmp_path, market, undisturbed, kills=50, within=0.3) > 2000
+    assert kill_loads(tmp_path, market, undisturbed, kills=40, within=0.3) > 2000
 
 
 def test_a_first_load_killed_while_it_creates_the_file_leaves_no_half_of_it(
@@ -275,18 +313,18 @@ def test_a_first_load_killed_while_it_creates_the_file_leaves_no_half_of_it(
     assert not path.exists()
     with Warehouse(path, lock_wait_seconds=0).writing("00000000-0000-0000-0000-000000000002"):
         pass
-    assert counts(path)["daily_prices"] == 0
+    assert row_counts(path)["daily_prices"] == 0
 
 
 def test_a_creation_killed_at_any_moment_can_be_done_again(tmp_path: Path) -> None:
     moments = random.Random("creation")
     finished = []
-    for number in range(8):
+    for number in range(6):
         path = tmp_path / str(number) / "warehouse.duckdb"
         finished.append(killed_after(moments.uniform(0, 0.12), create_only, path))
         with Warehouse(path, lock_wait_seconds=0).writing("00000000-0000-0000-0000-000000000002"):
             pass
-        assert counts(path)["load_runs"] == 0
+        assert row_counts(path)["load_runs"] == 0
     assert False in finished
 
 
@@ -307,19 +345,21 @@ def side_by_side(path: Path, market: SimulatedMarket, *shares: Sequence[str]) ->
     return inserted
 
 
-def test_two_loads_of_different_symbols_at_once_lose_nothing(
+def test_two_loads_at_once_lose_nothing_and_store_what_both_ask_for_once(
     tmp_path: Path, market: SimulatedMarket, undisturbed: Undisturbed
 ) -> None:
     path = tmp_path / "warehouse.duckdb"
     symbols = market.symbols()
-    assert sum(side_by_side(path, market, symbols[::2], symbols[1::2])) == 4667
+    assert sum(side_by_side(path, market, symbols[:15], symbols[5:])) == 4667
     assert_same(path, undisturbed)
+    assert row_counts(path)["daily_prices_revisions"] == 0
 
 
-def test_two_loads_of_the_same_symbols_at_once_store_each_row_once(
+@pytest.mark.slow
+def test_three_loads_at_once_of_the_same_symbols_store_each_row_once(
     tmp_path: Path, market: SimulatedMarket, undisturbed: Undisturbed
 ) -> None:
     path = tmp_path / "warehouse.duckdb"
-    assert sum(side_by_side(path, market, market.symbols(), market.symbols())) == 4667
+    assert sum(side_by_side(path, market, *[market.symbols()] * 3)) == 4667
     assert_same(path, undisturbed)
-    assert counts(path)["daily_prices_revisions"] == 0
+    assert row_counts(path)["daily_prices_revisions"] == 0

@@ -512,7 +512,7 @@ BROKEN_FILES = [
         "has no column close; it has symbol, date, open, high, low, volume. Map the names in "
         "quant_assets.toml under files.<archive>.columns.",
     ),
-    ("\x00\x01\x02", "no column"),
+    ("\x00\x01\x02", "is not CSV"),
     (f"{HEADER},close\n{GOOD[0]},5\n", "close"),
 ]
 
