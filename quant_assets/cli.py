@@ -332,7 +332,9 @@ def _print_trouble(report: LoadReport) -> None:
 @app.command()
 def prices(
     context: typer.Context,
-    symbols: Annotated[list[str], typer.Argument(help="Tickers, such as AAPL MSFT.")],
+    symbols: Annotated[
+        list[str], typer.Argument(help="Tickers, or security ids, such as AAPL MSFT.")
+    ],
     start: Day = None,
     end: Day = None,
     adjust: Annotated[str, typer.Option(help="none, split or total_return.")] = "none",
@@ -348,7 +350,7 @@ def prices(
     until = end.date() if end else platform.calendar.last_closed_session(platform.clock())
     since = start.date() if start else until - dt.timedelta(days=30)
     frame = read.prices(
-        symbols,
+        [int(text) if text.isdigit() else text for text in symbols],
         since,
         until,
         adjust=adjust,  # type: ignore[arg-type]

@@ -54,14 +54,15 @@ class Decision:
     """What someone found out about a vendor's numbers for one symbol and day.
 
     ``made_from`` names the number the record is made of, ``repeats`` the one that tells the same
-    event again, and ``ratio`` a share ratio (of a spin-off, a value factor) that the vendor leaves
-    out or gets wrong.
+    event again. ``ratio`` (of a spin-off, a value factor) and ``amount`` are numbers that the
+    vendor leaves out or gets wrong.
     """
 
     kind: str
     made_from: str
     repeats: str
     ratio: float | None
+    amount: float | None
     note: str
     decided_by: str
 
@@ -84,12 +85,18 @@ def read_decisions(path: Path) -> Decisions:
                     made_from=row["made_from"],
                     repeats=row["repeats"],
                     ratio=float(row["ratio"]) if row["ratio"] else None,
+                    amount=float(row["amount"]) if row["amount"] else None,
                     note=row["note"],
                     decided_by=path.name,
                 )
             except (KeyError, TypeError, ValueError) as error:
                 raise DecisionError(f"{path}, line {number}: {error}") from error
             _check(decision, f"{path}, line {number}")
+            if any(other.kind == decision.kind for other in found.get(key, ())):
+                raise DecisionError(
+                    f"{path}, line {number}: {key[0]} has a second {decision.kind} on {key[1]}; "
+                    "an event of one kind is one record."
+                )
             found.setdefault(key, []).append(decision)
     return {key: tuple(decisions) for key, decisions in found.items()}
 
@@ -103,8 +110,8 @@ def _check(decision: Decision, where: str) -> None:
         raise DecisionError(f"{where}: made_from is split, dividend or none.")
     if decision.repeats not in ("split", "dividend", ""):
         raise DecisionError(f"{where}: repeats is split, dividend or empty.")
-    if decision.made_from == "none" and decision.ratio is None:
-        raise DecisionError(f"{where}: a record made from none needs a ratio.")
+    if decision.made_from == "none" and decision.ratio is None and decision.amount is None:
+        raise DecisionError(f"{where}: a record made from none needs a ratio or an amount.")
 
 
 def plain_ratio(value: float) -> float | None:
@@ -136,6 +143,8 @@ def _decided(numbers: Reported, decision: Decision) -> dict[str, object]:
     effect: dict[str, float | None] = {}
     if decision.kind == "vendor_error":
         pass
+    elif decision.amount is not None:
+        effect["amount"] = decision.amount
     elif decision.made_from == "dividend":
         effect["amount"] = numbers.amount
     else:

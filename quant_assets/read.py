@@ -189,10 +189,7 @@ def _labels(
     """The securities asked for, each with the symbols it is asked for by."""
     labels: dict[int, list[str]] = {}
     if symbols is None:
-        for name in sorted(read_names(con), key=lambda n: n.valid_from):
-            if name.valid_from <= last or name.security_id not in labels:
-                labels[name.security_id] = [name.symbol]
-        return labels
+        return _latest_tickers(read_names(con), last)
     asked = [symbols] if isinstance(symbols, str | int) else list(symbols)
     ids = [item for item in asked if isinstance(item, int)]
     spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int)]
@@ -211,6 +208,22 @@ def _labels(
         security = resolve(by_symbol.get(symbol, ()), symbol, first, last)
         labels.setdefault(security, []).append(symbol)
     return labels
+
+
+def _latest_tickers(names: Sequence[Name], last: dt.date) -> dict[int, list[str]]:
+    """Every security under its latest ticker up to ``last``.
+
+    Where two go by one ticker, the one that bore it first carries its id too, as in ``DOC#17``.
+    """
+    latest: dict[int, Name] = {}
+    for name in sorted(names, key=lambda n: n.valid_from):
+        if name.valid_from <= last or name.security_id not in latest:
+            latest[name.security_id] = name
+    owner = {name.symbol: security for security, name in latest.items()}
+    return {
+        security: [name.symbol if owner[name.symbol] == security else f"{name.symbol}#{security}"]
+        for security, name in latest.items()
+    }
 
 
 def _factors(

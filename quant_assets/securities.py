@@ -92,20 +92,27 @@ class Register:
     def names(self) -> list[Name]:
         return [name for names in self._names.values() for name in names]
 
-    def on(self, symbol: str, day: dt.date) -> int:
-        """The security that ``symbol`` names on ``day``; it is added if nobody bears the symbol.
+    def on(self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None) -> int:
+        """The security that ``symbol`` names on ``day``; it is added where it is a new one.
 
-        Raises UnknownSymbolError where others have borne the symbol, but nobody did that day.
+        ``traded`` are the first and last session it is known to have traded. A ticker whose bearers
+        were looked up, and none of whom bore it that day, belongs to somebody else: to a security
+        of its own if it traded in none of their days. Raises UnknownSymbolError if it did.
         """
         known = [i for i in self._known[symbol] if _holds(i.valid_from, i.valid_to, day)]
         if known:
             return self._from_slug(known[0])
-        try:
-            return resolve(self._names[symbol], symbol, day, day)
-        except UnknownSymbolError:
-            if self._names[symbol] or self._known[symbol]:
-                raise
-            return self._add(symbol, day, None)
+        bearers = self.bearers(symbol)
+        on_record = [n for n in bearers if n.overlaps(day, day)]
+        if on_record:
+            return on_record[0].security_id
+        if not self._known[symbol]:
+            return resolve(bearers, symbol, day, day) if bearers else self._add(symbol, day, None)
+        first, last = traded or (day, day)
+        if any(name.overlaps(first, last) for name in bearers):
+            raise UnknownSymbolError(symbol, bearers)
+        later = [name.valid_from for name in bearers if name.valid_from > last]
+        return self._add(symbol, first, min(later, default=None))
 
     def bearers(self, symbol: str) -> list[Name]:
         """Every dated name of ``symbol``, those looked up by hand put on record first."""

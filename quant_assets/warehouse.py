@@ -174,7 +174,9 @@ class Writing:
         self.con.register("arrow_rows", rows.combine_chunks())
         try:
             self._stage(table, set(rows.column_names), dict(constants or {}))
-            self._check_keys(table, rows, [key for key in table.key if key not in (constants or {})])
+            self._check_keys(
+                table, rows, [key for key in table.key if key not in (constants or {})]
+            )
             if not self._meets(table, supersede or table.key):
                 self.con.execute(f"insert into {table.name} by name select * from incoming")
                 return self._count(table, "incoming", "'inserted'")

@@ -136,7 +136,7 @@ def test_a_clock_after_the_last_session_known_is_an_error() -> None:
 
 
 def test_the_session_array_holds_the_sessions() -> None:
-    assert XNYS.session_array().tolist() == list(XNYS.sessions)
+    assert XNYS.session_array.tolist() == list(XNYS.sessions)
     assert XNYS.sessions[0] == FIRST_DAY
     assert list(XNYS.sessions) == sorted(set(XNYS.sessions))
     assert list(XNYS.closes_at) == sorted(set(XNYS.closes_at))

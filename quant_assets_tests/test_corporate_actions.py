@@ -23,7 +23,7 @@ from quant_assets.corporate_actions import (
 from quant_assets.sources.contract import ACTION_COLUMNS
 
 DAY = dt.date(2017, 1, 4)
-HEADER = "symbol,ex_date,kind,made_from,repeats,ratio,note\n"
+HEADER = "symbol,ex_date,kind,made_from,repeats,ratio,amount,note\n"
 NOTHING = {"ratio": None, "amount": None, "value_factor": None}
 
 
@@ -118,13 +118,13 @@ BOTH = {"reported_ratio": 4.0, "reported_amount": 3.0}
     ("lines", "numbers", "expected"),
     [
         pytest.param(
-            ["HLT,2017-01-04,vendor_error,dividend,,,duplicate"],
+            ["HLT,2017-01-04,vendor_error,dividend,,,,duplicate"],
             reported(amount=0.5),
             [{"kind": "vendor_error", "reported_amount": 0.5}],
             id="an event that did not happen keeps the number and has no effect",
         ),
         pytest.param(
-            ["HLT,2017-01-04,vendor_error,split,,,no split"],
+            ["HLT,2017-01-04,vendor_error,split,,,,no split"],
             reported(ratio=2.0, amount=0.5),
             [
                 {"kind": "vendor_error", "reported_ratio": 2.0},
@@ -133,27 +133,27 @@ BOTH = {"reported_ratio": 4.0, "reported_amount": 3.0}
             id="the other number of the day is left to the rule",
         ),
         pytest.param(
-            ["HLT,2017-01-04,special_dividend,dividend,,,special"],
+            ["HLT,2017-01-04,special_dividend,dividend,,,,special"],
             reported(amount=16.5),
             [{"kind": "special_dividend", "amount": 16.5, "reported_amount": 16.5}],
             id="a special dividend",
         ),
         pytest.param(
-            ["HLT,2017-01-04,split,split,dividend,,the dividend is the new shares"],
+            ["HLT,2017-01-04,split,split,dividend,,,the dividend is the new shares"],
             reported(ratio=4.0, amount=3.0),
             [{"kind": "split", "ratio": 4.0, **BOTH}],
             id="a dividend that repeats the split",
         ),
         pytest.param(
-            ["HLT,2017-01-04,spin_off,dividend,split,,the factor is the same event"],
+            ["HLT,2017-01-04,spin_off,dividend,split,,,the factor is the same event"],
             reported(ratio=4.0, amount=3.0),
             [{"kind": "spin_off", "amount": 3.0, **BOTH}],
             id="a factor that repeats the spin-off",
         ),
         pytest.param(
             [
-                "HLT,2017-01-04,split,split,,,reverse split",
-                "HLT,2017-01-04,spin_off,dividend,,,two",
+                "HLT,2017-01-04,split,split,,,,reverse split",
+                "HLT,2017-01-04,spin_off,dividend,,,,two",
             ],
             reported(ratio=0.333333, amount=24.48),
             [
@@ -163,49 +163,49 @@ BOTH = {"reported_ratio": 4.0, "reported_amount": 3.0}
             id="two events of one day",
         ),
         pytest.param(
-            ["HLT,2017-01-04,spin_off,split,,,value factor"],
+            ["HLT,2017-01-04,spin_off,split,,,,value factor"],
             reported(ratio=1.5),
             [{"kind": "spin_off", "value_factor": 1.5, "reported_ratio": 1.5}],
             id="a plain factor that is a spin-off all the same",
         ),
         pytest.param(
-            ["HLT,2017-01-04,spin_off,split,,1.695,the vendor's factor is wrong"],
+            ["HLT,2017-01-04,spin_off,split,,1.695,,the vendor's factor is wrong"],
             reported(ratio=1.589),
             [{"kind": "spin_off", "value_factor": 1.695, "reported_ratio": 1.589}],
             id="a ratio that corrects the vendor's",
         ),
         pytest.param(
-            ["HLT,2017-01-04,spin_off,none,,1.4175,missing from the vendor"],
+            ["HLT,2017-01-04,spin_off,none,,1.4175,,missing from the vendor"],
             reported(),
             [{"kind": "spin_off", "value_factor": 1.4175}],
             id="a spin-off the vendor leaves out",
         ),
         pytest.param(
-            ["HLT,2017-01-04,merger_terms,none,,0.5,missing from the vendor"],
+            ["HLT,2017-01-04,merger_terms,none,,0.5,,missing from the vendor"],
             reported(),
             [{"kind": "merger_terms", "ratio": 0.5}],
             id="a merger ratio the vendor leaves out",
         ),
         pytest.param(
-            [
-                "HLT,2017-01-04,merger_terms,none,,1.282,odd",
-                "HLT,2017-01-04,merger_terms,dividend,,,cash",
-            ],
-            reported(amount=8.1),
-            [
-                {"kind": "merger_terms", "ratio": 1.282},
-                {"kind": "merger_terms", "amount": 8.1, "reported_amount": 8.1},
-            ],
-            id="merger terms in shares and cash",
+            ["HLT,2017-01-04,special_dividend,dividend,,,14.1,the vendor left a digit out"],
+            reported(amount=1.41),
+            [{"kind": "special_dividend", "amount": 14.1, "reported_amount": 1.41}],
+            id="an amount that corrects the vendor's",
         ),
         pytest.param(
-            ["HLT,2017-01-04,merger_terms,split,,,share consolidation"],
+            ["HLT,2017-01-04,cash_dividend,none,,,0.4,missing from the vendor"],
+            reported(),
+            [{"kind": "cash_dividend", "amount": 0.4}],
+            id="a dividend the vendor leaves out",
+        ),
+        pytest.param(
+            ["HLT,2017-01-04,merger_terms,split,,,,share consolidation"],
             reported(ratio=0.955),
             [{"kind": "merger_terms", "ratio": 0.955, "reported_ratio": 0.955}],
             id="an odd factor that is a share ratio",
         ),
         pytest.param(
-            ["HLT,2017-01-04,stock_dividend,none,dividend,2,a doubling booked as cash"],
+            ["HLT,2017-01-04,stock_dividend,none,dividend,2,,a doubling booked as cash"],
             reported(amount=39.78),
             [{"kind": "stock_dividend", "ratio": 2.0, "reported_amount": 39.78}],
             id="a doubling that the vendor books as a dividend",
@@ -221,14 +221,14 @@ def test_a_decision_says_what_the_numbers_stand_for(
 
 
 def test_a_decision_concerns_its_own_symbol_and_day_only(tmp_path: Path) -> None:
-    decided = decisions(tmp_path, "HLT,2017-01-04,vendor_error,dividend,,,duplicate")
+    decided = decisions(tmp_path, "HLT,2017-01-04,vendor_error,dividend,,,,duplicate")
     assert [record["kind"] for record in told(reported(amount=0.5, symbol="MAR"), decided)] == [
         "cash_dividend"
     ]
 
 
 def test_a_record_has_the_columns_of_the_contract(tmp_path: Path) -> None:
-    decided = decisions(tmp_path, "HLT,2017-01-04,spin_off,dividend,,,Park Hotels")
+    decided = decisions(tmp_path, "HLT,2017-01-04,spin_off,dividend,,,,Park Hotels")
     numbers = Reported("HLT", DAY, 0.333333, 24.48, dt.date(2024, 3, 9), "EUR")
     rows = records([numbers], decided)
     assert pa.Table.from_pylist(rows, schema=ACTION_COLUMNS).to_pylist() == rows
@@ -246,26 +246,33 @@ def test_a_record_has_the_columns_of_the_contract(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         (
-            "HLT,2017-01-04,spinoff,dividend,,,x",
+            "HLT,2017-01-04,spinoff,dividend,,,,x",
             "'spinoff' is no kind; the kinds are split, stock_",
         ),
-        ("HLT,2017-01-04,spin_off,cash,,,x", "made_from is split, dividend or none."),
-        ("HLT,2017-01-04,spin_off,,,,x", "made_from is split, dividend or none."),
-        ("HLT,2017-01-04,spin_off,dividend,both,,x", "repeats is split, dividend or empty."),
-        ("HLT,2017-01-04,spin_off,none,,,x", "a record made from none needs a ratio."),
-        ("HLT,04.01.2017,spin_off,dividend,,,x", "Invalid isoformat string: '04.01.2017'"),
-        ("HLT,2017-01-04,spin_off,split,,a lot,x", "could not convert string to float: 'a lot'"),
+        ("HLT,2017-01-04,spin_off,cash,,,,x", "made_from is split, dividend or none."),
+        ("HLT,2017-01-04,spin_off,,,,,x", "made_from is split, dividend or none."),
+        ("HLT,2017-01-04,spin_off,dividend,both,,,x", "repeats is split, dividend or empty."),
+        (
+            "HLT,2017-01-04,spin_off,none,,,,x",
+            "a record made from none needs a ratio or an amount.",
+        ),
+        ("HLT,04.01.2017,spin_off,dividend,,,,x", "Invalid isoformat string: '04.01.2017'"),
+        ("HLT,2017-01-04,spin_off,split,,a lot,,x", "could not convert string to float: 'a lot'"),
         ("HLT,2017-01-04", "None is no kind"),
-        ("HLT,2017-01-04,split,none,,0,x", "ratio"),
-        ("HLT,2017-01-04,split,none,,-2,x", "ratio"),
-        ("HLT,2017-01-04,split,none,,nan,x", "ratio"),
-        ("HLT,2017-01-04,split,none,,inf,x", "ratio"),
+        ("HLT,2017-01-04,split,none,,0,,x", "ratio"),
+        ("HLT,2017-01-04,split,none,,-2,,x", "ratio"),
+        ("HLT,2017-01-04,split,none,,nan,,x", "ratio"),
+        ("HLT,2017-01-04,split,none,,inf,,x", "ratio"),
+        ("HLT,2017-01-04,cash_dividend,none,,,0,x", "amount"),
+        ("HLT,2017-01-04,cash_dividend,none,,,-2,x", "amount"),
+        ("HLT,2017-01-04,cash_dividend,none,,,nan,x", "amount"),
+        ("ADP,2014-10-01,spin_off,split,,,,x", "ADP has a second spin_off on 2014-10-01"),
     ],
 )
 def test_a_decision_that_can_not_be_followed_names_file_and_line(
     tmp_path: Path, line: str, complaint: str
 ) -> None:
-    good = "ADP,2014-10-01,spin_off,dividend,,,CDK Global spun off"
+    good = "ADP,2014-10-01,spin_off,dividend,,,,CDK Global spun off"
     with pytest.raises(DecisionError) as refused:
         decisions(tmp_path, good, line)
     assert str(refused.value).startswith(f"{tmp_path / 'kinds.csv'}, line 3: ")
@@ -281,13 +288,15 @@ def test_a_file_without_a_column_names_it(tmp_path: Path) -> None:
 
 def test_a_file_saved_by_a_spreadsheet_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "kinds.csv"
-    path.write_text(HEADER + "HLT,2017-01-04,vendor_error,dividend,,,x\n", "utf-8-sig")
+    path.write_text(HEADER + "HLT,2017-01-04,vendor_error,dividend,,,,x\n", "utf-8-sig")
     assert list(read_decisions(path)) == [("HLT", DAY)]
 
 
 def test_an_illegible_decision_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "kinds.csv").write_bytes((HEADER + "HLT,2017-01-04,split,split,,,é").encode("latin-1"))
-    with pytest.raises(DecisionError, match="kinds.csv"):
+    (tmp_path / "kinds.csv").write_bytes(
+        (HEADER + "HLT,2017-01-04,split,split,,,,é").encode("latin-1")
+    )
+    with pytest.raises(DecisionError, match=r"kinds\.csv"):
         read_decisions(tmp_path / "kinds.csv")
 
 

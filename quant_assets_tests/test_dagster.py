@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import multiprocessing
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.data_version import (
+    DATA_VERSION_TAG,
+    CachingStaleStatusResolver,
+    StaleStatus,
+)
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
@@ -39,6 +44,10 @@ from quant_assets.partitions import SYMBOLS, key_of, sessions, symbol_days
 from quant_assets.platform import Platform
 from quant_assets.settings import load_settings
 from quant_assets_tests.conftest import NOW
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"
+)
 
 PROJECT = Path(__file__).parents[1]
 PRICES = dg.AssetKey("daily_prices")
@@ -76,7 +85,12 @@ MSFT,2024-05-29,20,22,19,21,100
 MSFT,2024-05-30,20,22,19,21,100
 MSFT,2024-05-31,20,22,19,21,100
 """
-CONSTITUENTS = "Symbol,Security\nAAPL,Apple Inc.\nMSFT,Microsoft\nPLTR,Palantir\n"
+MEMBERS = """\
+ticker,start_date,end_date
+AAPL,1996-01-02,
+MSFT,1996-01-02,
+PLTR,2024-05-30,
+"""
 
 RED_ONES = {"2024-05-29|MSFT", "2024-05-30|MSFT"}
 EMPTY_ONES = {"2024-05-28|PLTR", "2024-05-29|PLTR"}
@@ -100,7 +114,7 @@ class Folder:
                 "home": self.path / "data",
                 "source": "files:ours",
                 "partition_start": TUE,
-                "universe": {"constituents": str(self.path / "constituents.csv")},
+                "universe": {"intervals": "members.csv"},
                 "files": {"ours": {"paths": ["prices.csv"], "price_basis": "as_traded"}},
             },
             working_directory=self.path,
@@ -146,11 +160,41 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    (tmp_path / "constituents.csv").write_text(CONSTITUENTS, "utf-8")
+def bare(tmp_path: Path) -> Folder:
+    """Files, and no data yet; the archive has two days of Microsoft that can't be had."""
+    (tmp_path / "members.csv").write_text(MEMBERS, "utf-8")
     folder = Folder(tmp_path)
     folder.archive(GOOD, BROKEN)
     return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data folders to copy: one with the universe alone, and one in which all is green."""
+    path = tmp_path_factory.mktemp("prepared")
+    (path / "members.csv").write_text(MEMBERS, "utf-8")
+    folder = Folder(path)
+    folder.archive(GOOD, MENDED)
+    folder.load_universe()
+    shutil.copytree(path / "data", path / "universe")
+    assert folder.materialize().success
+    (path / "data").rename(path / "green")
+    return path
+
+
+@pytest.fixture
+def folder(bare: Folder, prepared: Path) -> Folder:
+    """As ``bare``, the universe loaded."""
+    shutil.copytree(prepared / "universe", bare.path / "data")
+    return bare
+
+
+@pytest.fixture
+def green(bare: Folder, prepared: Path) -> Folder:
+    """The universe and every symbol-day of a good archive materialized."""
+    shutil.copytree(prepared / "green", bare.path / "data")
+    bare.archive(GOOD, MENDED)
+    return bare
 
 
 def colours(instance: dg.DagsterInstance, platform: Platform) -> dict[str, set[str]]:
@@ -167,7 +211,7 @@ def price_events(instance: dg.DagsterInstance) -> list[EventLogEntry]:
     """Events that tell of a symbol-day, newest first."""
     records = [
         *instance.fetch_materializations(PRICES, limit=10_000).records,
-        *instance.get_event_records(
+        *instance.event_log_storage.get_event_records(
             dg.EventRecordsFilter(DagsterEventType.ASSET_MATERIALIZATION_PLANNED, PRICES)
         ),
     ]
@@ -213,14 +257,11 @@ def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
     }
 
 
-def test_every_asset_lists_its_columns(folder: Folder) -> None:
-    folder.archive(GOOD)
-    folder.load_universe()
-    assert folder.backfill("AAPL").success
-    assert materialize_asset(folder.platform(), "corporate_actions").success
-    graph = build_definitions(folder.platform()).resolve_asset_graph()
+def test_every_asset_lists_its_columns(green: Folder) -> None:
+    assert materialize_asset(green.platform(), "corporate_actions").success
+    graph = build_definitions(green.platform()).resolve_asset_graph()
     first_columns = {}
-    with folder.instance() as instance:
+    with green.instance() as instance:
         for key in graph.get_all_asset_keys():
             event = instance.get_latest_materialization_event(key)
             assert event is not None
@@ -246,7 +287,10 @@ def test_the_project_names_its_code_location_as_the_command_line_does(tmp_path: 
     with open_instance(tmp_path):
         made = yaml.safe_load((tmp_path / "dagster" / "workspace.yaml").read_text("utf-8"))
     for location in (ours, made["load_from"]):
-        assert [(at["python_module"]["module_name"], at["python_module"]["location_name"]) for at in location] == [(MODULE, LOCATION)]
+        assert [
+            (at["python_module"]["module_name"], at["python_module"]["location_name"])
+            for at in location
+        ] == [(MODULE, LOCATION)]
 
 
 # --- partitions ----------------------------------------------------------------------------------
@@ -266,30 +310,39 @@ def test_partitions_are_the_sessions_of_the_exchange(calendar: Calendar) -> None
 @pytest.mark.parametrize(
     ("now", "newest"),
     [
+        ("2024-05-24T23:59:00-04:00", dt.date(2024, 5, 24)),
+        ("2024-05-25T00:00:00-04:00", TUE),
         ("2024-05-30T23:59:00-04:00", THU),
         ("2024-05-31T00:00:00-04:00", FRI),
-        ("2024-06-01T12:00:00-04:00", FRI),
-        ("2024-06-02T23:59:00-04:00", FRI),
-        ("2024-06-03T00:00:00-04:00", MON),
+        ("2024-06-01T00:00:00-04:00", MON),
     ],
 )
-def test_a_partition_is_there_from_the_first_minute_of_its_day(
+def test_a_partition_is_there_from_the_midnight_after_the_session_before_it(
     calendar: Calendar, now: str, newest: dt.date
 ) -> None:
     moment = dt.datetime.fromisoformat(now)
-    assert keys_at(moment, calendar, TUE) == list(calendar.between(TUE, newest))
+    start = dt.date(2024, 5, 1)
+    assert keys_at(moment, calendar, start) == list(calendar.between(start, newest))
 
 
 def test_a_closure_that_was_set_has_no_partition() -> None:
     closed = dt.date(2024, 5, 29)
     calendar = exchange_calendar("XNYS", (closed,))
-    assert keys_at(NOW, calendar, dt.date(2024, 5, 24)) == [dt.date(2024, 5, 24), TUE, THU, FRI, MON]
+    assert keys_at(NOW, calendar, dt.date(2024, 5, 24)) == [
+        dt.date(2024, 5, 24),
+        TUE,
+        THU,
+        FRI,
+        MON,
+    ]
 
 
 @pytest.mark.parametrize(
     ("start", "first"), [("2024-05-25", TUE), ("2024-05-27", TUE), ("2024-05-30", THU)]
 )
-def test_the_window_begins_where_the_settings_say(folder: Folder, start: str, first: dt.date) -> None:
+def test_the_window_begins_where_the_settings_say(
+    folder: Folder, start: str, first: dt.date
+) -> None:
     settings = folder.platform().settings.model_copy(
         update={"partition_start": dt.date.fromisoformat(start)}
     )
@@ -302,15 +355,24 @@ def test_the_window_begins_where_the_settings_say(folder: Folder, start: str, fi
 # --- the colours of symbol-days ------------------------------------------------------------------
 
 
-def test_without_a_universe_there_is_no_symbol_to_choose(folder: Folder) -> None:
-    assert folder.colours() == {"green": set(), "red": set()}
-    folder.load_universe()
-    with folder.instance() as instance:
+def test_the_universe_brings_the_symbols_to_choose_from(bare: Folder) -> None:
+    with bare.instance() as instance:
+        assert instance.get_dynamic_partitions(SYMBOLS) == []
+    bare.load_universe()
+    assert bare.colours() == {"green": set(), "red": set()}
+    with bare.instance() as instance:
         assert instance.get_dynamic_partitions(SYMBOLS) == ["AAPL", "MSFT", "PLTR"]
 
 
+def test_the_demo_can_be_repeated(tmp_path: Path) -> None:
+    flags = {"home": tmp_path, "source": "simulated", "simulated": {"symbols": 3, "years": 1}}
+    platform = Platform(load_settings({}, flags=flags, working_directory=tmp_path), lambda: NOW)
+    for _ in range(2):
+        result = materialize_asset(platform, "sp500_universe")
+        assert result.success, result.failure
+
+
 def test_the_failed_symbol_days_turn_red_and_no_others(folder: Folder) -> None:
-    folder.load_universe()
     result = folder.materialize()
     assert not result.success
     assert "MSFT 2024-05-29: low is above high" in result.failure
@@ -321,13 +383,11 @@ def test_the_failed_symbol_days_turn_red_and_no_others(folder: Folder) -> None:
 
 
 def test_a_run_of_the_job_colours_the_same_keys(folder: Folder) -> None:
-    folder.load_universe()
     assert not folder.backfill("AAPL", "MSFT", "PLTR").success
     assert folder.colours() == {"green": ALL - RED_ONES, "red": RED_ONES}
 
 
 def test_a_mended_file_turns_the_red_ones_green(folder: Folder) -> None:
-    folder.load_universe()
     folder.materialize()
     assert folder.colours()["red"] == RED_ONES
     folder.archive(GOOD, MENDED)
@@ -336,7 +396,6 @@ def test_a_mended_file_turns_the_red_ones_green(folder: Folder) -> None:
 
 
 def test_a_symbol_the_source_has_never_heard_of_is_red_and_costs_no_other(folder: Folder) -> None:
-    folder.load_universe()
     result = folder.backfill("AAPL", "TSLA")
     assert not result.success
     assert "TSLA 2024-05-28: files:ours has no symbol TSLA." in result.failure
@@ -348,7 +407,6 @@ def test_a_symbol_the_source_has_never_heard_of_is_red_and_costs_no_other(folder
 
 
 def test_a_confirmed_empty_symbol_day_is_green_and_says_why(folder: Folder) -> None:
-    folder.load_universe()
     folder.materialize()
     for key in EMPTY_ONES:
         metadata = folder.materialization(key).metadata
@@ -363,30 +421,25 @@ def test_a_confirmed_empty_symbol_day_is_green_and_says_why(folder: Folder) -> N
     }
 
 
-def test_a_reload_that_changed_nothing_tells_nothing(folder: Folder) -> None:
-    folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    assert folder.materialize().success
-    before = folder.events()
+def test_a_reload_that_changed_nothing_tells_nothing(green: Folder) -> None:
+    before = green.events()
     assert before == {"ASSET_MATERIALIZATION": len(ALL)}
-    assert folder.materialize().success
-    assert folder.backfill("AAPL", "MSFT", "PLTR").success
-    assert folder.events() == before
-    assert folder.colours() == {"green": ALL, "red": set()}
+    assert green.materialize().success
+    assert green.backfill("AAPL", "MSFT", "PLTR").success
+    assert green.events() == before
+    assert green.colours() == {"green": ALL, "red": set()}
 
 
-def test_a_revised_symbol_day_is_told_again_and_its_neighbours_are_not(folder: Folder) -> None:
-    folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    assert folder.materialize().success
-    folder.archive(GOOD, MENDED.replace("MSFT,2024-05-30,20,22,19,21,", "MSFT,2024-05-30,20,22,19,20,"))
-    assert backfill_prices(folder.platform(), ["MSFT"], TUE, FRI, force=True).success
-    assert folder.events() == {"ASSET_MATERIALIZATION": len(ALL) + 1}
+def test_a_revised_symbol_day_is_told_again_and_its_neighbours_are_not(green: Folder) -> None:
+    green.archive(
+        GOOD, MENDED.replace("MSFT,2024-05-30,20,22,19,21,", "MSFT,2024-05-30,20,22,19,20,")
+    )
+    assert backfill_prices(green.platform(), ["MSFT"], TUE, FRI, force=True).success
+    assert green.events() == {"ASSET_MATERIALIZATION": len(ALL) + 1}
 
 
 def test_what_was_loaded_without_dagster_is_told_by_the_next_run(folder: Folder) -> None:
     folder.archive(GOOD, MENDED)
-    folder.load_universe()
     folder.load_without_dagster("AAPL", "PLTR")
     assert folder.colours()["green"] == set()
     assert folder.materialize().success
@@ -396,7 +449,6 @@ def test_what_was_loaded_without_dagster_is_told_by_the_next_run(folder: Folder)
 def test_a_red_symbol_day_mended_without_dagster_turns_green_with_the_next_run(
     folder: Folder,
 ) -> None:
-    folder.load_universe()
     folder.materialize()
     assert folder.colours()["red"] == RED_ONES
     folder.archive(GOOD, MENDED)
@@ -405,63 +457,63 @@ def test_a_red_symbol_day_mended_without_dagster_turns_green_with_the_next_run(
     assert folder.colours() == {"green": ALL, "red": set()}
 
 
-def test_a_symbol_day_that_was_green_then_red_turns_green_again(folder: Folder) -> None:
-    folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    assert folder.materialize().success
-    folder.platform().settings.warehouse_path.unlink()
-    folder.archive(GOOD, BROKEN)
-    folder.materialize()
-    assert folder.colours() == {"green": ALL, "red": RED_ONES}
-    folder.archive(GOOD, MENDED)
-    folder.load_without_dagster("MSFT")
-    assert folder.materialize().success
-    assert folder.colours() == {"green": ALL, "red": set()}
+def test_a_symbol_day_that_was_green_then_red_turns_green_again(green: Folder) -> None:
+    green.platform().settings.warehouse_path.unlink()
+    green.archive(GOOD, BROKEN)
+    green.materialize()
+    assert green.colours() == {"green": ALL - RED_ONES, "red": RED_ONES}
+    green.archive(GOOD, MENDED)
+    green.load_without_dagster("MSFT")
+    assert green.materialize().success
+    assert green.colours() == {"green": ALL, "red": set()}
 
 
 def test_an_open_session_is_neither_stored_nor_told(folder: Folder) -> None:
     monday = "AAPL,2024-06-03,10,11,9,10.5,100\n"
     folder.archive(GOOD, MENDED, monday)
-    folder.load_universe()
     assert folder.materialize(end=MON).success
     assert folder.colours() == {"green": ALL, "red": set()}
     with folder.platform().warehouse.reading() as con:
         assert con.execute("select max(session) from daily_prices").fetchone() == (FRI,)
-        assert con.execute("select count(*) from symbol_day_ledger where session > ?", [FRI]).fetchone() == (0,)
+        assert con.execute(
+            "select count(*) from symbol_day_ledger where session > ?", [FRI]
+        ).fetchone() == (0,)
 
 
 def test_a_run_of_an_open_session_alone_succeeds_and_tells_nothing(folder: Folder) -> None:
-    folder.load_universe()
     assert folder.backfill("AAPL", start=MON, end=MON).success
     assert folder.events() == {}
 
 
-def test_an_open_session_asked_of_an_empty_folder_is_no_error(folder: Folder) -> None:
-    result = folder.backfill("AAPL", start=MON, end=MON)
+def test_an_open_session_stays_without_colour_where_its_run_fails(folder: Folder) -> None:
+    assert not folder.materialize(end=MON).success
+    assert folder.colours() == {"green": ALL - RED_ONES, "red": RED_ONES}
+
+
+def test_an_open_session_asked_of_an_empty_folder_is_no_error(bare: Folder) -> None:
+    result = bare.backfill("AAPL", start=MON, end=MON)
     assert result.success, result.failure
-    assert folder.events() == {}
+    assert bare.events() == {}
 
 
 def test_sessions_before_the_window_are_stored_and_colour_nothing(folder: Folder) -> None:
     early = "AAPL,2024-05-24,10,11,9,10.5,100\nMSFT,2024-05-24,10,9,11,10.5,100\n"
     folder.archive(early, GOOD, BROKEN)
-    folder.load_universe()
     result = folder.backfill("AAPL", "MSFT", start=dt.date(2024, 5, 24))
     assert "MSFT 2024-05-24: low is above high" in result.failure
     assert folder.colours()["red"] == RED_ONES
     with folder.platform().warehouse.reading() as con:
-        assert con.execute("select min(session) from daily_prices").fetchone() == (dt.date(2024, 5, 24),)
+        assert con.execute("select min(session) from daily_prices").fetchone() == (
+            dt.date(2024, 5, 24),
+        )
 
 
-def test_nothing_is_called_stale(folder: Folder) -> None:
-    folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    assert folder.materialize().success
-    assert materialize_asset(folder.platform(), "corporate_actions").success
+def test_nothing_is_called_stale(green: Folder) -> None:
+    assert materialize_asset(green.platform(), "corporate_actions").success
     # A second look at the members must not make symbol-days stale.
-    folder.load_universe()
-    graph = build_definitions(folder.platform()).resolve_asset_graph()
-    with folder.instance() as instance:
+    green.load_universe()
+    graph = build_definitions(green.platform()).resolve_asset_graph()
+    with green.instance() as instance:
         stale = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
         of_days = {stale.get_status(PRICES, key) for key in sorted(ALL)}
         assert of_days == {StaleStatus.FRESH}
@@ -483,13 +535,10 @@ def run_of_backfill(folder: Folder, backfill_id: str) -> str:
     return run.run_id
 
 
-def test_a_backfill_is_told_of_every_key_it_asked_for(folder: Folder) -> None:
+def test_a_backfill_is_told_of_every_key_it_asked_for(green: Folder) -> None:
     # Dagster calls a backfill failed where a run of it stays silent on a key, known or not.
-    folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    assert folder.materialize().success
-    run_id = run_of_backfill(folder, "aaaaaaaa")
-    with folder.instance() as instance:
+    run_id = run_of_backfill(green, "aaaaaaaa")
+    with green.instance() as instance:
         told = {e.dagster_event.partition for e in price_events(instance) if e.run_id == run_id}  # type: ignore[union-attr]
     assert told == ALL
 
@@ -505,23 +554,23 @@ def stock_instance(path: Path, kind: str) -> dg.DagsterInstance:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_stock_storage_shows_the_same_colours(folder: Folder, kind: str) -> None:
+def test_stock_storage_shows_the_same_colours(bare: Folder, kind: str) -> None:
     tags = {
         "dagster/asset_partition_range_start": key_of("AAPL", TUE),
         "dagster/asset_partition_range_end": key_of("PLTR", FRI),
     }
     seen = []
-    with stock_instance(folder.path / "stock", kind) as instance:
+    with stock_instance(bare.path / "stock", kind) as instance:
         for rows, asset in ((BROKEN, UNIVERSE), (BROKEN, PRICES), (MENDED, PRICES)):
-            folder.archive(GOOD, rows)
-            definitions = build_definitions(folder.platform())
+            bare.archive(GOOD, rows)
+            definitions = build_definitions(bare.platform())
             definitions.resolve_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
                 asset_selection=[asset],
                 tags=tags if asset == PRICES else {},
                 raise_on_error=False,
             )
-            seen.append(colours(instance, folder.platform()))
+            seen.append(colours(instance, bare.platform()))
     assert seen == [
         {"green": set(), "red": set()},
         {"green": ALL - RED_ONES, "red": RED_ONES},
@@ -544,7 +593,9 @@ def materializations(run_id: str, days: Sequence[dt.date], symbol: str) -> list[
                 job_name="backfill_prices",
                 step_key="daily_prices",
                 event_specific_data=StepMaterializationData(
-                    dg.AssetMaterialization(PRICES, partition=key_of(symbol, day), tags={"n": str(day)})
+                    dg.AssetMaterialization(
+                        PRICES, partition=key_of(symbol, day), tags={DATA_VERSION_TAG: str(day)}
+                    )
                 ),
             ),
         )
@@ -565,9 +616,8 @@ def test_a_batch_of_2500_events_is_stored_whole_and_in_order(
         assert ids == sorted(set(ids))
         tags = instance.get_event_tags_for_asset(PRICES)
         assert len(tags) == 2_500
-        wanted = {"n": str(days[2_400]), "dagster/partition/symbol": "AAPL"}
-        (found,) = instance.get_event_tags_for_asset(PRICES, filter_tags=wanted)
-        assert found["dagster/partition/date"] == str(days[2_400])
+        tag = {DATA_VERSION_TAG: str(days[2_400])}
+        assert instance.get_event_tags_for_asset(PRICES, filter_event_id=ids[2_400]) == [tag]
         (entry,) = instance.get_asset_records([PRICES])
         assert entry.asset_entry.last_materialization_storage_id == ids[-1]
         assert entry.asset_entry.last_run_id == run_id

@@ -28,7 +28,9 @@ from quant_assets.sources.files import FilesSource
 
 XNYS = exchange_calendar("XNYS")
 HEADER = "symbol,date,open,high,low,close,volume"
-MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = XNYS.between(dt.date(2024, 5, 20), dt.date(2024, 5, 24))
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = XNYS.between(
+    dt.date(2024, 5, 20), dt.date(2024, 5, 24)
+)
 GOOD = [
     "AAPL,2024-05-20,189.33,191.92,189.01,191.04,44361300",
     "AAPL,2024-05-21,191.09,192.73,190.92,192.35,42309400",
@@ -73,7 +75,9 @@ def ask(
 
 
 def prices(answer: PriceAnswer) -> list[tuple[object, ...]]:
-    return [tuple(row[n] for n in ("symbol", "session", *PRICES)) for row in answer.rows.to_pylist()]
+    return [
+        tuple(row[n] for n in ("symbol", "session", *PRICES)) for row in answer.rows.to_pylist()
+    ]
 
 
 def actions(answer: PriceAnswer) -> list[tuple[object, ...]]:
@@ -198,7 +202,7 @@ def test_month_names_of_any_length_are_read(tmp_path: Path) -> None:
     ids=["date", "timestamp", "text", "New York", "London", "Tokyo"],
 )
 def test_a_parquet_date_is_the_day_its_own_clock_shows(tmp_path: Path, dates: pa.Array) -> None:
-    numbers = dict.fromkeys(PRICES, [5.0])
+    numbers = {name: [5.0] for name in PRICES}
     path = as_parquet(tmp_path / "a.parquet", pa.table({"symbol": ["A"], "date": dates, **numbers}))
     assert prices(ask(source(path)))[0][1] == MONDAY
 
@@ -222,7 +226,9 @@ def test_parquet_numbers_of_any_type_are_read(tmp_path: Path, numbers: pa.Array)
 
 
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string()], ids=str)
-def test_a_parquet_cell_that_is_no_number_costs_its_own_row(tmp_path: Path, text: pa.DataType) -> None:
+def test_a_parquet_cell_that_is_no_number_costs_its_own_row(
+    tmp_path: Path, text: pa.DataType
+) -> None:
     numbers = dict.fromkeys(PRICES, pa.array(["5", "abc"], text))
     days = {"symbol": ["A", "A"], "date": [MONDAY, TUESDAY]}
     answer = ask(source(as_parquet(tmp_path / "a.parquet", pa.table({**days, **numbers}))))
@@ -300,8 +306,12 @@ def test_an_actions_file_that_can_not_be_read_is_an_error_and_not_a_history_with
     tmp_path: Path,
 ) -> None:
     path = write(tmp_path / "a.csv", HEADER, *GOOD)
-    beside = Path(write(tmp_path / "actions.txt", "symbol,date,split,dividend", "AAPL,2024-05-20,x,"))
-    with pytest.raises(BadAnswer, match=r"actions.txt: 1 rows can't be read; the first: .*split can't"):
+    beside = Path(
+        write(tmp_path / "actions.txt", "symbol,date,split,dividend", "AAPL,2024-05-20,x,")
+    )
+    with pytest.raises(
+        BadAnswer, match=r"actions.txt: 1 rows can't be read; the first: .*split can't"
+    ):
         ask(source(path, beside=beside))
     with pytest.raises(SourceUnavailable, match=r"missing.csv can't be read"):
         ask(source(path, beside=tmp_path / "missing.csv"))
@@ -349,7 +359,9 @@ def test_a_split_is_not_taken_for_a_dividend_where_dividends_are_derived(tmp_pat
 
 def test_a_line_that_stands_twice_reports_its_dividend_once(tmp_path: Path) -> None:
     line = GOOD[0] + ",0.25"
-    answer = ask(source(write(tmp_path / "a.csv", HEADER + ",d", line, line), columns={"dividend": "d"}))
+    answer = ask(
+        source(write(tmp_path / "a.csv", HEADER + ",d", line, line), columns={"dividend": "d"})
+    )
     assert actions(answer) == [("AAPL", MONDAY, "cash_dividend", None, 0.25)]
 
 
@@ -369,11 +381,11 @@ def test_decisions_of_a_kinds_file_are_followed(tmp_path: Path) -> None:
     kinds = Path(
         write(
             tmp_path / "kinds.txt",
-            "symbol,ex_date,kind,made_from,repeats,ratio,note",
-            "AAPL,2024-05-20,vendor_error,dividend,,,duplicate",
-            "AAPL,2024-05-22,spin_off,none,,1.08,missing from the vendor",
-            "AAPL,2024-06-20,spin_off,none,,1.08,after the window",
-            "NVDA,2024-05-22,spin_off,none,,1.08,not asked for",
+            "symbol,ex_date,kind,made_from,repeats,ratio,amount,note",
+            "AAPL,2024-05-20,vendor_error,dividend,,,,duplicate",
+            "AAPL,2024-05-22,spin_off,none,,1.08,,missing from the vendor",
+            "AAPL,2024-06-20,spin_off,none,,1.08,,after the window",
+            "NVDA,2024-05-22,spin_off,none,,1.08,,not asked for",
         )
     )
     answer = ask(source(path, kinds=kinds, columns={"dividend": "d"}, currency="EUR"), "AAPL")
@@ -390,8 +402,8 @@ def test_a_decision_in_the_vendors_spelling_is_followed(tmp_path: Path) -> None:
     kinds = Path(
         write(
             tmp_path / "kinds.txt",
-            "symbol,ex_date,kind,made_from,repeats,ratio,note",
-            "BF-B,2024-05-20,vendor_error,dividend,,,duplicate",
+            "symbol,ex_date,kind,made_from,repeats,ratio,amount,note",
+            "BF-B,2024-05-20,vendor_error,dividend,,,,duplicate",
         )
     )
     answer = ask(source(path, kinds=kinds, columns={"dividend": "d"}))
@@ -402,7 +414,7 @@ def test_a_decision_in_the_vendors_spelling_is_followed(tmp_path: Path) -> None:
 
 def test_a_missing_kinds_file_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", HEADER, *GOOD)
-    with pytest.raises((DecisionError, SourceError), match="kinds.csv"):
+    with pytest.raises((DecisionError, SourceError), match=r"kinds\.csv"):
         ask(source(path, kinds=tmp_path / "kinds.csv"))
 
 
@@ -445,14 +457,18 @@ def test_a_cell_that_is_no_number_costs_its_own_row(tmp_path: Path, cell: str, r
         ("1.5E2", "150.0"),
     ],
 )
-def test_a_number_is_read_as_it_stands_and_judged_later(tmp_path: Path, cell: str, value: str) -> None:
+def test_a_number_is_read_as_it_stands_and_judged_later(
+    tmp_path: Path, cell: str, value: str
+) -> None:
     line = f"AAPL,2024-05-20,189.33,191.92,189.01,{cell},44361300"
     answer = ask(source(write(tmp_path / "a.csv", HEADER, line)))
     assert [str(row[5]) for row in prices(answer)] == [value]
     assert unreadable(answer) == []
 
 
-@pytest.mark.parametrize("day", ["2024-02-31", "2023-02-29", "2024-13-01", "20.05.2024", "", "soon"])
+@pytest.mark.parametrize(
+    "day", ["2024-02-31", "2023-02-29", "2024-13-01", "20.05.2024", "", "soon"]
+)
 def test_a_date_that_is_none_costs_its_own_row(tmp_path: Path, day: str) -> None:
     path = write(tmp_path / "a.csv", HEADER, f"AAPL,{day},1,2,1,2,5", *GOOD)
     answer = ask(source(path), "AAPL", start=dt.date(2023, 1, 3))
@@ -545,7 +561,9 @@ def test_a_broken_file_among_good_ones_costs_only_itself_and_is_noticed(
 
 
 @pytest.mark.parametrize("name", ["bad.parquet", "bad.csv.gz", "bad.csv"])
-def test_a_file_of_bytes_that_are_not_its_format_costs_only_itself(tmp_path: Path, name: str) -> None:
+def test_a_file_of_bytes_that_are_not_its_format_costs_only_itself(
+    tmp_path: Path, name: str
+) -> None:
     write(tmp_path / "good.csv", HEADER, *GOOD)
     (tmp_path / name).write_bytes(b"\xff\xfe\x00PAR1 is not here \xe9\n\x80,\x81\n")
     answer = ask(source(str(tmp_path)))
@@ -565,7 +583,9 @@ def test_a_torn_compressed_file_costs_only_itself(tmp_path: Path) -> None:
 
 def test_a_parquet_file_without_a_column_says_which_it_has(tmp_path: Path) -> None:
     path = as_parquet(tmp_path / "a.parquet", pa.table({"symbol": ["A"], "Datum": ["x"]}))
-    with pytest.raises(BadAnswer, match=r"a.parquet has no column date, open, .*; it has symbol, Datum"):
+    with pytest.raises(
+        BadAnswer, match=r"a.parquet has no column date, open, .*; it has symbol, Datum"
+    ):
         ask(source(path), "A")
 
 
@@ -578,7 +598,7 @@ def test_a_path_that_matches_no_file_is_an_error(tmp_path: Path, name: str) -> N
 
 
 def test_a_file_that_is_neither_csv_nor_parquet_by_its_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadAnswer, match="prices.xlsx is neither CSV nor Parquet by its name"):
+    with pytest.raises(BadAnswer, match=r"prices\.xlsx is neither CSV nor Parquet by its name"):
         ask(source(write(tmp_path / "prices.xlsx", HEADER, *GOOD)), "AAPL")
 
 

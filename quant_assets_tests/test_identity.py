@@ -136,7 +136,7 @@ def test_a_day_between_two_bearers_names_nobody_and_says_who_bore_it(day: dt.dat
 
 
 def test_a_symbol_nobody_ever_bore_says_what_to_do() -> None:
-    with pytest.raises(UnknownSymbolError, match="NVDA is not known here. Load it with"):
+    with pytest.raises(UnknownSymbolError, match=r"NVDA is not known here\. Load it with"):
         resolve(NAMES, "NVDA", TODAY, TODAY)
 
 
@@ -285,9 +285,23 @@ def test_leaving_an_index_does_not_end_a_name() -> None:
     assert kept.names() == [Name("QQZ", dt.date(2000, 1, 3), None, 1)]
 
 
-def test_a_day_on_which_nobody_bore_a_known_symbol_is_refused() -> None:
-    with pytest.raises(UnknownSymbolError):
-        register().on("CEG", dt.date(2015, 1, 2))
+def test_a_ticker_nobody_looked_up_bore_that_day_belongs_to_a_security_of_its_own() -> None:
+    kept = register()
+    between = (dt.date(2015, 1, 2), dt.date(2016, 1, 4))
+    stranger = kept.on("CEG", dt.date(2015, 6, 1), between)
+    assert stranger not in {kept.on("CEG", dt.date(2010, 1, 4)), kept.on("CEG", TODAY)}
+    assert sorted((n.valid_from, n.valid_to) for n in kept.names() if n.symbol == "CEG") == [
+        (dt.date(1996, 1, 2), dt.date(2012, 3, 13)),
+        (dt.date(2015, 1, 2), dt.date(2022, 2, 2)),
+        (dt.date(2022, 2, 2), None),
+    ]
+    assert kept.on("CEG", dt.date(2015, 6, 1), between) == stranger
+
+
+def test_a_ticker_that_traded_in_days_of_another_bearer_is_refused() -> None:
+    traded = (dt.date(2012, 1, 3), dt.date(2016, 1, 4))
+    with pytest.raises(UnknownSymbolError, match=r"Energy Group .* Energy Corp"):
+        register().on("CEG", dt.date(2015, 1, 2), traded)
 
 
 def test_rows_before_a_name_begins_extend_the_earliest_name() -> None:

@@ -1,4 +1,4 @@
-"""Who may import whom: a module imports only from rows above its own, and importing does no work."""
+"""Who may import whom: only from the rows above one's own. And importing does no work."""
 
 from __future__ import annotations
 
@@ -75,7 +75,11 @@ FILES = {name: path for name, path in MODULES.items() if path.name != "__init__.
 
 def imports(name: str) -> list[Import]:
     path = MODULES[name]
-    package = f"{PACKAGE}.{name}" if path.name == "__init__.py" else f"{PACKAGE}.{name}".rpartition(".")[0]
+    package = (
+        f"{PACKAGE}.{name}"
+        if path.name == "__init__.py"
+        else f"{PACKAGE}.{name}".rpartition(".")[0]
+    )
     return list(_imports(ast.parse(path.read_text("utf-8")), package.rstrip("."), lazy=False))
 
 
@@ -209,7 +213,8 @@ def guard(event, args):
         caught.append((event, str(args[:2])))
     elif event == "open" and args[0] != os.devnull:
         mode, flags = args[1] or "", args[2] or 0
-        if any(letter in mode for letter in "wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+        if any(letter in mode for letter in "wax+") or flags & writing:
             caught.append((event, str(args[0])))
 
 before, ours = sys.argv[1].split(), sys.argv[2:]

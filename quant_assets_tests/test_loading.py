@@ -78,7 +78,7 @@ def dividend(symbol: str, day: dt.date, amount: float, kind: str = "cash_dividen
 
 @dataclass
 class FakeSource:
-    """A source in a few literals; it answers a symbol at a time and remembers what it was asked."""
+    """A source in a few literals; it remembers what it was asked."""
 
     rows: Sequence[Row] = ()
     empty: Mapping[str, Sequence[dt.date]] = field(default_factory=dict)
@@ -89,6 +89,8 @@ class FakeSource:
     name: str = "fake"
     simulated: bool = False
     names_on: dt.date | None = dt.date(2024, 5, 31)
+    at_once: int = 100
+    """Symbols an answer holds."""
     breaks_at: str = ""
     asked: list[PriceRequest] = field(default_factory=list)
 
@@ -107,27 +109,35 @@ class FakeSource:
         return ()
 
     def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
-        for request in requests:
-            self.asked.append(request)
-            if request.symbol == self.breaks_at:
+        for at in range(0, len(requests), self.at_once):
+            chunk = requests[at : at + self.at_once]
+            self.asked += chunk
+            if any(request.symbol == self.breaks_at for request in chunk):
                 raise SourceUnavailable(self.name, "the line is dead")
-            yield self._answer(request)
+            yield self._answer(chunk)
 
-    def _answer(self, request: PriceRequest) -> PriceAnswer:
-        symbol, start, end = request.symbol, request.start, request.end
-        failures = {}
-        if symbol in self.failing:
-            failures[symbol] = BadAnswer(self.name, self.failing[symbol])
-        rows = [r for r in self.rows if r["symbol"] == symbol]
-        actions = [a for a in self.actions if a["symbol"] == symbol]
-        days = [day for day in self.empty.get(symbol, ()) if start <= day <= end]
+    def _answer(self, chunk: Sequence[PriceRequest]) -> PriceAnswer:
+        wanted = {request.symbol: request for request in chunk}
+
+        def asked_for(symbol: object, day: object) -> bool:
+            request = wanted.get(str(symbol))
+            return request is not None and request.start <= day <= request.end  # type: ignore[operator]
+
+        rows = [row for row in self.rows if asked_for(row["symbol"], row["session"])]
+        actions = [row for row in self.actions if asked_for(row["symbol"], row["ex_date"])]
+        empty = [
+            {"symbol": symbol, "session": day, "reason": "halted"}
+            for symbol, days in self.empty.items()
+            for day in days
+            if asked_for(symbol, day)
+        ]
         return PriceAnswer(
-            (symbol,),
-            table([r for r in rows if start <= r["session"] <= end], PRICE_COLUMNS),  # type: ignore[operator]
-            table([a for a in actions if start <= a["ex_date"] <= end], ACTION_COLUMNS),  # type: ignore[operator]
-            table([{"symbol": symbol, "session": d, "reason": "halted"} for d in days], EMPTY_COLUMNS),
-            table([u for u in self.unreadable if u["symbol"] == symbol], UNREADABLE_COLUMNS),
-            failures,
+            tuple(wanted),
+            table(rows, PRICE_COLUMNS),
+            table(actions, ACTION_COLUMNS),
+            table(empty, EMPTY_COLUMNS),
+            table([row for row in self.unreadable if row["symbol"] in wanted], UNREADABLE_COLUMNS),
+            {s: BadAnswer(self.name, why) for s, why in self.failing.items() if s in wanted},
             self.notices,
         )
 
@@ -144,7 +154,8 @@ def bring(
     warehouse: Warehouse, source: FakeSource | SimulatedMarket, wanted: Window, **how: object
 ) -> LoadReport:
     calendar = XNYS if isinstance(source, SimulatedMarket) else CALENDAR
-    return load(warehouse, source, wanted, calendar, **how)  # type: ignore[arg-type]
+    # No identities unless a test brings some: AAPL is AAPL here, and nobody was ever renamed.
+    return load(warehouse, source, wanted, calendar, **{"identities": (), **how})  # type: ignore[arg-type]
 
 
 def planned(warehouse: Warehouse, source: FakeSource, wanted: Window, **how: bool) -> Plan:
@@ -278,7 +289,9 @@ def test_a_session_confirmed_empty_is_not_due_again(warehouse: Warehouse) -> Non
     assert planned(warehouse, source, window("AAPL")).requests == ()
 
 
-def test_a_session_the_source_was_silent_about_is_failed_and_due_again(warehouse: Warehouse) -> None:
+def test_a_session_the_source_was_silent_about_is_failed_and_due_again(
+    warehouse: Warehouse,
+) -> None:
     source = FakeSource([r for r in week("AAPL") if r["session"] != TUESDAY])
     report = bring(warehouse, source, window("AAPL"))
     silent = ("AAPL", TUESDAY, "failed", "the source answered without a row for this session")
@@ -349,7 +362,11 @@ def test_bad_rows_are_quarantined_and_the_good_ones_of_the_same_answer_stored(
         ("AAPL", MONDAY, "quarantined", "open is not positive"),
         ("AAPL", FRIDAY, "quarantined", "volume is negative"),
     ]
-    assert (report.total("inserted"), report.total("quarantined"), report.total("failed")) == (3, 3, 0)
+    assert (report.total("inserted"), report.total("quarantined"), report.total("failed")) == (
+        3,
+        3,
+        0,
+    )
     assert report.needs_attention
     # Three of five are present: that is what completeness means.
     assert report.symbols[0].completeness == pytest.approx(0.6)
@@ -392,14 +409,6 @@ def test_two_dividends_of_one_day_are_both_kept(warehouse: Warehouse) -> None:
     assert query(warehouse, "select sum(amount) from corporate_actions") == [(1.25,)]
 
 
-def test_merger_terms_in_shares_and_in_cash_are_both_kept(warehouse: Warehouse) -> None:
-    # TMUS, 2013-05-01, in examples/alphavantage_action_kinds.csv.
-    shares = {**dividend("AAPL", TUESDAY, 0.0, "merger_terms"), "amount": None, "ratio": 0.5}
-    cash = dividend("AAPL", TUESDAY, 8.1, "merger_terms")
-    bring(warehouse, FakeSource(week("AAPL"), actions=[shares, cash]), window("AAPL"))
-    assert query(warehouse, "select max(ratio), max(amount) from corporate_actions") == [(0.5, 8.1)]
-
-
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), -0.25, 0.0])
 def test_an_impossible_dividend_is_not_stored(warehouse: Warehouse, amount: float) -> None:
     source = FakeSource(week("AAPL"), actions=[dividend("AAPL", TUESDAY, amount)])
@@ -423,7 +432,9 @@ def test_a_row_of_a_session_that_has_not_closed_is_never_stored(warehouse: Wareh
     # At NOW, Monday the third of June has not opened yet.
     today = dt.date(2024, 6, 3)
     rows = [bar("AAPL", day) for day in CALENDAR.between(dt.date(2024, 5, 30), dt.date(2024, 6, 5))]
-    report = bring(warehouse, FakeSource(rows), window("AAPL", start=dt.date(2024, 5, 30), end=today))
+    report = bring(
+        warehouse, FakeSource(rows), window("AAPL", start=dt.date(2024, 5, 30), end=today)
+    )
     assert [day for _, day, _ in stored(warehouse)] == [dt.date(2024, 5, 30), dt.date(2024, 5, 31)]
     assert (report.total("requested"), report.total("failed")) == (2, 0)
     assert ledger(warehouse) == []
@@ -441,14 +452,18 @@ def test_a_window_of_open_sessions_only_is_refused(warehouse: Warehouse) -> None
     assert not warehouse.exists()
 
 
-def test_a_bar_the_source_sends_unasked_for_a_live_session_is_not_stored(warehouse: Warehouse) -> None:
+def test_a_bar_the_source_sends_unasked_for_a_live_session_is_not_stored(
+    warehouse: Warehouse,
+) -> None:
     class Eager(FakeSource):
         def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
             wider = [dataclasses.replace(r, end=dt.date(2024, 6, 5)) for r in requests]
             yield from super().fetch(wider)
 
     rows = [bar("AAPL", day) for day in (dt.date(2024, 5, 31), dt.date(2024, 6, 3))]
-    bring(warehouse, Eager(rows), window("AAPL", start=dt.date(2024, 5, 31), end=dt.date(2024, 5, 31)))
+    bring(
+        warehouse, Eager(rows), window("AAPL", start=dt.date(2024, 5, 31), end=dt.date(2024, 5, 31))
+    )
     assert [day for _, day, _ in stored(warehouse)] == [dt.date(2024, 5, 31)]
 
 
@@ -470,13 +485,15 @@ def in_trouble(symbols: Mapping[str, str]) -> FakeSource:
             rows += [bar(symbol, day, -close) for day in WEEK]
         elif trouble == "is garbage":
             broken = {"open": None, "high": float("nan"), "low": 0.0}
-            rows += [bar(symbol, day, close, **broken) for day in (*WEEK, *WEEK, dt.date(2024, 5, 25))]
+            rows += [
+                bar(symbol, day, close, **broken) for day in (*WEEK, *WEEK, dt.date(2024, 5, 25))
+            ]
     failing = {s: "timed out" for s, trouble in symbols.items() if trouble == "fails"}
     failing |= {s: f"fake has no symbol {s}." for s, t in symbols.items() if t == "is unknown"}
     return FakeSource(rows, failing=failing)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.sampled_from(TROUBLE), min_size=5, max_size=5))
 @example(list(TROUBLE[:5]))
 @example(["fails"] * 5)
@@ -503,51 +520,65 @@ def test_trouble_with_some_symbols_never_changes_what_is_stored_for_the_others(
         assert (told.failed + told.quarantined == 0) == well
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    present=st.sets(st.sampled_from(WEEK)),
-    empty=st.sets(st.sampled_from(WEEK)),
-    bad=st.sets(st.sampled_from(WEEK)),
-)
+sorts = st.lists(st.sampled_from(["present", "empty", "bad", "no word"]), min_size=5, max_size=5)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(sorts, min_size=8, max_size=8))
+@example([["present"] * 5, ["empty"] * 5, ["bad"] * 5, ["no word"] * 5])
 def test_completeness_is_what_is_present_or_confirmed_empty_over_what_was_requested(
-    present: set[dt.date], empty: set[dt.date], bad: set[dt.date]
+    weeks: list[list[str]],
 ) -> None:
-    """Property 21: completeness."""
-    empty, bad = empty - present, bad - present - empty
-    rows = [bar("AAPL", day) for day in present] + [bar("AAPL", day, -1.0) for day in bad]
+    """Property 21: completeness, of several symbols with a week each."""
+    told = {f"S{number}": dict(zip(WEEK, days, strict=True)) for number, days in enumerate(weeks)}
+    days = [(symbol, day, what) for symbol, held in told.items() for day, what in held.items()]
+    source = FakeSource(
+        [
+            bar(s, d, 10.0 if what == "present" else -1.0)
+            for s, d, what in days
+            if what in ("present", "bad")
+        ],
+        {
+            symbol: [d for d, what in held.items() if what == "empty"]
+            for symbol, held in told.items()
+        },
+    )
+    # Known from earlier, so that the ledger can speak of them.
+    before = dt.date(2024, 5, 17)
+    earlier = FakeSource([bar(symbol, before) for symbol in told])
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb", clock=lambda: NOW)
-        earlier = dt.date(2024, 5, 17)
-        bring(warehouse, FakeSource([bar("AAPL", earlier)]), window("AAPL", start=earlier, end=earlier))
-        report = bring(warehouse, FakeSource(rows, {"AAPL": sorted(empty)}), window("AAPL"))
-        told = report.symbols[0]
-        assert told.completeness == pytest.approx((len(present) + len(empty)) / 5)
-        in_table = query(warehouse, "select completeness from load_run_symbols where requested = 5")
-        assert in_table == [(pytest.approx(told.completeness),)]
-        assert {day for _, day, _, _ in ledger(warehouse)} == set(WEEK) - present
+        bring(warehouse, earlier, window(*told, start=before, end=before))
+        report = bring(warehouse, source, window(*told))
+        well = {
+            symbol: sum(what in ("present", "empty") for what in held.values()) / 5
+            for symbol, held in told.items()
+        }
+        assert {s.symbol: s.completeness for s in report.symbols} == pytest.approx(well)
+        in_table = query(
+            warehouse, "select symbol, completeness from load_run_symbols where requested = 5"
+        )
+        assert dict(in_table) == pytest.approx(well)
+        outcomes = {"empty": "empty", "bad": "quarantined", "no word": "failed"}
+        assert [row[:3] for row in ledger(warehouse)] == sorted(
+            (symbol, day, outcomes[what]) for symbol, day, what in days if what in outcomes
+        )
 
 
 def test_with_fail_fast_the_first_failure_ends_the_load(warehouse: Warehouse) -> None:
-    source = FakeSource(week("AAPL") + week("MSFT"), failing={"IBM": "timed out"})
+    source = FakeSource(week("AAPL") + week("MSFT"), failing={"IBM": "timed out"}, at_once=1)
     report = bring(warehouse, source, window("AAPL", "IBM", "MSFT"), fail_fast=True)
     assert [request.symbol for request in source.asked] == ["AAPL", "IBM"]
     assert {symbol for symbol, _, _ in stored(warehouse)} == {"AAPL"}
-    assert {told.symbol: told.error for told in report.symbols} == {"AAPL": None, "IBM": "timed out"}
+    assert {told.symbol: told.error for told in report.symbols} == {
+        "AAPL": None,
+        "IBM": "timed out",
+    }
     assert query(warehouse, "select finished_at is not null from load_runs") == [(True,)]
 
 
-def test_with_fail_fast_a_refused_symbol_ends_the_load_before_anything_is_asked(
-    warehouse: Warehouse,
-) -> None:
-    bring(warehouse, FakeSource(week("CEG"), names_on=None), window("CEG"), identities=CEG)
-    source = FakeSource(week("AAPL"), names_on=dt.date(2015, 1, 2))
-    report = bring(warehouse, source, window("CEG", "AAPL"), identities=CEG, fail_fast=True)
-    assert source.asked == []
-    assert [told.symbol for told in report.symbols] == ["CEG"]
-
-
 def test_a_source_that_breaks_down_leaves_what_was_stored_before(warehouse: Warehouse) -> None:
-    source = FakeSource(week("AAPL") + week("MSFT"), breaks_at="MSFT")
+    source = FakeSource(week("AAPL") + week("MSFT"), breaks_at="MSFT", at_once=1)
     with pytest.raises(SourceUnavailable, match="the line is dead"):
         bring(warehouse, source, window("AAPL", "MSFT"))
     assert len(stored(warehouse)) == 5
@@ -594,14 +625,27 @@ def test_the_report_adds_up_with_what_is_stored(warehouse: Warehouse) -> None:
     """Property 17 as far as a load is concerned."""
     bring(warehouse, FakeSource(week("AAPL")[:2]), window("AAPL", end=TUESDAY))
     source = FakeSource(
-        [bar("AAPL", TUESDAY, 11.0), *week("AAPL")[2:4], *week("MSFT")[:3], bar("MSFT", THURSDAY, 0.0)],
+        [
+            bar("AAPL", TUESDAY, 11.0),
+            *week("AAPL")[2:4],
+            *week("MSFT")[:3],
+            bar("MSFT", THURSDAY, 0.0),
+        ],
         {"MSFT": [FRIDAY]},
         {"NVDA": "timed out"},
         notices=("one of its files could not be read",),
     )
     report = bring(warehouse, source, window("AAPL", "MSFT", "NVDA"), force=True)
     told = {
-        s.symbol: (s.requested, s.inserted, s.revised, s.unchanged, s.quarantined, s.empty, s.failed)
+        s.symbol: (
+            s.requested,
+            s.inserted,
+            s.revised,
+            s.unchanged,
+            s.quarantined,
+            s.empty,
+            s.failed,
+        )
         for s in report.symbols
     }
     assert told == {
@@ -611,7 +655,9 @@ def test_the_report_adds_up_with_what_is_stored(warehouse: Warehouse) -> None:
     }
     counts = "requested, inserted, revised, unchanged, quarantined, empty, failed"
     run = f"run_id = '{report.run_id}'"
-    by_symbol = query(warehouse, f"select symbol, {counts} from load_run_symbols where {run} order by 1")
+    by_symbol = query(
+        warehouse, f"select symbol, {counts} from load_run_symbols where {run} order by 1"
+    )
     assert {row[0]: row[1:] for row in by_symbol} == told
     [totals] = query(warehouse, f"select symbols, {counts} from load_runs where {run}")
     assert totals == (3, *(sum(column) for column in zip(*told.values(), strict=True)))
@@ -623,22 +669,10 @@ def test_the_report_adds_up_with_what_is_stored(warehouse: Warehouse) -> None:
     ]
     written = query(warehouse, f"select session, close from daily_prices where {run} order by all")
     assert len(written) == report.total("inserted") + report.total("revised") == 6
-    # Three sources chunks, the same notice: it is said once.
-    assert set(report.notices) == {"one of its files could not be read"}
+    assert report.notices == ("one of its files could not be read",)
     as_json = json.loads(report.to_json())
     assert as_json["totals"]["inserted"] == 5
     assert as_json["needs_attention"] is True
-
-
-def test_a_refused_symbol_is_in_the_summary_tables_too(warehouse: Warehouse) -> None:
-    bring(warehouse, FakeSource(week("CEG"), names_on=None), window("CEG"), identities=CEG)
-    source = FakeSource(week("AAPL"), names_on=dt.date(2015, 1, 2))
-    report = bring(warehouse, source, window("CEG", "AAPL"), identities=CEG)
-    run = f"run_id = '{report.run_id}'"
-    assert query(
-        warehouse, f"select symbol, failed, error is null from load_run_symbols where {run} order by 1"
-    ) == [("AAPL", 0, True), ("CEG", 5, False)]
-    assert query(warehouse, f"select failed from load_runs where {run}") == [(5,)]
 
 
 def test_progress_goes_from_what_is_settled_to_all(warehouse: Warehouse) -> None:
@@ -657,7 +691,9 @@ def test_progress_goes_from_what_is_settled_to_all(warehouse: Warehouse) -> None
 # Which company a symbol means
 
 CEG = (
-    KnownIdentity("old", "CEG", dt.date(1996, 1, 2), dt.date(2012, 3, 13), "Constellation Group", None),
+    KnownIdentity(
+        "old", "CEG", dt.date(1996, 1, 2), dt.date(2012, 3, 13), "Constellation Group", None
+    ),
     KnownIdentity("new", "CEG", dt.date(2022, 2, 2), None, "Constellation Corp", None),
 )
 SPLIT_WEEK = (
@@ -676,20 +712,6 @@ def test_a_reused_ticker_of_a_source_that_speaks_todays_names_means_todays_compa
     ) == [("Constellation Corp",)]
 
 
-def test_a_symbol_that_named_nobody_that_day_is_refused_with_both_companies(
-    warehouse: Warehouse,
-) -> None:
-    bring(warehouse, FakeSource(week("CEG"), names_on=None), window("CEG"), identities=CEG)
-    source = FakeSource(week("AAPL"), names_on=dt.date(2015, 1, 2))
-    report = bring(warehouse, source, window("AAPL", "CEG"), identities=CEG)
-    refused = report.symbols[1]
-    assert (refused.symbol, refused.failed, refused.inserted) == ("CEG", 5, 0)
-    assert "Constellation Group" in str(refused.error)
-    assert "Constellation Corp" in str(refused.error)
-    assert [request.symbol for request in source.asked] == ["AAPL"]
-    assert len(stored(warehouse)) > 5
-
-
 def test_rows_of_a_symbol_that_names_nobody_are_quarantined_and_the_report_says_why(
     warehouse: Warehouse,
 ) -> None:
@@ -698,7 +720,20 @@ def test_rows_of_a_symbol_that_names_nobody_are_quarantined_and_the_report_says_
     report = bring(warehouse, source, window("AAPL", "CEG"), identities=CEG)
     assert {symbol for symbol, _, _ in stored(warehouse)} == {"AAPL"}
     assert query(warehouse, "select symbol, count(*) from quarantine group by 1") == [("CEG", 5)]
-    assert "Constellation Group" in str(report.symbols[1].error)
+    refused = report.symbols[1]
+    assert (refused.symbol, refused.inserted, refused.completeness) == ("CEG", 0, 0.0)
+    assert "Constellation Group" in str(refused.error)
+    assert "Constellation Corp" in str(refused.error)
+    in_table = query(warehouse, "select error from load_run_symbols where symbol = 'CEG'")
+    assert in_table == [(refused.error,)]
+
+
+def test_no_security_is_made_up_for_a_symbol_that_brought_no_row(warehouse: Warehouse) -> None:
+    # On the day whose names the source uses, neither of the two companies was called CEG.
+    source = FakeSource(week("AAPL"), names_on=dt.date(2015, 1, 2))
+    bring(warehouse, source, window("AAPL", "CEG"), identities=CEG)
+    unnamed = query(warehouse, "select count(*) from securities where slug is null")
+    assert unnamed == [(1,)]
 
 
 def test_a_ticker_that_changes_hands_within_the_window_is_told_apart_by_the_day(
@@ -708,7 +743,8 @@ def test_a_ticker_that_changes_hands_within_the_window_is_told_apart_by_the_day(
     bring(warehouse, source, window("TKR"), identities=SPLIT_WEEK)
     by_company = query(
         warehouse,
-        "select s.slug, p.session from daily_prices p join securities s using (security_id) order by 2",
+        "select s.slug, p.session from daily_prices p "
+        "join securities s using (security_id) order by 2",
     )
     assert by_company == [("first", MONDAY), ("second", THURSDAY), ("second", FRIDAY)]
 

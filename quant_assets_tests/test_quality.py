@@ -1,4 +1,4 @@
-"""Row rules: each one with a bad row beside a good one, and all of them against a plain statement."""
+"""Row rules: each with a bad row beside a good one, and all against a plain statement."""
 
 from __future__ import annotations
 

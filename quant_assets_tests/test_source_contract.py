@@ -154,7 +154,9 @@ def test_a_single_session_can_be_asked_for(case: Case) -> None:
 
 def test_rows_come_in_order_without_a_double(case: Case) -> None:
     for answer in answers(case.source, case.source.symbols(), *WIDE):
-        keys = list(zip(*answer.rows.select(["symbol", "session"]).to_pydict().values(), strict=True))
+        keys = list(
+            zip(*answer.rows.select(["symbol", "session"]).to_pydict().values(), strict=True)
+        )
         assert keys == sorted(set(keys))
 
 
@@ -168,7 +170,11 @@ def test_every_row_is_a_session_with_numbers_a_basis_and_a_currency(case: Case) 
 
 
 def test_actions_have_a_kind_an_effect_and_no_double(case: Case) -> None:
-    seen = [row for answer in answers(case.source, case.source.symbols()) for row in answer.actions.to_pylist()]
+    seen = [
+        row
+        for answer in answers(case.source, case.source.symbols())
+        for row in answer.actions.to_pylist()
+    ]
     assert len(seen) > 5
     for row in seen:
         assert row["kind"] in ACTION_KINDS

@@ -125,10 +125,18 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
 def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa.Table) -> pa.Table:
     """``rows`` with the close before each spin-off, and the next close where the ex-date has none.
 
-    Few actions need either, so only their securities are looked through.
+    Few actions need either, so only their securities are looked through; those after the last
+    price have no next close.
     """
     with_amount = rows["amount"].is_valid()
-    needy = rows.filter(pc.and_(with_amount, pc.or_(rows["in_kind"], rows["close"].is_null())))
+    last = con.execute(
+        "select max(session) from daily_prices where list_contains($sources, source)",
+        {"sources": list(choice.sources)},
+    ).fetchone()
+    reached = pc.less_equal(rows["ex_date"], pa.scalar(last[0] if last else None, pa.date32()))
+    needy = rows.filter(
+        pc.and_(pc.and_(with_amount, reached), pc.or_(rows["in_kind"], rows["close"].is_null()))
+    )
     if needy.num_rows == 0:
         count = rows.num_rows
         return rows.append_column("close_before", pa.nulls(count, pa.float64())).append_column(

@@ -391,7 +391,9 @@ def _read_parquet(
         _require(source, path, columns, held)
         table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(columns)))
     except pa.ArrowInvalid as error:
-        raise BadAnswer(source, f"{path.name} is not a Parquet file: {_first_line(error)}") from error
+        raise BadAnswer(
+            source, f"{path.name} is not a Parquet file: {_first_line(error)}"
+        ) from error
     return table, UNREADABLE_COLUMNS.empty_table()
 
 
@@ -427,7 +429,9 @@ def _read_csv(
     _require(source, path, columns, table.column_names)
     if table.num_rows == 0 and not torn:
         raise BadAnswer(source, f"{path.name} has a header and no rows.")
-    return table.select(list(dict.fromkeys(columns))), _torn_lines(path, torn, table, columns, delimiter)
+    return table.select(list(dict.fromkeys(columns))), _torn_lines(
+        path, torn, table, columns, delimiter
+    )
 
 
 def _torn_lines(
