@@ -23,14 +23,15 @@ def publish(warehouse: Warehouse) -> Path | None:
     with warehouse.locked("publishing a copy"):
         if not warehouse.exists():
             raise WarehouseMissingError(warehouse.path)
-        copies = _copies(folder)
-        stamp = warehouse.path.stat().st_mtime_ns
-        if copies and copies[-1].stat().st_mtime_ns >= stamp:
-            return None
-        folder.mkdir(exist_ok=True)
-        number = int(copies[-1].stem.rsplit("-", 1)[1]) + 1 if copies else 1
-        beside = folder / "copying.tmp"
+        # What a killed process had committed may still be in the log beside the file.
         with warehouse.settled():
+            copies = _copies(folder)
+            stamp = warehouse.path.stat().st_mtime_ns
+            if copies and copies[-1].stat().st_mtime_ns == stamp:
+                return None
+            folder.mkdir(exist_ok=True)
+            number = int(copies[-1].stem.rsplit("-", 1)[1]) + 1 if copies else 1
+            beside = folder / "copying.tmp"
             shutil.copy2(warehouse.path, beside)
         target = folder / f"warehouse-{number:08d}.duckdb"
         beside.replace(target)
@@ -50,10 +51,14 @@ def newest_published(home: Path) -> Path | None:
 
 def open_published(home: Path) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the newest published copy. Raises WarehouseMissingError."""
-    path = newest_published(home)
-    if path is None:
-        raise WarehouseMissingError(home / FOLDER)
-    return duckdb.connect(str(path), read_only=True)
+    for _ in range(3):
+        path = newest_published(home)
+        if path is None:
+            break
+        with contextlib.suppress(duckdb.IOException):
+            # Between looking and opening, two publications may have removed the copy seen.
+            return duckdb.connect(str(path), read_only=True)
+    raise WarehouseMissingError(home / FOLDER)
 
 
 def _copies(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,13 +31,9 @@ from quant_assets.identity import (
     UnknownSymbolError,
     canonical_symbol,
 )
-from quant_assets.loading import (
-    LoadReport,
-    MixedMarketsError,
-    OpenSessionError,
-    Window,
-    load,
-)
+from quant_assets.load_report import LoadReport
+from quant_assets.loading import MixedMarketsError, load
+from quant_assets.planning import OpenSessionError, Window
 from quant_assets.platform import Platform, UnknownSourceNameError
 from quant_assets.settings import SettingsError, load_settings, shown
 from quant_assets.sources.contract import SourceError
@@ -105,7 +101,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Materialize the whole asset graph on a simulated market; no network is used."""
-    from quant_assets.materialize import materialize_all_prices, materialize_asset
+    from quant_assets.materialize import Materialized, materialize_all_prices, materialize_asset
 
     size = {"symbols": symbols, "years": years}
     platform = _platform(context, source="simulated", simulated=size, universe={})
@@ -115,7 +111,7 @@ def demo(
     start = calendar.between(window_start, end)[0]
     _refuse_real_data(platform)
     began = time.monotonic()
-    steps = [
+    steps: list[tuple[str, Callable[[], Materialized]]] = [
         ("sp500_universe", lambda: materialize_asset(platform, "sp500_universe")),
         ("daily_prices", lambda: materialize_all_prices(platform, start, end)),
         ("corporate_actions", lambda: materialize_asset(platform, "corporate_actions")),
@@ -472,7 +468,8 @@ def universe_import(
     else:
         out.print(
             f"{report.universe}: {report.members} members, {len(report.intervals)} intervals in "
-            f"all; {len(report.added)} added, {len(report.removed)} removed. Source: {report.source}."
+            f"all; {len(report.added)} added, {len(report.removed)} removed. "
+            f"Source: {report.source}."
         )
         for notice in report.notices:
             err.print(f"Note: {notice}", markup=False)

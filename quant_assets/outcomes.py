@@ -11,9 +11,10 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 
-from quant_assets.identity import AmbiguousSymbolError, Name, UnknownSymbolError, resolve
+from quant_assets.identity import Name, UnknownSymbolError, resolve
 from quant_assets.securities import read_names
 from quant_assets.warehouse import Warehouse
 
@@ -42,42 +43,11 @@ def outcomes_of(
     errors: Mapping[str, str] | None = None,
 ) -> Outcomes:
     """Sort the sessions asked for of each symbol; ``errors`` are reasons known by symbol."""
-    good: list[SymbolDay] = []
-    empty: dict[SymbolDay, str] = {}
-    failed: dict[SymbolDay, str] = {}
-    changed: set[SymbolDay] = set()
     told = errors or {}
     closed = {symbol: [d for d in days if d <= last_closed] for symbol, days in asked.items()}
     with warehouse.reading() as con:
-        names: dict[str, list[Name]] = {}
-        for name in read_names(con, list(asked)):
-            names.setdefault(name.symbol, []).append(name)
-        keyed: list[tuple[str, int | None, dt.date]] = []
-        for symbol, days in closed.items():
-            for day in days:
-                try:
-                    security = resolve(
-                        names.get(symbol, ()), symbol, names_on or day, names_on or day
-                    )
-                except UnknownSymbolError as error:
-                    if symbol in names:
-                        empty[symbol, day] = str(error)
-                    else:
-                        failed[symbol, day] = told.get(symbol, str(error))
-                except AmbiguousSymbolError as error:
-                    failed[symbol, day] = str(error)
-                else:
-                    keyed.append((symbol, security, day))
-        con.register(
-            "asked",
-            pa.table(
-                {
-                    "symbol": pa.array([row[0] for row in keyed], pa.string()),
-                    "security_id": pa.array([row[1] for row in keyed], pa.int32()),
-                    "session": pa.array([row[2] for row in keyed], pa.date32()),
-                }
-            ),
-        )
+        keyed, empty, failed = _identified(con, closed, names_on, told)
+        con.register("asked", keyed)
         rows = con.execute(
             "select a.symbol, a.session, p.security_id is not null, l.outcome, l.reason,"
             " coalesce(p.run_id, l.run_id)::varchar"
@@ -88,15 +58,43 @@ def outcomes_of(
             " order by 1, 2",
             {"source": source},
         ).fetchall()
-    for symbol, session, present, outcome, reason, run in rows:
-        key = (symbol, session)
+    good: list[SymbolDay] = []
+    for symbol, session, present, outcome, reason, _ in rows:
         if present:
-            good.append(key)
+            good.append((symbol, session))
         elif outcome == "empty":
-            empty[key] = reason
+            empty[symbol, session] = reason
         else:
-            failed[key] = reason or told.get(symbol, "never loaded")
-        if run == run_id:
-            changed.add(key)
+            failed[symbol, session] = reason or told.get(symbol, "never loaded")
+    changed = frozenset((row[0], row[1]) for row in rows if row[5] == run_id)
     still_open = [(s, day) for s, days in asked.items() for day in days if day > last_closed]
-    return Outcomes(good, empty, failed, still_open, frozenset(changed))
+    return Outcomes(good, empty, failed, still_open, changed)
+
+
+def _identified(
+    con: duckdb.DuckDBPyConnection,
+    asked: Mapping[str, Sequence[dt.date]],
+    names_on: dt.date | None,
+    told: Mapping[str, str],
+) -> tuple[pa.Table, dict[SymbolDay, str], dict[SymbolDay, str]]:
+    """Symbol-days with their security; those nobody bore the ticker on; those of no known ticker."""
+    names: dict[str, list[Name]] = {}
+    for name in read_names(con, list(asked)):
+        names.setdefault(name.symbol, []).append(name)
+    keyed: list[tuple[str, int, dt.date]] = []
+    nobody: dict[SymbolDay, str] = {}
+    unknown: dict[SymbolDay, str] = {}
+    for symbol, days in asked.items():
+        for day in days:
+            try:
+                on = names_on or day
+                keyed.append((symbol, resolve(names.get(symbol, ()), symbol, on, on), day))
+            except UnknownSymbolError as error:
+                if symbol in names:
+                    nobody[symbol, day] = str(error)
+                else:
+                    unknown[symbol, day] = told.get(symbol, str(error))
+    columns = zip(*keyed, strict=True) if keyed else ((), (), ())
+    types = {"symbol": pa.string(), "security_id": pa.int32(), "session": pa.date32()}
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, types.values(), strict=True)]
+    return pa.table(dict(zip(types, arrays, strict=True))), nobody, unknown

@@ -99,7 +99,7 @@ class Platform:
         )
 
     def identities(self, source: PriceSource | UniverseSource) -> tuple[KnownIdentity, ...]:
-        """Identities that hold in the source's market; real companies mean nothing in a made-up one."""
+        """Identities that hold in the source's market; real ones mean nothing in a made-up one."""
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names
         return known_identities()

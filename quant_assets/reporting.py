@@ -139,7 +139,7 @@ def _planned_event(step: RunStep, day: SymbolDay) -> EventLogEntry:
 
 
 def _entry(step: RunStep, event: DagsterEvent) -> EventLogEntry:
-    return EventLogEntry(
+    return EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
         error_info=None,
         level="INFO",
         user_message="",

@@ -40,7 +40,8 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             ),
             "ledger": rows(
                 "select source, outcome, count(*) as symbol_days,"
-                " any_value(reason) as for_example from symbol_day_ledger group by 1, 2 order by 1, 2"
+                " any_value(reason) as for_example"
+                " from symbol_day_ledger group by 1, 2 order by 1, 2"
             ),
             "quarantine": rows(
                 "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"

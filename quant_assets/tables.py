@@ -125,6 +125,14 @@ class Table:
         ]
         return f"create table if not exists {self.name} ({', '.join(lines)})"
 
+    def additions(self, held: set[str]) -> list[str]:
+        """Statements that add the columns an older file of this table lacks."""
+        return [
+            f"alter table {self.name} add column {column.name} {column.sql}"
+            for column in self.columns
+            if column.name not in held
+        ]
+
     @property
     def revisions(self) -> Table:
         """The table that replaced rows of this one move to."""
@@ -442,7 +450,7 @@ def data_dictionary() -> str:
         "# Data dictionary\n\nMade from `quant_assets/tables.py` by `quant-assets config "
         "dictionary`; a test keeps the two the same. Times are UTC; intervals are half open.\n"
     ]
-    for table in SCHEMA.tables:
+    for table in SCHEMA.with_revisions:
         parts.append(f"\n## {table.name}\n\n{table.doc}\n\nKey: {', '.join(table.key)}.")
         if table.revised:
             parts.append(f" Replaced rows move to `{table.name}_revisions`.")

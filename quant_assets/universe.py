@@ -139,7 +139,7 @@ def _with_history(
     for stay, security in register.stays(stays):
         told[security].append(Interval(security, stay.start, stay.end, stay.symbol, answer.source))
     result: list[Interval] = []
-    for security, intervals in told.items():
+    for intervals in told.values():
         result += merged(intervals)
     for interval in held:
         overlapping = [i for i in told.get(interval.security_id, ()) if i.touches(interval)]

@@ -33,8 +33,7 @@ from quant_assets.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = (
-    ROOT.parent
-    / "shared/real/prices/alphavantage_sp500_daily_adjusted_20130102_20210421.parquet"
+    ROOT.parent / "shared/real/prices/alphavantage_sp500_daily_adjusted_20130102_20210421.parquet"
 )
 START, END = dt.date(2013, 1, 2), dt.date(2021, 4, 21)
 
@@ -148,9 +147,7 @@ def reading(home: Path) -> Iterator[tuple[str, str, str, str]]:
         return lambda: pd.read_parquet(parquet, filters=filters)
 
     one = median(9, by_pandas([("symbol", "=", symbol[0])]))
-    everything = median(
-        9, by_pandas([("session", ">=", year[0]), ("session", "<=", year[1])])
-    )
+    everything = median(9, by_pandas([("session", ">=", year[0]), ("session", "<=", year[1])]))
     for adjust in ("none", "split", "total_return"):
         ours = median(9, lambda a=adjust: prices(symbol[0], START, END, adjust=a, home=at))  # type: ignore[misc]
         yield (

@@ -17,15 +17,9 @@ from hypothesis import strategies as st
 
 from quant_assets.calendars import Calendar, exchange_calendar
 from quant_assets.identity import KnownIdentity
-from quant_assets.loading import (
-    LoadReport,
-    MixedMarketsError,
-    OpenSessionError,
-    Plan,
-    Window,
-    load,
-    plan,
-)
+from quant_assets.load_report import LoadReport
+from quant_assets.loading import MixedMarketsError, load
+from quant_assets.planning import OpenSessionError, Plan, Window, plan
 from quant_assets.sources.contract import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,

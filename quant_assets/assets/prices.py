@@ -9,8 +9,10 @@ import dagster as dg
 import pandas as pd
 
 from quant_assets.assets.metadata import column_schema, preview
-from quant_assets.loading import LoadReport, OpenSessionError, Window, load
+from quant_assets.load_report import LoadReport
+from quant_assets.loading import load
 from quant_assets.outcomes import Outcomes, outcomes_of
+from quant_assets.planning import OpenSessionError, Window
 from quant_assets.platform import Platform
 from quant_assets.reporting import RunStep, asked_for, report
 from quant_assets.tables import CORPORATE_ACTIONS, DAILY_PRICES
@@ -156,9 +158,8 @@ def _summary(outcomes: Outcomes, written: int) -> str:
 def _failures(outcomes: Outcomes) -> str:
     shown = [f"{s} {day}: {why}" for (s, day), why in list(outcomes.failed.items())[:10]]
     more = len(outcomes.failed) - len(shown)
-    return "\n".join([f"{len(outcomes.failed)} symbol-days failed."] + shown) + (
-        f"\nand {more} more; see the load's summary." if more else ""
-    )
+    rest = [f"and {more} more; see the load's summary."] if more else []
+    return "\n".join([f"{len(outcomes.failed)} symbol-days failed.", *shown, *rest])
 
 
 @dg.asset(

@@ -7,8 +7,8 @@ Stored prices are never adjusted. What is computed here follows three rules:
 - ``split`` also takes out spin-offs, as CRSP's factor to adjust price and Yahoo's splits do: the
   factor of a distribution in kind worth D per share is P0 / (P0 - D), P0 the close before the
   ex-date in the same shares. Volumes know share ratios only.
-- ``total_return`` reinvests each distribution D at the close P of its ex-date, so that the return of
-  a day is (P + D) * S / P0. Yahoo's adjusted close uses P / (P0 - D) instead: close, not equal.
+- ``total_return`` reinvests each distribution D at the close P of its ex-date: the return of a day
+  is (P + D) * S / P0. Yahoo's adjusted close uses P / (P0 - D) instead: close, not equal.
 """
 
 from __future__ import annotations

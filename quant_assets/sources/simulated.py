@@ -287,7 +287,7 @@ class SimulatedMarket:
 
     @cached_property
     def _days(self) -> npt.NDArray[np.datetime64]:
-        return self.calendar.session_array()
+        return self.calendar.session_array
 
     @cached_property
     def _opening(self) -> int:
