@@ -65,35 +65,31 @@ def identify(
 ) -> Identified:
     """Decide which security each symbol of an answer means, adding those not on record.
 
-    Rows of a symbol that can't be identified are rejected, and so is a row that contradicts one of
-    the same security and session under another of its symbols; the first symbol is believed.
+    Rows of a symbol that can't be identified are rejected, and so are those of days on which nobody
+    bore it, and a row that contradicts one of the same security and session under another of its
+    symbols; the first symbol is believed.
     """
     spans = _spans(accepted)
     securities: dict[str, int] = {}
     several: dict[str, Sequence[Name]] = {}
     reasons: dict[str, str] = {}
     for symbol in answer.symbols:
-        first, last, _ = spans.get(symbol, (None, None, 0))
         bearers = register.bearers(symbol)
-        if first is None or last is None:
-            # Nothing came of the symbol: no security is made up for it.
-            if len({name.security_id for name in bearers}) == 1:
-                securities[symbol] = bearers[0].security_id
-            elif bearers:
-                several[symbol] = bearers
-        elif names_on is None and len({name.security_id for name in bearers}) > 1:
-            several[symbol] = bearers
-        else:
+        one = len({name.security_id for name in bearers}) == 1
+        if symbol in spans and (names_on is not None or not bearers):
+            first, last, _ = spans[symbol]
             try:
                 securities[symbol] = register.on(symbol, names_on or first, (first, last))
             except UnknownSymbolError as error:
                 reasons[symbol] = str(error)
-            else:
-                register.seen(securities[symbol], first)
-    nameless = pc.is_in(accepted["symbol"], pa.array(list(reasons), pa.string()))
-    rejected = [(row, reasons[row["symbol"]]) for row in accepted.filter(nameless).to_pylist()]
-    if reasons:
-        accepted = accepted.filter(pc.invert(nameless))
+        elif one:
+            securities[symbol] = bearers[0].security_id
+        elif bearers:
+            several[symbol] = bearers
+        # Otherwise nothing came of a symbol nobody knows: no security is made up for it.
+        if symbol in securities and symbol in spans:
+            register.seen(securities[symbol], spans[symbol][0])
+    accepted, rejected = _nameable(accepted, securities, several, reasons)
     if len(set(securities.values())) < len(securities):
         accepted, contradicting = _one_row_a_day(accepted, securities, several)
         rejected += contradicting
@@ -120,6 +116,24 @@ def _ids(
 
 def _bearer(names: Sequence[Name], day: dt.date) -> int | None:
     return next((name.security_id for name in names if name.overlaps(day, day)), None)
+
+
+def _nameable(
+    accepted: pa.Table,
+    securities: Mapping[str, int],
+    names: Mapping[str, Sequence[Name]],
+    reasons: Mapping[str, str],
+) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
+    """Keep rows of days on which somebody bore the symbol; the others, with the reason."""
+    ids = _ids(accepted, "session", securities, names)
+    if ids.null_count == 0:
+        return accepted, []
+    strays = [
+        (row, reasons.get(symbol) or str(UnknownSymbolError(symbol, names.get(symbol, ()))))
+        for row in accepted.filter(ids.is_null()).to_pylist()
+        for symbol in [row["symbol"]]
+    ]
+    return accepted.filter(ids.is_valid()), strays
 
 
 def _one_row_a_day(
@@ -261,9 +275,12 @@ def symbol_reports(
     bad = _tally(rejected, "symbol")
     ended = _tally(became, "symbol", "outcome")
     reports = []
+    counted: set[int] = set()
     for symbol in answer.symbols:
         ids = identified.all_of(symbol)
-        counts = [stored.by_security.get(number, (0, 0, 0)) for number in sorted(ids)]
+        # A security asked for under two symbols counts once, for the first.
+        counts = [stored.by_security.get(number, (0, 0, 0)) for number in sorted(ids - counted)]
+        counted |= ids
         due = planned.asked(requests[symbol])
         failed = ended.get((symbol, "failed"), 0) if ids else len(due)
         first, last, _ = identified.spans.get(symbol, (None, None, 0))
@@ -278,6 +295,7 @@ def symbol_reports(
                 unchanged=sum(count[2] for count in counts),
                 quarantined=bad.get((symbol,), 0),
                 empty=ended.get((symbol, "empty"), 0),
+                set_aside=ended.get((symbol, "quarantined"), 0),
                 failed=failed,
                 first_session=first,
                 last_session=last,

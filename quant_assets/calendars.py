@@ -58,8 +58,14 @@ class Calendar:
         return self.sessions[-1]
 
     def last_closed_session(self, now: dt.datetime) -> dt.date:
-        """The newest session whose close is not after ``now`` (aware, any zone)."""
+        """The newest session whose close is not after ``now`` (aware, any zone).
+
+        Raises CalendarRangeError before the first close, and after the last one: what has closed
+        since then is not known here.
+        """
         moment = now.astimezone(dt.UTC).replace(tzinfo=None)
+        if not self.closes_at[0] <= moment <= self.closes_at[-1]:
+            raise CalendarRangeError(moment.date(), self.sessions[0], self.last_day)
         return self.sessions[bisect_right(self.closes_at, moment) - 1]
 
     @cached_property

@@ -35,9 +35,7 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(ROWS_AT_ONCE))
         Path(base_dir).mkdir(parents=True, exist_ok=True)
-        # Two processes that meet an empty folder would both try to create the tables.
-        with filelock.FileLock(Path(base_dir) / "creation.lock"):
-            super().__init__(base_dir, inst_data)
+        super().__init__(base_dir, inst_data)
 
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
@@ -84,8 +82,11 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
-        self._batched = BatchedEventLogStorage(str(Path(base_dir) / "history" / "events"))
+        Path(base_dir).mkdir(parents=True, exist_ok=True)
+        # Two processes that meet an empty folder would both try to create the tables.
+        with filelock.FileLock(Path(base_dir) / "creation.lock"):
+            super().__init__(base_dir, inst_data)
+            self._batched = BatchedEventLogStorage(str(Path(base_dir) / "history" / "events"))
 
     @property
     def event_log_storage(self) -> EventLogStorage:
@@ -100,6 +101,4 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteStorage:
-        base_dir = Path(config_value["base_dir"])
-        base_dir.mkdir(parents=True, exist_ok=True)
-        return cls(str(base_dir), inst_data)
+        return cls(config_value["base_dir"], inst_data)

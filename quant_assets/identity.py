@@ -36,7 +36,9 @@ def canonical_symbol(text: str) -> str:
     ``BRK-B``, ``BRK/B`` and ``brk.b`` all become ``BRK.B``; ``BTC-USD`` stays a pair. Applying it
     twice changes nothing. Raises InvalidSymbolError.
     """
-    symbol = text.strip().upper() if isinstance(text, str) else ""
+    written = text.strip() if isinstance(text, str) else ""
+    # Upper case turns letters of other alphabets into ASCII: a ligature into FI, which is a ticker.
+    symbol = written.upper() if written.isascii() else ""
     if _PAIR.fullmatch(symbol) and symbol.rsplit("-", 1)[1] in _CURRENCIES:
         return symbol
     symbol = symbol.replace("-", ".").replace("/", ".")

@@ -26,6 +26,8 @@ class SymbolReport:
     quarantined: int = 0
     empty: int = 0
     failed: int = 0
+    set_aside: int = 0
+    """Symbol-days whose only row is in quarantine."""
     first_session: dt.date | None = None
     last_session: dt.date | None = None
     error: str | None = None
@@ -33,7 +35,8 @@ class SymbolReport:
     @property
     def completeness(self) -> float:
         """Symbol-days present or confirmed empty, over those requested; 1.0 of none."""
-        return 1 - (self.failed / self.requested) if self.requested else 1.0
+        lacking = self.failed + self.set_aside
+        return 1 - lacking / self.requested if self.requested else 1.0
 
 
 @dataclass(frozen=True)

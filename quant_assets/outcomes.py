@@ -45,6 +45,12 @@ def outcomes_of(
     """Sort the sessions asked for of each symbol; ``errors`` are reasons known by symbol."""
     told = errors or {}
     closed = {symbol: [d for d in days if d <= last_closed] for symbol, days in asked.items()}
+    still_open = [(s, day) for s, days in asked.items() for day in days if day > last_closed]
+    if not warehouse.exists():
+        absent = {
+            (s, day): told.get(s, "never loaded") for s, days in closed.items() for day in days
+        }
+        return Outcomes(failed=absent, open=still_open)
     with warehouse.reading() as con:
         keyed, empty, failed = _identified(con, closed, names_on, told)
         con.register("asked", keyed)
@@ -67,7 +73,6 @@ def outcomes_of(
         else:
             failed[symbol, session] = reason or told.get(symbol, "never loaded")
     changed = frozenset((row[0], row[1]) for row in rows if row[5] == run_id)
-    still_open = [(s, day) for s, days in asked.items() for day in days if day > last_closed]
     return Outcomes(good, empty, failed, still_open, changed)
 
 
@@ -77,7 +82,7 @@ def _identified(
     names_on: dt.date | None,
     told: Mapping[str, str],
 ) -> tuple[pa.Table, dict[SymbolDay, str], dict[SymbolDay, str]]:
-    """Symbol-days with their security; those nobody bore the ticker on; those of no known ticker."""
+    """Symbol-days with their security, those nobody bore the ticker on, those nobody knows."""
     names: dict[str, list[Name]] = {}
     for name in read_names(con, list(asked)):
         names.setdefault(name.symbol, []).append(name)

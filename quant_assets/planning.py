@@ -77,7 +77,7 @@ def plan(
     sessions = calendar.between(window.start, min(window.end, last_closed))
     names, missing = _stand(warehouse, source, sessions)
     requests, settled, due = [], [], 0
-    for symbol in window.symbols:
+    for symbol in dict.fromkeys(window.symbols):
         days = list(sessions)
         if not force:
             days = _due(names.get(symbol, ()), source.names_on, sessions, missing)

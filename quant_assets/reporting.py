@@ -44,6 +44,9 @@ class RunStep:
     asset_key: dg.AssetKey
     code_version: str
     source: str
+    tells_all: bool = False
+    """Whether every key has to be told, known or not: Dagster calls a backfill failed where one of
+    its runs stays silent on a key."""
 
     @classmethod
     def of(
@@ -55,7 +58,8 @@ class RunStep:
     ) -> RunStep:
         op = context if isinstance(context, dg.OpExecutionContext) else context.op_execution_context
         step = op.get_step_execution_context().step.key
-        return cls(context.run_id, op.job_name, step, asset_key, code_version, source)
+        in_backfill = "dagster/backfill" in context.run.tags
+        return cls(context.run_id, op.job_name, step, asset_key, code_version, source, in_backfill)
 
 
 def report(
@@ -66,7 +70,8 @@ def report(
     A key whose state Dagster knows already is not told again, except in a run that fails: there a
     key that stayed silent would count as failed.
     """
-    known = set() if outcomes.failed else _materialized(instance, step.asset_key)
+    tell_all = step.tells_all or bool(outcomes.failed)
+    known = set() if tell_all else _green(instance, step.asset_key)
     tags = _provenance(instance, step, upstream)
     events = _events(step, outcomes, known, tags)
     written = 0
@@ -151,8 +156,13 @@ def _entry(step: RunStep, event: DagsterEvent) -> EventLogEntry:
     )
 
 
-def _materialized(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> set[str]:
-    return set(instance.get_materialized_partitions(asset_key))
+def _green(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> set[str]:
+    """Keys that Dagster shows as materialized: those not attempted in vain since."""
+    storage = instance.event_log_storage
+    in_vain = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+        asset_key
+    )
+    return set(instance.get_materialized_partitions(asset_key)) - set(in_vain)
 
 
 def _provenance(

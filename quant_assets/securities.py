@@ -265,8 +265,16 @@ class Register:
                 if start < name.valid_from:
                     self._replace(name, replace(name, valid_from=start))
                 return name.security_id
-        # Leaving an index is not leaving the exchange: only a successor's arrival ends a name.
-        return self._add(symbol, start, None if last and not self._names[symbol] else end)
+        if not last:
+            return self._add(symbol, start, end)
+        # Leaving an index is not leaving the exchange: only a successor's arrival ends a name. So
+        # the last to be listed is whoever bears the ticker later, in an archive read before.
+        later = [name for name in self._names[symbol] if name.valid_from > until]
+        if not later:
+            return self._add(symbol, start, None)
+        bearer = min(later, key=lambda name: name.valid_from)
+        self._replace(bearer, replace(bearer, valid_from=start))
+        return bearer.security_id
 
     def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
         security_id = max(self._securities, default=0) + 1

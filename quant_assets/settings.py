@@ -7,16 +7,30 @@ keys are refused, wherever they come from: a misspelt setting must not be a sett
 from __future__ import annotations
 
 import datetime as dt
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from quant_assets.tables import CURRENCIES
 
 ENVIRONMENT_PREFIX = "QUANT_ASSETS_"
 CONFIG_FILE = "quant_assets.toml"
 SECRET_WORDS = ("token", "secret", "password", "api_key", "webhook")
+MASK = "********"
+
+_BEFORE_HOST = re.compile(r"(://)[^/?#\s]+@")
+_IN_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
 
 
 class SettingsError(ValueError):
@@ -73,6 +87,13 @@ class FilesArchive(_Frozen):
     actions: ActionsFile | None = None
     action_kinds: str = ""
     adjusted_close_convention: Literal["previous_close", "ex_close"] = "previous_close"
+
+    @field_validator("currency")
+    @classmethod
+    def _currency_is_known(cls, currency: str) -> str:
+        if currency not in CURRENCIES:
+            raise ValueError(f"{currency} is none of the currencies {', '.join(CURRENCIES)}")
+        return currency
 
     @model_validator(mode="after")
     def _basis_is_said(self) -> FilesArchive:
@@ -165,7 +186,7 @@ def load_settings(
 
 def _config_file(environment: Mapping[str, str], config: Path | None, here: Path) -> Path | None:
     named = config or environment.get(f"{ENVIRONMENT_PREFIX}CONFIG")
-    if named is None:
+    if not named:
         return here / CONFIG_FILE if (here / CONFIG_FILE).exists() else None
     path = here / named
     if not path.exists():
@@ -178,6 +199,8 @@ def _read(path: Path) -> dict[str, object]:
         values = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}.") from error
     if "root" in values:
         raise SettingsError(f"{path}: root is the file's own folder and can't be set.")
     return values
@@ -189,14 +212,17 @@ def _from_environment(environment: Mapping[str, str], here: Path) -> dict[str, o
         if not name.startswith(ENVIRONMENT_PREFIX) or name == f"{ENVIRONMENT_PREFIX}CONFIG":
             continue
         *parents, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        if key == "home" and not parents:
-            # A folder named in the environment is relative to where its user stands.
-            values["home"] = here / text
-            continue
+        # A folder named in the environment is relative to where its user stands.
+        value = here / text if (key, parents) == ("home", []) else _listed(key, text)
         level = values
         for parent in parents:
-            level = level.setdefault(parent, {})  # type: ignore[assignment]
-        level[key] = _listed(key, text)
+            below = level.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise SettingsError(f"{name}: {parent} is set to a value, and has no keys below it.")
+            level = below
+        if isinstance(level.get(key), dict):
+            raise SettingsError(f"{name}: {key} is set key by key, and can't be a value as well.")
+        level[key] = value
     return values
 
 
@@ -233,5 +259,14 @@ def shown(settings: Settings) -> dict[str, object]:
 def _masked(key: str, value: object) -> object:
     if isinstance(value, dict):
         return {name: _masked(name, inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(key, item) for item in value]
     secret = value and any(word in key.lower() for word in SECRET_WORDS)
-    return "********" if secret else value
+    if secret:
+        return MASK
+    return masked_addresses(value) if isinstance(value, str) else value
+
+
+def masked_addresses(text: str) -> str:
+    """``text`` without what addresses in it may give away: user names, passwords, query values."""
+    return _IN_QUERY.sub(rf"\1{MASK}", _BEFORE_HOST.sub(rf"\1{MASK}@", text))

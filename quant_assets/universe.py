@@ -90,7 +90,7 @@ def import_universe(
     with warehouse.writing(run_id or str(uuid.uuid4()), f"import of {universe}") as writing:
         held = _held(writing, universe)
         current = {i.security_id for i in held if i.removed_on is None}
-        size = len(answer.constituents)
+        size = len({constituent.symbol for constituent in answer.constituents})
         if (
             current
             and size
@@ -101,7 +101,7 @@ def import_universe(
         register = Register.read(writing.con, (*known, *answer.names), answer.source)
         for identity in answer.names:
             register.bearers(identity.symbol)
-        intervals = _with_history(held, answer, register)
+        intervals = _with_history(held, answer, register, on)
         intervals = _with_constituents(intervals, answer, register, on)
         register.write(writing)
         writing.upsert(
@@ -131,9 +131,12 @@ def _held(writing: Writing, universe: str) -> list[Interval]:
 
 
 def _with_history(
-    held: Sequence[Interval], answer: UniverseAnswer, register: Register
+    held: Sequence[Interval], answer: UniverseAnswer, register: Register, on: dt.date
 ) -> list[Interval]:
-    """``held`` with the dated intervals of a source, which win where the two overlap."""
+    """``held`` with the dated intervals of a source, which win where the two overlap.
+
+    But a stay another list knows to last is not ended by a history: it goes on where that one ends.
+    """
     told: dict[int, list[Interval]] = defaultdict(list)
     stays = [Stay(i.symbol, i.effective_on, i.removed_on, i.slug) for i in answer.intervals]
     for stay, security in register.stays(stays):
@@ -145,6 +148,10 @@ def _with_history(
         overlapping = [i for i in told.get(interval.security_id, ()) if i.touches(interval)]
         if not overlapping:
             result.append(interval)
+            continue
+        until = max(i.removed_on or dt.date.max for i in told[interval.security_id])
+        if interval.removed_on is None and interval.source != answer.source and until <= on:
+            result.append(replace(interval, effective_on=max(interval.effective_on, until)))
     return result
 
 
@@ -182,13 +189,13 @@ def _with_constituents(
         else replace(i, removed_on=on)
         for i in intervals
     ]
-    present = {i.security_id for i in result if i.removed_on is None}
+    # Whoever is known as a member of later days needs no list of an earlier one.
+    present = {i.security_id for i in result if i.removed_on is None or i.removed_on > on}
     for security, constituent in listed.items():
         if security in present:
             continue
         earlier = [i.removed_on for i in result if i.security_id == security and i.removed_on]
-        joined = constituent.added_on or on
-        start = max([joined, *earlier]) if earlier else joined
+        start = max([constituent.added_on or on, *earlier])
         result.append(Interval(security, min(start, on), None, constituent.symbol, answer.source))
     return result
 

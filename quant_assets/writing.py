@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import duckdb
@@ -72,7 +73,8 @@ class Writing:
                 return self._count(table, "incoming", "'inserted'")
             self._compare(table)
         finally:
-            self.con.execute("drop view if exists incoming")
+            with suppress(duckdb.Error):  # in a broken transaction, its cause is what matters
+                self.con.execute("drop view if exists incoming")
             self.con.unregister("arrow_rows")
         if supersede:
             self._retire(

@@ -12,10 +12,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
 from quant_assets.identity import InvalidSymbolError, canonical_symbol
+from quant_assets.settings import masked_addresses
 from quant_assets.sources.contract import (
     BadAnswer,
     Constituent,
@@ -50,58 +52,74 @@ class MembershipLists:
         notices: list[str] = []
         for location in self.locations:
             rows = self._rows(location)
-            header = rows[0]
-            if _column(header, _START):
-                found, bad = _intervals(rows, location)
-                intervals += found
+            shown = masked_addresses(location)
+            if _column(rows[0], _START):
+                stays, bad = _intervals(rows, shown)
+                intervals += stays
             else:
-                listed, bad = _constituents(rows, location)
+                listed, bad = _constituents(rows, shown)
                 constituents += listed
+            if len(bad) == len(rows):
+                raise BadAnswer("list", f"{shown} holds no row that can be used: {bad[0]}")
             notices += bad
-        name = ", ".join(location.rsplit("/", 1)[-1] for location in self.locations)
         return UniverseAnswer(
-            source=f"list:{name}",
+            source=f"list:{', '.join(_file_name(location) for location in self.locations)}",
             constituents=tuple(constituents),
             intervals=tuple(intervals),
             notices=tuple(notices),
         )
 
     def _rows(self, location: str) -> list[dict[str, str]]:
-        text = self._text(location)
+        shown = masked_addresses(location)
+        try:
+            # A list served without a charset is UTF-8 all the same, where HTTP would say Latin-1.
+            text = self._bytes(location).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadAnswer("list", f"{shown} is not UTF-8: {error}.") from error
         if text.lstrip().startswith("<"):
-            raise BadAnswer("list", f"{location} is HTML, not CSV.")
-        reader = csv.DictReader(io.StringIO(text))
-        rows = [
-            {
-                (name or "").strip().lower(): (value or "").strip()
-                for name, value in row.items()
-                if isinstance(value, str | None)
-            }
-            for row in reader
-        ]
+            raise BadAnswer("list", f"{shown} is HTML, not CSV.")
+        try:
+            rows = [
+                {
+                    (name or "").strip().lower(): (value or "").strip()
+                    for name, value in row.items()
+                    if isinstance(value, str | None)
+                }
+                for row in csv.DictReader(io.StringIO(text, newline=""))
+            ]
+        except csv.Error as error:
+            raise BadAnswer("list", f"{shown} is not CSV: {error}.") from error
         if not rows:
-            raise BadAnswer("list", f"{location} holds no rows.")
+            raise BadAnswer("list", f"{shown} holds no rows.")
         if not _column(rows[0], _SYMBOL):
             raise BadAnswer(
                 "list",
-                f"{location} has no column {' or '.join(_SYMBOL)}; it has {', '.join(rows[0])}.",
+                f"{shown} has no column {' or '.join(_SYMBOL)}; it has {', '.join(rows[0])}.",
             )
         return rows
 
-    def _text(self, location: str) -> str:
+    def _bytes(self, location: str) -> bytes:
         if "://" not in location:
             try:
-                return Path(location).read_text("utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise SourceUnavailable("list", f"{location} can't be read: {error}.") from error
+                return Path(location).read_bytes()
+            except OSError as error:
+                raise SourceUnavailable(
+                    "list", f"{location} can't be read: {error.strerror}."
+                ) from error
         try:
             answer = (self.session or requests).get(
                 location, headers={"User-Agent": USER_AGENT}, timeout=TIMEOUT_SECONDS
             )
             answer.raise_for_status()
         except requests.RequestException as error:
-            raise SourceUnavailable("list", f"{location} can't be fetched: {error}.") from error
-        return answer.text
+            # Not chained: the error below this one quotes the address with its secrets.
+            shown, reason = masked_addresses(location), masked_addresses(str(error))
+            raise SourceUnavailable("list", f"{shown} can't be fetched: {reason}.") from None
+        return answer.content
+
+
+def _file_name(location: str) -> str:
+    return (urlsplit(location).path if "://" in location else location).rsplit("/", 1)[-1]
 
 
 def _column(row: Mapping[str, str], names: Sequence[str]) -> str | None:
@@ -150,14 +168,16 @@ def _intervals(
     found: list[MembershipInterval] = []
     notices: list[str] = []
     for row in rows:
-        start, end = _date(_value(row, _START)), _date(_value(row, _END))
+        said = _value(row, _END)
+        start, end = _date(_value(row, _START)), _date(said)
         try:
             symbol = canonical_symbol(_value(row, _SYMBOL) or "")
         except InvalidSymbolError as error:
             notices.append(f"{location}: {error}")
             continue
-        if start is None or (end is not None and end <= start):
-            notices.append(f"{location}: {symbol} from {start} to {end} is no interval.")
+        # An end that can't be read must not pass for a stay that lasts.
+        if start is None or (said and end is None) or (end is not None and end <= start):
+            notices.append(f"{location}: {symbol} from {_value(row, _START)} to {said} is no stay.")
             continue
         found.append(MembershipInterval(symbol, start, end))
     return found, notices

@@ -1,0 +1,290 @@
+"""What a person sees: tables, progress and reports of the command line. Nothing is decided here.
+
+Results go to standard output; progress, notes and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from quant_assets.load_report import LoadReport
+
+TROUBLED_SHOWN = 20
+"""Symbols a report lists before it says how many more there are."""
+
+_WRAPPING = ("reason", "for_example", "why", "name", "sector", "source")
+"""Columns that may go on in a second line; numbers and days never do."""
+
+_STATUS_TITLES = {
+    "sources": "Daily prices by source",
+    "universes": "Universes",
+    "actions": "Corporate actions",
+    "ledger": "Symbol-days that are not simply present",
+    "quarantine": "Rows in quarantine",
+    "runs": "The last loads",
+}
+
+
+def say(text: str) -> None:
+    """A sentence to standard output: at a terminal broken between words, elsewhere one line."""
+    _print(Console(), text)
+
+
+def complain(text: str) -> None:
+    """A sentence to standard error."""
+    _print(Console(stderr=True), text)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: 1 symbol, 1,200 symbols."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def show_json(value: object) -> None:
+    print(json.dumps(value, default=str))
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Symbols done and in all, on standard error, at most once a second.
+
+    At a terminal a bar that goes when the work is done, elsewhere lines.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else _lines(console)
+        return
+    with _bar(console, BarColumn(), MofNCompleteColumn(), TextColumn("symbols")) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def step(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"loading {what}"[:40])
+
+        yield step
+
+
+def working(what: str) -> AbstractContextManager[Progress]:
+    """A sign of life at a terminal, while ``what`` goes on."""
+    bar = _bar(Console(stderr=True), SpinnerColumn())
+    bar.add_task(what, total=None)
+    return bar
+
+
+def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=1,
+        disable=not console.is_terminal,
+    )
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    return
+
+
+def _lines(console: Console) -> Callable[[int, int, str], None]:
+    told = time.monotonic()
+
+    def step(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            _print(console, f"loading: {done:,} of {total:,} symbols done")
+
+    return step
+
+
+def print_demo(facts: Mapping[str, Any], hints: Sequence[tuple[str, str]]) -> None:
+    """What the demo made, and what to do next: commands with what each is for."""
+    rows = [
+        (f"{facts['symbols']:,}", "symbols"),
+        (
+            f"{facts['sessions']:,}",
+            f"sessions, {facts['first_session']} to {facts['last_session']}",
+        ),
+        (f"{facts['rows']:,}", "rows of daily prices, one a symbol-day"),
+        (f"{facts['corporate_actions']:,}", "corporate actions: splits, dividends, a spin-off"),
+        (f"{facts['seconds']:,}", "seconds"),
+    ]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", style="bold", no_wrap=True)
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    say("A simulated market, materialized through Dagster into DuckDB:")
+    Console().print(table)
+    say(f"The data is in {facts['data']}\n\nWhat to do next:")
+    width = max(len(command) for command, _ in hints if len(command) < 30)
+    for command, purpose in hints:
+        say(f"  {command:{width}}  {purpose}" if purpose else f"  {command}")
+
+
+def print_report(report: LoadReport) -> None:
+    """The summary of a load, and the symbols with trouble."""
+    seconds = (report.finished_at - report.started_at).total_seconds()
+    window = f"{report.window.start} to {report.window.end}"
+    symbols = counted(len(report.symbols), "symbol")
+    settled = f"{counted(report.settled, 'symbol')} {'has' if report.settled == 1 else 'have'}"
+    if report.dry_run and report.symbols:
+        say(
+            f"Would ask {report.source} for {symbols}, "
+            f"{counted(report.total('requested'), 'symbol-day')}, {window}; {settled} "
+            "everything already. Nothing was asked for and nothing written."
+        )
+    elif report.symbols:
+        say(
+            f"{report.source}: {report.total('inserted'):,} rows new, "
+            f"{report.total('revised'):,} revised, {report.total('unchanged'):,} unchanged; "
+            f"{report.total('quarantined'):,} quarantined, "
+            f"{counted(report.total('empty'), 'symbol-day')} confirmed empty, "
+            f"{report.total('failed'):,} failed; {symbols}, {window}, {seconds:.1f} s."
+        )
+    else:
+        say(
+            f"Nothing due: {settled} every session from {window}. Nothing was written. "
+            f"({seconds:.1f} s)"
+        )
+    for notice in report.notices:
+        complain(f"Note: {notice}")
+    troubled = [r for r in report.symbols if r.failed or r.quarantined or r.error]
+    rows = [
+        {
+            "symbol": row.symbol,
+            "quarantined": row.quarantined,
+            "failed": row.failed,
+            "why": row.error or "quant-assets status shows the reasons",
+        }
+        for row in troubled[:TROUBLED_SHOWN]
+    ]
+    print_rows("Needs attention", rows)
+    if len(troubled) > len(rows):
+        say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
+
+
+def print_status(found: Mapping[str, Any]) -> None:
+    """What ``warehouse_status`` found, a table a topic."""
+    say(f"{found['warehouse']}, {found['bytes'] / 1e6:,.1f} MB. Times are UTC.")
+    shown = {key: found[key] for key in _STATUS_TITLES}
+    shown["runs"] = [
+        {
+            "run": run["run_id"][:8],
+            "source": run["source"],
+            "started": run["started_at"],
+            "inserted": run["inserted"],
+            "revised": run["revised"],
+            "quaran-\ntined": run["quarantined"],
+            "failed": run["failed"],
+        }
+        for run in found["runs"]
+    ]
+    for key, title in _STATUS_TITLES.items():
+        print_rows(title, shown[key])
+    for run in found["runs"]:
+        if run["finished_at"] is None:
+            complain(
+                f"Note: load {run['run_id'][:8]} has no end on record: it is at work, or was "
+                "stopped. What it stored stays; the same command goes on from there."
+            )
+
+
+def print_members(frame: pd.DataFrame) -> None:
+    """The frame of ``read.universe``."""
+    facts = frame.attrs
+    say(
+        f"{facts['universe']} on {facts['on']}: {counted(facts['members'], 'member')}, "
+        f"{facts['with_prices']:,} of them with prices here."
+    )
+    rows = [
+        {
+            "symbol": row.symbol,
+            "name": _text(row.name),
+            "sector": _text(row.sector),
+            "member since": f"{row.effective_on:%Y-%m-%d}",
+            "prices": "yes" if row.has_prices else "no",
+        }
+        for row in frame.itertuples(index=False)
+    ]
+    print_rows("", rows)
+
+
+def print_prices(frame: pd.DataFrame) -> None:
+    """The tidy frame of ``read.prices``, plainly: it may have thousands of lines."""
+    print(frame.to_string(index=False, na_rep="", formatters={"volume": "{:,.0f}".format}))
+
+
+def print_settings(values: Mapping[str, Any], prefix: str = "") -> None:
+    """A line a setting, nested ones with dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            print_settings(value, f"{prefix}{key}.")
+        else:
+            sys.stdout.write(f"{prefix}{key} = {json.dumps(value)}\n")
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table of rows that have the same keys; nothing where there are none.
+
+    Numbers stand to the right. Where the terminal is narrow, columns move together before text is
+    broken between words.
+    """
+    if not rows:
+        return
+    console = Console()
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for key, value in rows[0].items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        wraps = key in _WRAPPING
+        table.add_column(
+            key.replace("_", " "),
+            justify="right" if number else "left",
+            vertical="top",
+            no_wrap=not wraps,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    needed = Measurement.get(console, console.options, table).maximum
+    if needed >= console.width:
+        table.padding = (0, 1, 0, 0)
+    console.print()
+    console.print(table, markup=False, highlight=False)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dt.datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
