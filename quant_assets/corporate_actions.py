@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from quant_assets.identity import canonical_symbol
 from quant_assets.tables import ACTION_KINDS
 
 SNAP = 5e-6
@@ -73,32 +77,50 @@ Decisions = Mapping[tuple[str, dt.date], tuple[Decision, ...]]
 def read_decisions(path: Path) -> Decisions:
     """Read an action-kinds file; its columns are explained in ``docs/data-quality.md``.
 
-    Raises DecisionError with the line of the first row that can't be followed.
+    Raises DecisionError for a file that can't be read, and with the line of the first row that
+    can't be followed.
     """
     found: dict[tuple[str, dt.date], list[Decision]] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
-            try:
-                key = (row["symbol"], dt.date.fromisoformat(row["ex_date"]))
-                decision = Decision(
-                    kind=row["kind"],
-                    made_from=row["made_from"],
-                    repeats=row["repeats"],
-                    ratio=float(row["ratio"]) if row["ratio"] else None,
-                    amount=float(row["amount"]) if row["amount"] else None,
-                    note=row["note"],
-                    decided_by=path.name,
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise DecisionError(f"{path}, line {number}: {error}") from error
-            _check(decision, f"{path}, line {number}")
-            if any(other.kind == decision.kind for other in found.get(key, ())):
-                raise DecisionError(
-                    f"{path}, line {number}: {key[0]} has a second {decision.kind} on {key[1]}; "
-                    "an event of one kind is one record."
-                )
-            found.setdefault(key, []).append(decision)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            for row in reader:
+                key, decision = _read_decision(row, path, reader.line_num)
+                if any(other.kind == decision.kind for other in found.get(key, ())):
+                    raise DecisionError(
+                        f"{path}, line {reader.line_num}: {key[0]} has a second {decision.kind} "
+                        f"on {key[1]}; an event of one kind is one record."
+                    )
+                found.setdefault(key, []).append(decision)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DecisionError(f"{path} can't be read as CSV in UTF-8: {error}") from error
     return {key: tuple(decisions) for key, decisions in found.items()}
+
+
+def _read_decision(
+    row: Mapping[str, str], path: Path, line: int
+) -> tuple[tuple[str, dt.date], Decision]:
+    where = f"{path}, line {line}"
+    try:
+        key = (
+            canonical_symbol(row["symbol"]),
+            dt.date.fromisoformat((row["ex_date"] or "").strip()),
+        )
+        decision = Decision(
+            kind=row["kind"],
+            made_from=row["made_from"],
+            repeats=row.get("repeats") or "",
+            ratio=float(row["ratio"]) if row.get("ratio") else None,
+            amount=float(row["amount"]) if row.get("amount") else None,
+            note=row.get("note") or "",
+            decided_by=path.name,
+        )
+    except KeyError as error:
+        raise DecisionError(f"{where}: there is no column {error.args[0]}.") from error
+    except ValueError as error:
+        raise DecisionError(f"{where}: {error}") from error
+    _check(decision, where)
+    return key, decision
 
 
 def _check(decision: Decision, where: str) -> None:
@@ -110,12 +132,17 @@ def _check(decision: Decision, where: str) -> None:
         raise DecisionError(f"{where}: made_from is split, dividend or none.")
     if decision.repeats not in ("split", "dividend", ""):
         raise DecisionError(f"{where}: repeats is split, dividend or empty.")
+    for name, number in (("ratio", decision.ratio), ("amount", decision.amount)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise DecisionError(f"{where}: {name} is a positive number, not {number}.")
     if decision.made_from == "none" and decision.ratio is None and decision.amount is None:
         raise DecisionError(f"{where}: a record made from none needs a ratio or an amount.")
 
 
 def plain_ratio(value: float) -> float | None:
     """``value`` as the plain fraction it stands for (7.000007 → 7), or None for an odd factor."""
+    if not math.isfinite(value) or value <= 0:
+        return None
     fraction = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
     plain = fraction.numerator / fraction.denominator
     return plain if plain > 0 and abs(plain / value - 1) <= SNAP else None
@@ -130,7 +157,9 @@ def records(reported: Iterable[Reported], decisions: Decisions) -> list[dict[str
     rows: list[dict[str, object]] = []
     for numbers in reported:
         decided = decisions.get((numbers.symbol, numbers.ex_date), ())
-        rows += [_decided(numbers, decision) for decision in decided]
+        rows += [
+            _decided(numbers, decision) for decision in decided if _concerns(decision, numbers)
+        ]
         explained = {d.made_from for d in decided} | {d.repeats for d in decided}
         if numbers.ratio is not None and "split" not in explained:
             rows.append(_ruled_split(numbers, numbers.ratio))
@@ -139,13 +168,20 @@ def records(reported: Iterable[Reported], decisions: Decisions) -> list[dict[str
     return rows
 
 
+def _concerns(decision: Decision, numbers: Reported) -> bool:
+    """Whether there is anything to record: the number it is made of, or one of its own."""
+    if decision.ratio is not None or decision.amount is not None:
+        return True
+    return (numbers.ratio if decision.made_from == "split" else numbers.amount) is not None
+
+
 def _decided(numbers: Reported, decision: Decision) -> dict[str, object]:
     effect: dict[str, float | None] = {}
     if decision.kind == "vendor_error":
         pass
     elif decision.amount is not None:
         effect["amount"] = decision.amount
-    elif decision.made_from == "dividend":
+    elif decision.made_from == "dividend" and decision.ratio is None:
         effect["amount"] = numbers.amount
     else:
         factor = decision.ratio if decision.ratio is not None else numbers.ratio
@@ -198,23 +234,88 @@ def _record(
     }
 
 
+def eventful(numbers: pa.Table) -> pa.Table:
+    """Rows that report something: a ``split`` other than 0 and 1, or a ``dividend`` other than 0.
+
+    A number that is missing, null or NaN, reports nothing.
+    """
+    split, dividend = numbers["split"], numbers["dividend"]
+    told = (
+        pc.and_(
+            pc.not_equal(split, 1.0), pc.and_(pc.not_equal(split, 0.0), pc.equal(split, split))
+        ),
+        pc.and_(pc.not_equal(dividend, 0.0), pc.equal(dividend, dividend)),  # NaN is not itself
+    )
+    return numbers.filter(pc.or_(*(pc.fill_null(mask, False) for mask in told)))
+
+
+Numbers = dict[tuple[str, dt.date], tuple[float | None, float | None]]
+
+
+def numbers_by_day(events: pa.Table, *, add_up: bool) -> tuple[Numbers, list[dict[str, str]]]:
+    """Ratio and amount of each symbol and day, and the numbers that can't be followed, with why.
+
+    ``events`` has symbol, session, split and dividend. A line that stands twice counts once. Lines
+    of one day that differ are several events in a file of actions (``add_up``: amounts add up,
+    ratios multiply), and a contradiction in a file of prices.
+    """
+    lines: dict[tuple[str, dt.date], dict[tuple[float | None, float | None], None]] = {}
+    for row in events.to_pylist():
+        key, line = (row["symbol"], row["session"]), (row["split"], row["dividend"])
+        lines.setdefault(key, {})[line] = None
+    found: Numbers = {}
+    aside: list[dict[str, str]] = []
+    for (symbol, day), told in lines.items():
+        splits = [split for split, _ in told if split not in (None, 0.0, 1.0)]
+        dividends = [dividend for _, dividend in told if dividend not in (None, 0.0)]
+        numbers: list[float | None] = []
+        for name, given in (("split", splits), ("dividend", dividends)):
+            number, reason = _one_number(name, [n for n in given if n is not None], add_up=add_up)
+            numbers.append(number)
+            if reason:
+                raw = json.dumps({"symbol": symbol, "session": str(day), name: given})
+                aside.append({"symbol": symbol, "session": str(day), "reason": reason, "raw": raw})
+        if numbers != [None, None]:
+            found[symbol, day] = (numbers[0], numbers[1])
+    return found, aside
+
+
+def _one_number(name: str, told: list[float], *, add_up: bool) -> tuple[float | None, str]:
+    """The number of a day, and why some of those told don't count."""
+    if len(told) == 1 and 0 < told[0] < math.inf:  # as good as always
+        return told[0], ""
+    given = [number for number in told if not math.isnan(number)]
+    possible = [number for number in given if 0 < number < math.inf]
+    reason = f"{name} is not positive and finite" if len(possible) < len(given) else ""
+    if not add_up and len(set(possible)) > 1:
+        return None, f"another row of the same symbol and session has another {name}"
+    usable = possible if add_up else possible[:1]
+    together = math.prod if name == "split" else math.fsum
+    return (together(usable) if usable else None), reason
+
+
 def distributions_from_adjusted_close(rows: pa.Table, convention: str) -> pa.Table:
     """Distributions that explain the steps of an adjusted close, one row a step.
 
     ``rows`` has symbol, session, close and adjusted_close, sorted by symbol and session, the closes
-    free of splits. With f = adjusted / close and k = f₀ / f over consecutive rows, ``convention``
+    free of splits; or as traded, with a column split, and amounts are per share of the ex-date.
+    With f = adjusted / close and k = f₀ / f over consecutive rows, ``convention``
     ``previous_close`` (Yahoo, CRSP: k = 1 - D / P₀) gives D = P₀ (1 - k), and ``ex_close`` (here:
     k = P / (P + D)) gives D = P (1 / k - 1). Returns symbol, ex_date and amount.
     """
     symbol = rows["symbol"].to_numpy()
     close = rows["close"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
-        factor = rows["adjusted_close"].to_numpy() / close
-        step = factor[:-1] / factor[1:]
+        before = close[:-1]
+        if "split" in rows.column_names:
+            split = rows["split"].to_numpy()[1:]
+            before = before / np.where(np.isfinite(split) & (split > 0), split, 1.0)
+        adjusted = rows["adjusted_close"].to_numpy()
+        step = (adjusted[:-1] / before) / (adjusted[1:] / close[1:])
     same = (symbol[1:] == symbol[:-1]) & np.isfinite(step) & (step > 0)
     found = np.flatnonzero(same & (1 - step > SMALLEST_YIELD))
     if convention == "previous_close":
-        amount = close[found] * (1 - step[found])
+        amount = before[found] * (1 - step[found])
     else:
         amount = close[found + 1] * (1 / step[found] - 1)
     return pa.table(

@@ -20,7 +20,7 @@ from quant_assets.calendars import Calendar
 from quant_assets.identity import KnownIdentity, known_identities
 from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, symbol_rows
 from quant_assets.planning import Plan, Window, plan
-from quant_assets.quality import check_prices
+from quant_assets.quality import Checked, check_actions, check_prices
 from quant_assets.securities import Register
 from quant_assets.sources.contract import PriceAnswer, PriceSource, SourceProfile
 from quant_assets.tables import (
@@ -30,6 +30,7 @@ from quant_assets.tables import (
     LOAD_RUNS,
     QUARANTINE,
     SOURCES,
+    Table,
 )
 from quant_assets.warehouse import Upserted, Warehouse, Writing
 
@@ -129,44 +130,52 @@ class _Run:
         """Validate one answer and commit it whole: rows, actions, ledger, quarantine, summary."""
         last_closed = self.calendar.last_closed_session(self.warehouse.clock())
         checked = check_prices(answer.rows, self.calendar, last_closed)
+        actions = check_actions(answer.actions)
         with self._writing() as writing:
             register = Register.read(writing.con, self.identities, self.profile.name)
             identified = identify(answer, checked.accepted, register, self.profile.names_on)
             register.write(writing)
             rejected = pa.concat_tables([checked.rejected, identified.rejected, answer.unreadable])
-            stored = self._store(writing, answer, identified, rejected)
+            stored = self._store(writing, identified, actions)
+            self._quarantine(writing, DAILY_PRICES, rejected)
+            self._quarantine(writing, CORPORATE_ACTIONS, actions.rejected)
             became = outcomes(answer, identified, rejected, planned)
             writing.record_outcomes(
                 DAILY_PRICES, self.profile.name, became.drop_columns(["symbol"])
             )
             reports = symbol_reports(
-                answer, identified, stored, rejected=rejected, became=became, planned=planned
+                answer,
+                identified,
+                stored,
+                rejected=pa.concat_tables([rejected, actions.rejected]),
+                became=became,
+                planned=planned,
             )
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
         self.notices += answer.notices
         self.reports += reports
         self.failures += sum(bool(report.failed) for report in reports)
 
-    def _store(
-        self, writing: Writing, answer: PriceAnswer, identified: Identified, rejected: pa.Table
-    ) -> Upserted:
+    def _store(self, writing: Writing, identified: Identified, actions: Checked) -> Upserted:
         source = {"source": self.profile.name}
         prices = identified.keyed(identified.accepted, "session")
         stored = writing.upsert(DAILY_PRICES, prices, constants=source | {"provisional": False})
         writing.clear_outcomes(DAILY_PRICES, self.profile.name, list(stored.by_security))
-        actions = identified.keyed(answer.actions, "ex_date")
+        events = identified.keyed(actions.accepted, "ex_date")
         writing.upsert(
             CORPORATE_ACTIONS,
-            first_of_each(actions, ("security_id", "ex_date", "kind")),
+            first_of_each(events, ("security_id", "ex_date", "kind")),
             constants=source,
             supersede=("security_id", "ex_date", "source"),
         )
+        return stored
+
+    def _quarantine(self, writing: Writing, meant_for: Table, rejected: pa.Table) -> None:
         writing.upsert(
             QUARANTINE,
             rejected.group_by(rejected.column_names).aggregate([]),
-            constants=source | {"dataset": DAILY_PRICES.name},
+            constants={"source": self.profile.name, "dataset": meant_for.name},
         )
-        return stored
 
     def _writing(self) -> AbstractContextManager[Writing]:
         return self.warehouse.writing(self.run_id, f"load from {self.profile.name}")

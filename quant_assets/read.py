@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +40,16 @@ LATEST = (1 << 23) - 1
 """A day after every corporate action."""
 
 
+class UnknownUniverseError(LookupError):
+    """A universe that is not stored."""
+
+    def __init__(self, name: str, stored: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no universe {name}; stored: {', '.join(stored) or 'none'}. Import one with "
+            "quant-assets universe import --from FILE."
+        )
+
+
 def prices(
     symbols: str | int | Sequence[str | int] | None,
     start: Day,
@@ -52,6 +62,7 @@ def prices(
     spin_offs: bool = True,
     source: str | None = None,
     home: Path | str | None = None,
+    settings: Settings | None = None,
 ) -> pd.DataFrame:
     """Daily prices from ``start`` to ``end``, both included.
 
@@ -67,7 +78,7 @@ def prices(
     with ``adjust="none"`` and an ``adjust_to``. Rules: ``derive/adjusted_prices.py``.
 
     Where several sources have a row, the preferred one (``source_order``) is taken, or only rows of
-    ``source``.
+    ``source``. ``settings`` are used as they are, in place of those found for ``home``.
 
     Returns a frame sorted by symbol and session. Tidy: columns symbol (str), session
     (datetime64, the trading day, no zone) and the fields (float64; currency per share, volume in
@@ -78,7 +89,7 @@ def prices(
     """
     first, last = _day(start), _day(end)
     chosen = _fields(fields)
-    settings = _settings(home)
+    settings = settings or _settings(home)
     with _warehouse(settings).reading() as con:
         labels = _labels(con, symbols, first, last)
         choice = choose(con, labels, settings.source_order, source)
@@ -115,17 +126,13 @@ def universe(
     member is stored for that day or, if it was no session, for the session before).
     ``frame.attrs`` says how many ``members`` there were and how many ``with_prices``.
 
-    Raises LookupError where no such universe is stored, WarehouseError.
+    Raises UnknownUniverseError where it is not stored, WarehouseError.
     """
     day = _day(on) if on is not None else dt.datetime.now(dt.UTC).date()
     with _warehouse(_settings(home)).reading() as con:
         known = con.execute("select universe from universes order by 1").fetchall()
         if (name,) not in known:
-            names = ", ".join(row[0] for row in known) or "none"
-            raise LookupError(
-                f"There is no universe {name}; stored: {names}. Import one with "
-                "quant-assets universe import --from FILE."
-            )
+            raise UnknownUniverseError(name, [row[0] for row in known])
         frame = con.execute(
             "select coalesce(h.symbol, m.symbol) as symbol, m.security_id, s.name, s.sector,"
             " s.industry, m.effective_on, m.removed_on, m.source,"
@@ -185,44 +192,54 @@ def _labels(
     symbols: str | int | Sequence[str | int] | None,
     first: dt.date,
     last: dt.date,
-) -> dict[int, list[str]]:
-    """The securities asked for, each with the symbols it is asked for by."""
-    labels: dict[int, list[str]] = {}
+) -> dict[int, str]:
+    """The securities asked for, each with the symbol it is shown under.
+
+    That is the symbol it was asked for by, the first of several; else its latest up to ``last``.
+    """
     if symbols is None:
-        return _latest_tickers(read_names(con), last)
-    asked = [symbols] if isinstance(symbols, str | int) else list(symbols)
-    ids = [item for item in asked if isinstance(item, int)]
-    spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int)]
-    for number in ids:
-        row = con.execute(
-            "select symbol from symbol_history where security_id = ? order by valid_from desc",
-            [number],
-        ).fetchone()
-        if row is None:
-            raise UnknownSymbolError(f"Security {number}")
-        labels.setdefault(number, []).append(row[0])
+        return _apart(_latest_names(read_names(con), last))
+    asked = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
+    # A column of ids of a frame has numpy's integers, which are no int.
+    ids = [int(item) for item in asked if isinstance(item, int | np.integer)]
+    spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int | np.integer)]
+    shown: dict[int, Name] = {}
+    if ids:
+        latest = _latest_names(read_names(con), last)
+        for number in ids:
+            if number not in latest:
+                raise UnknownSymbolError(f"Security {number}")
+            shown.setdefault(number, latest[number])
     by_symbol: dict[str, list[Name]] = {}
     for name in read_names(con, spelt) if spelt else ():
         by_symbol.setdefault(name.symbol, []).append(name)
     for symbol in spelt:
-        security = resolve(by_symbol.get(symbol, ()), symbol, first, last)
-        labels.setdefault(security, []).append(symbol)
-    return labels
+        names = by_symbol.get(symbol, ())
+        security = resolve(names, symbol, first, last)
+        borne = [name for name in names if name.security_id == security]
+        shown.setdefault(security, max(borne, key=lambda name: name.valid_from))
+    return _apart(shown)
 
 
-def _latest_tickers(names: Sequence[Name], last: dt.date) -> dict[int, list[str]]:
-    """Every security under its latest ticker up to ``last``.
-
-    Where two go by one ticker, the one that bore it first carries its id too, as in ``DOC#17``.
-    """
+def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:
+    """Every security's latest name up to ``last``; its first where it got none until then."""
     latest: dict[int, Name] = {}
     for name in sorted(names, key=lambda n: n.valid_from):
         if name.valid_from <= last or name.security_id not in latest:
             latest[name.security_id] = name
-    owner = {name.symbol: security for security, name in latest.items()}
+    return latest
+
+
+def _apart(shown: Mapping[int, Name]) -> dict[int, str]:
+    """Symbols that tell securities apart.
+
+    Where two go by one ticker, the one that bore it first carries its id too, as in ``DOC#17``.
+    """
+    in_turn = sorted(shown.items(), key=lambda item: item[1].valid_from)
+    owner = {name.symbol: security for security, name in in_turn}
     return {
-        security: [name.symbol if owner[name.symbol] == security else f"{name.symbol}#{security}"]
-        for security, name in latest.items()
+        security: name.symbol if owner[name.symbol] == security else f"{name.symbol}#{security}"
+        for security, name in shown.items()
     }
 
 
@@ -237,17 +254,14 @@ def _factors(
 
 
 def _codes(
-    labels: dict[int, list[str]], securities: Ints
+    labels: Mapping[int, str], securities: Ints
 ) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
-    """The symbols sorted, and for each row the place of its symbol among them.
-
-    A security asked for by two of its symbols answers to the first.
-    """
-    symbols = sorted(names[0] for names in labels.values())
+    """The symbols sorted, and for each row the place of its symbol among them."""
+    symbols = sorted(labels.values())
     place = {symbol: at for at, symbol in enumerate(symbols)}
     by_security = np.zeros(max(labels, default=0) + 1, dtype=np.int64)
-    for security, names in labels.items():
-        by_security[security] = place[names[0]]
+    for security, symbol in labels.items():
+        by_security[security] = place[symbol]
     return pd.array(symbols, dtype="str"), by_security[securities]
 
 

@@ -139,6 +139,11 @@ class Register:
                     found.append((stay, self._over(symbol, stay.start, stay.end, last=last)))
         return found
 
+    def known_since(self, security_id: int) -> dt.date | None:
+        """The first day of a security that was looked up by hand."""
+        slug = self._securities[security_id].slug
+        return min((i.valid_from for i in self.known if slug and i.slug == slug), default=None)
+
     def seen(self, security_id: int, first_session: dt.date) -> None:
         """Note that the security traded as early as ``first_session``, under its earliest name."""
         own = [n for names in self._names.values() for n in names if n.security_id == security_id]

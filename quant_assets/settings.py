@@ -218,7 +218,9 @@ def _from_environment(environment: Mapping[str, str], here: Path) -> dict[str, o
         for parent in parents:
             below = level.setdefault(parent, {})
             if not isinstance(below, dict):
-                raise SettingsError(f"{name}: {parent} is set to a value, and has no keys below it.")
+                raise SettingsError(
+                    f"{name}: {parent} is set to a value, and has no keys below it."
+                )
             level = below
         if isinstance(level.get(key), dict):
             raise SettingsError(f"{name}: {key} is set key by key, and can't be a value as well.")

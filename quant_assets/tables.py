@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SqlType = Literal[
     "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "BOOLEAN", "UUID", "CURRENCY"
@@ -215,6 +215,7 @@ UNIVERSES = Table(
     (
         Column("universe", "VARCHAR", "Name, such as sp500."),
         Column("source", "VARCHAR", "Where its members come from."),
+        Column("listed_on", "DATE", "Day of the latest list of its members.", required=False),
         _CREATED,
         _UPDATED,
     ),

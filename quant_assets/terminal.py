@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
@@ -28,6 +29,7 @@ from rich.progress import (
 from rich.table import Table
 
 from quant_assets.load_report import LoadReport
+from quant_assets.universe import UniverseReport
 
 TROUBLED_SHOWN = 20
 """Symbols a report lists before it says how many more there are."""
@@ -122,29 +124,30 @@ def _lines(console: Console) -> Callable[[int, int, str], None]:
     return step
 
 
-def print_demo(facts: Mapping[str, Any], hints: Sequence[tuple[str, str]]) -> None:
-    """What the demo made, and what to do next: commands with what each is for."""
-    rows = [
-        (f"{facts['symbols']:,}", "symbols"),
-        (
-            f"{facts['sessions']:,}",
-            f"sessions, {facts['first_session']} to {facts['last_session']}",
-        ),
-        (f"{facts['rows']:,}", "rows of daily prices, one a symbol-day"),
-        (f"{facts['corporate_actions']:,}", "corporate actions: splits, dividends, a spin-off"),
-        (f"{facts['seconds']:,}", "seconds"),
-    ]
+def print_demo(facts: Mapping[str, Any]) -> None:
+    """What the demo made, and what to do next."""
+    first, last = facts["first_session"], facts["last_session"]
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column()
-    for row in rows:
-        table.add_row(*row)
+    for number, what in (
+        (facts["symbols"], "symbols"),
+        (facts["sessions"], f"sessions, {first} to {last}"),
+        (facts["rows"], "rows of daily prices, one a symbol-day"),
+        (facts["corporate_actions"], "corporate actions: splits, dividends, spin-offs"),
+        (facts["seconds"], "seconds"),
+    ):
+        table.add_row(f"{number:,}", what)
     say("A simulated market, materialized through Dagster into DuckDB:")
     Console().print(table)
-    say(f"The data is in {facts['data']}\n\nWhat to do next:")
-    width = max(len(command) for command, _ in hints if len(command) < 30)
-    for command, purpose in hints:
-        say(f"  {command:{width}}  {purpose}" if purpose else f"  {command}")
+    say(
+        f"The data is in {facts['data']}\n\n"
+        "What to do next:\n"
+        "  quant-assets ui            the asset graph and its symbol-days in the browser\n"
+        "  quant-assets status        what the database holds\n"
+        "  quant-assets prices XDADA  its last 30 days\n"
+        "  README.md                  the tour goes on there, with your own archive"
+    )
 
 
 def print_report(report: LoadReport) -> None:
@@ -187,6 +190,17 @@ def print_report(report: LoadReport) -> None:
     print_rows("Needs attention", rows)
     if len(troubled) > len(rows):
         say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
+
+
+def print_import(report: UniverseReport) -> None:
+    """What an import made of a list of members."""
+    say(
+        f"{report.universe}: {counted(report.members, 'member')}, "
+        f"{counted(len(report.intervals), 'interval')} in all; {len(report.added):,} added, "
+        f"{len(report.removed):,} removed. Source: {report.source}."
+    )
+    for notice in report.notices:
+        complain(f"Note: {notice}")
 
 
 def print_status(found: Mapping[str, Any]) -> None:
@@ -235,9 +249,24 @@ def print_members(frame: pd.DataFrame) -> None:
     print_rows("", rows)
 
 
-def print_prices(frame: pd.DataFrame) -> None:
+def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
     """The tidy frame of ``read.prices``, plainly: it may have thousands of lines."""
-    print(frame.to_string(index=False, na_rep="", formatters={"volume": "{:,.0f}".format}))
+    if form == "table":
+        if not frame.empty:
+            volume = {"volume": "{:,.0f}".format}
+            print(frame.to_string(index=False, na_rep="", formatters=volume))
+        return
+    volumes = frame["volume"]
+    whole = bool((volumes.isna() | (volumes == np.floor(volumes))).all())
+    plain = frame.assign(
+        session=frame["session"].dt.strftime("%Y-%m-%d"),
+        # Whole shares without a decimal point; adjusted volumes may have parts.
+        volume=volumes.astype("Int64") if whole else volumes,
+    )
+    if form == "csv":
+        print(plain.to_csv(index=False), end="")
+    else:
+        print(plain.to_json(orient="records", double_precision=12))
 
 
 def print_settings(values: Mapping[str, Any], prefix: str = "") -> None:

@@ -84,11 +84,12 @@ def import_universe(
     """Take over what a source says of a universe; importing it twice changes nothing.
 
     ``on`` is the day of the constituents list: members it lacks leave on that day, members new to
-    it join on their own date where the list gives one. History imported before or after it is kept.
+    it join on their own date where the list gives one. History may be imported before or after it;
+    who belonged on the day of the latest list is for that list to say.
     Raises ImplausibleUniverseError unless ``accept`` or this is the first list, and WarehouseError.
     """
     with warehouse.writing(run_id or str(uuid.uuid4()), f"import of {universe}") as writing:
-        held = _held(writing, universe)
+        held, listed_on = _held(writing, universe)
         current = {i.security_id for i in held if i.removed_on is None}
         size = len({constituent.symbol for constituent in answer.constituents})
         if (
@@ -101,12 +102,15 @@ def import_universe(
         register = Register.read(writing.con, (*known, *answer.names), answer.source)
         for identity in answer.names:
             register.bearers(identity.symbol)
-        intervals = _with_history(held, answer, register, on)
-        intervals = _with_constituents(intervals, answer, register, on)
+        intervals = _with_history(held, answer, register, listed_on)
+        if size:
+            latest = max(on, listed_on or on)
+            intervals = _with_constituents(intervals, answer, register, on, latest)
+            listed_on = latest
         register.write(writing)
-        writing.upsert(
-            UNIVERSES, pa.Table.from_pylist([{"universe": universe, "source": answer.source}])
-        )
+        row = {"universe": universe, "source": answer.source, "listed_on": listed_on}
+        fields = [f for f in UNIVERSES.arrow_schema if f.name in row]
+        writing.upsert(UNIVERSES, pa.Table.from_pylist([row], schema=pa.schema(fields)))
         _write(writing, universe, intervals)
         open_now = {i.security_id: i.symbol for i in intervals if i.removed_on is None}
         before = {i.security_id: i.symbol for i in held if i.removed_on is None}
@@ -121,36 +125,53 @@ def import_universe(
         )
 
 
-def _held(writing: Writing, universe: str) -> list[Interval]:
+def _held(writing: Writing, universe: str) -> tuple[list[Interval], dt.date | None]:
+    """The intervals on record, and the day of the latest list of members."""
     rows = writing.con.execute(
         "select security_id, effective_on, removed_on, symbol, source from universe_membership "
         "where universe = ? order by security_id, effective_on",
         [universe],
     ).fetchall()
-    return [Interval(*row) for row in rows]
+    listed = writing.con.execute(
+        "select listed_on from universes where universe = ?", [universe]
+    ).fetchone()
+    return [Interval(*row) for row in rows], listed[0] if listed else None
 
 
 def _with_history(
-    held: Sequence[Interval], answer: UniverseAnswer, register: Register, on: dt.date
+    held: Sequence[Interval],
+    answer: UniverseAnswer,
+    register: Register,
+    listed_on: dt.date | None,
 ) -> list[Interval]:
     """``held`` with the dated intervals of a source, which win where the two overlap.
 
-    But a stay another list knows to last is not ended by a history: it goes on where that one ends.
+    But who belonged on ``listed_on`` a list of members has said: a stay that a history leaves open
+    ends there if that list lacked the member, and one it ended before goes on if the list had it.
     """
+    members = {i.security_id for i in held if i.removed_on is None}
     told: dict[int, list[Interval]] = defaultdict(list)
     stays = [Stay(i.symbol, i.effective_on, i.removed_on, i.slug) for i in answer.intervals]
     for stay, security in register.stays(stays):
         told[security].append(Interval(security, stay.start, stay.end, stay.symbol, answer.source))
     result: list[Interval] = []
-    for intervals in told.values():
-        result += merged(intervals)
+    for security, intervals in told.items():
+        result += [
+            replace(i, removed_on=listed_on)
+            if listed_on
+            and i.removed_on is None
+            and i.effective_on < listed_on
+            and security not in members
+            else i
+            for i in merged(intervals)
+        ]
     for interval in held:
         overlapping = [i for i in told.get(interval.security_id, ()) if i.touches(interval)]
         if not overlapping:
             result.append(interval)
             continue
         until = max(i.removed_on or dt.date.max for i in told[interval.security_id])
-        if interval.removed_on is None and interval.source != answer.source and until <= on:
+        if listed_on and interval.removed_on is None and until <= listed_on:
             result.append(replace(interval, effective_on=max(interval.effective_on, until)))
     return result
 
@@ -173,11 +194,16 @@ def merged(intervals: Sequence[Interval]) -> list[Interval]:
 
 
 def _with_constituents(
-    intervals: Sequence[Interval], answer: UniverseAnswer, register: Register, on: dt.date
+    intervals: Sequence[Interval],
+    answer: UniverseAnswer,
+    register: Register,
+    on: dt.date,
+    latest: dt.date,
 ) -> list[Interval]:
-    """``intervals`` brought in line with the list of the day ``on``."""
-    if not answer.constituents:
-        return list(intervals)
+    """``intervals`` brought in line with the list of the day ``on``.
+
+    A list older than the ``latest`` one ends no stay, and one it adds is over by then.
+    """
     listed = {}
     for constituent in answer.constituents:
         security = register.on(constituent.symbol, on)
@@ -185,7 +211,10 @@ def _with_constituents(
         listed[security] = constituent
     result = [
         i
-        if i.removed_on is not None or i.security_id in listed or i.effective_on >= on
+        if i.removed_on is not None
+        or i.security_id in listed
+        or i.effective_on >= on
+        or on < latest
         else replace(i, removed_on=on)
         for i in intervals
     ]
@@ -195,8 +224,11 @@ def _with_constituents(
         if security in present:
             continue
         earlier = [i.removed_on for i in result if i.security_id == security and i.removed_on]
-        start = max([constituent.added_on or on, *earlier])
-        result.append(Interval(security, min(start, on), None, constituent.symbol, answer.source))
+        # Lists date a successor by its predecessor's joining: nobody belonged before he was there.
+        joined = max(constituent.added_on or on, register.known_since(security) or dt.date.min)
+        start = min(on, max([joined, *earlier]))
+        until = latest if on < latest else None
+        result.append(Interval(security, start, until, constituent.symbol, answer.source))
     return result
 
 

@@ -292,6 +292,26 @@ def test_a_file_saved_by_a_spreadsheet_with_a_byte_order_mark_is_read(tmp_path: 
     assert list(read_decisions(path)) == [("HLT", DAY)]
 
 
+def test_only_symbol_day_kind_and_origin_are_required(tmp_path: Path) -> None:
+    path = tmp_path / "kinds.csv"
+    path.write_text("symbol,ex_date,kind,made_from\nbrk-b,2017-01-04,spin_off,dividend\n", "utf-8")
+    [(key, [decision])] = read_decisions(path).items()
+    assert key == ("BRK.B", DAY)
+    assert (decision.repeats, decision.ratio, decision.amount, decision.note) == (
+        "",
+        None,
+        None,
+        "",
+    )
+
+
+def test_a_decision_on_a_number_that_is_not_reported_makes_no_record(tmp_path: Path) -> None:
+    decided = decisions(tmp_path, "HLT,2017-01-04,spin_off,dividend,,,,Park Hotels")
+    assert told(reported(ratio=1 / 3), decided) == [
+        {"kind": "split", "ratio": 1 / 3, "reported_ratio": 1 / 3, "kind_by": "rule"}
+    ]
+
+
 def test_an_illegible_decision_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "kinds.csv").write_bytes(
         (HEADER + "HLT,2017-01-04,split,split,,,,é").encode("latin-1")

@@ -365,6 +365,49 @@ def test_a_line_that_stands_twice_reports_its_dividend_once(tmp_path: Path) -> N
     assert actions(answer) == [("AAPL", MONDAY, "cash_dividend", None, 0.25)]
 
 
+def test_two_dividends_of_one_day_in_an_actions_file_are_added(tmp_path: Path) -> None:
+    path = write(tmp_path / "prices" / "a.csv", HEADER, *GOOD)
+    lines = ["AAPL,2024-05-20,,0.25", "AAPL,2024-05-20,2,1.0", "AAPL,2024-05-20,,0.25"]
+    beside = Path(write(tmp_path / "actions.csv", "symbol,date,split,dividend", *lines))
+    assert actions(ask(source(path, beside=beside))) == [
+        ("AAPL", MONDAY, "split", 2.0, None),
+        ("AAPL", MONDAY, "cash_dividend", None, 1.25),
+    ]
+
+
+def test_price_rows_that_contradict_each_other_on_a_dividend_report_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER + ",d", GOOD[0] + ",0.25", GOOD[0] + ",0.24")
+    answer = ask(source(path, columns={"dividend": "d"}))
+    assert actions(answer) == []
+    assert unreadable(answer) == [
+        ("AAPL", "2024-05-20", "another row of the same symbol and session has another dividend")
+    ]
+
+
+def test_a_split_and_a_dividend_of_one_day_are_told_apart_in_an_adjusted_close(
+    tmp_path: Path,
+) -> None:
+    # Close 100, then 2:1 and a dividend of 1 per new share: 100 / 2 * (1 - 1 / 50) = 49.
+    lines = ["AAPL,2024-05-20,100,100,100,100,1,1,49", "AAPL,2024-05-21,49,49,49,49,1,2,49"]
+    path = write(tmp_path / "a.csv", HEADER + ",s,adj", *lines)
+    assert actions(ask(source(path, columns={"split": "s", "adjusted_close": "adj"}))) == [
+        ("AAPL", TUESDAY, "split", 2.0, None),
+        ("AAPL", TUESDAY, "cash_dividend", None, pytest.approx(1.0)),
+    ]
+
+
+def test_a_symbol_of_which_no_row_can_be_read_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER, *GOOD, "NVDA,2024-05-20,x,2,1,2,5")
+    [notice] = ask(source(path)).notices
+    assert notice.startswith("a.csv: 1 rows are of no symbol that can be read; the first: open can")
+
+
+def test_a_column_nobody_asked_for_fells_no_file(tmp_path: Path) -> None:
+    rest = [f"{line},{n}" for n, line in enumerate(GOOD[:1] * 40_000)]
+    path = write(tmp_path / "a.csv", HEADER + ",comment", *rest, GOOD[1] + ",a word")
+    assert prices(ask(source(path)))[-1] == DAY_ROWS[1]
+
+
 @pytest.mark.parametrize("cell", ["nan", "inf", "-inf", "-2", "0", "1e999"])
 def test_an_impossible_split_or_dividend_is_no_action_and_fells_nothing(
     tmp_path: Path, cell: str

@@ -326,3 +326,57 @@ def test_a_name_is_not_extended_over_the_days_of_another_bearer() -> None:
         (dt.date(1996, 1, 2), dt.date(2012, 3, 13)),
         (dt.date(2022, 1, 19), None),
     ]
+
+
+BNY_BANK = KnownIdentity("bank", "BNY", dt.date(2026, 5, 22), None, "Bank of New York", None)
+HEALTHPEAK = [
+    KnownIdentity("hp", "PEAK", dt.date(2019, 11, 5), dt.date(2024, 3, 4), "Healthpeak", None),
+    KnownIdentity("hp", "DOC", dt.date(2024, 3, 4), None, "Healthpeak", None),
+]
+
+
+def test_a_fund_whose_ticker_a_bank_took_later_is_a_security_that_ends_there() -> None:
+    kept = Register([BNY_BANK], "an archive")
+    traded = (dt.date(2010, 1, 4), dt.date(2024, 3, 8))
+    fund = kept.on("BNY", dt.date(2024, 3, 9), traded)
+    bank = kept.on("BNY", dt.date(2026, 8, 8))
+    assert sorted(kept.names(), key=lambda name: name.valid_from) == [
+        Name("BNY", dt.date(2010, 1, 4), dt.date(2026, 5, 22), fund),
+        Name("BNY", dt.date(2026, 5, 22), None, bank, "Bank of New York"),
+    ]
+    assert fund != bank
+    assert kept.on("BNY", dt.date(2024, 3, 9), traded) == fund
+
+
+def test_a_ticker_named_after_its_only_bearer_gave_it_up_is_refused_with_the_bearer() -> None:
+    kept = Register(HEALTHPEAK, "an archive")
+    traded = (dt.date(2010, 1, 4), dt.date(2024, 3, 8))
+    with pytest.raises(UnknownSymbolError) as unknown:
+        kept.on("PEAK", dt.date(2024, 3, 9), traded)
+    assert str(unknown.value) == (
+        "PEAK names no security in these days; it was Healthpeak (security 1, PEAK from "
+        "2019-11-05 until 2024-03-04)."
+    )
+    assert {name.symbol for name in kept.names()} == {"PEAK", "DOC"}
+    # Said to use the tickers of an earlier day, the same archive is understood.
+    assert kept.on("PEAK", dt.date(2024, 3, 1), traded) == kept.on("DOC", dt.date(2024, 3, 9))
+
+
+def test_a_stranger_s_ticker_stays_open_where_no_known_bearer_follows() -> None:
+    kept = Register(HEALTHPEAK, "an archive")
+    stranger = kept.on("PEAK", dt.date(2026, 1, 5), (dt.date(2025, 1, 2), dt.date(2026, 1, 5)))
+    assert [n for n in kept.names() if n.security_id == stranger] == [
+        Name("PEAK", dt.date(2025, 1, 2), None, stranger)
+    ]
+
+
+def test_a_ticker_traded_only_on_the_day_its_bearer_had_given_it_up_is_a_stranger_s() -> None:
+    day = dt.date(2024, 3, 4)
+    kept = Register(HEALTHPEAK, "an archive")
+    assert kept.on("PEAK", day) != kept.on("DOC", day)
+
+
+def test_a_security_looked_up_by_hand_says_since_when_it_exists() -> None:
+    kept = Register(HEALTHPEAK, "an archive")
+    assert kept.known_since(kept.on("DOC", TODAY)) == dt.date(2019, 11, 5)
+    assert kept.known_since(kept.on("QQZ", TODAY)) is None

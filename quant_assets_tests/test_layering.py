@@ -52,6 +52,7 @@ ORDER = (
     "definitions",
     "materialize",
     "terminal",
+    "exits",
     "cli",
 )
 """Rows of the design, top to bottom. A row may be missing as long as it is not written yet."""

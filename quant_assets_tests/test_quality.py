@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.calendars import Calendar, exchange_calendar
-from quant_assets.quality import REJECTED, Checked, check_prices
-from quant_assets.sources.contract import PRICE_COLUMNS
+from quant_assets.quality import REJECTED, Checked, check_actions, check_prices
+from quant_assets.sources.contract import ACTION_COLUMNS, PRICE_COLUMNS
 
 XNYS = exchange_calendar("XNYS")
 FRIDAY = dt.date(2024, 5, 31)
@@ -59,6 +59,7 @@ BAD = [
     ({"session": None}, "session is missing"),
     ({"symbol": None}, "symbol is missing"),
     ({"currency": None}, "currency is missing"),
+    ({"currency": "XXX"}, "currency is none of tables.CURRENCIES"),
     ({"basis_on": None}, "basis_on is missing"),
     ({"close": NAN}, "close is missing"),
     ({"volume": NAN}, "volume is missing"),
@@ -253,3 +254,77 @@ def test_invalid_rows_are_set_aside_with_a_reason_and_every_valid_one_is_kept(
     assert all(
         one["reason"] and json.loads(one["raw"])["symbol"] == one["symbol"] for one in rejected
     )
+
+
+DIVIDEND: Row = {
+    **dict.fromkeys(ACTION_COLUMNS.names),
+    "symbol": "AAPL",
+    "ex_date": FRIDAY,
+    "kind": "cash_dividend",
+    "amount": 0.25,
+    "currency": "USD",
+    "basis_on": FRIDAY,
+    "reported_amount": 0.25,
+    "kind_by": "rule",
+}
+SPLIT: Row = {**DIVIDEND, "kind": "split", "amount": None, "ratio": 4.0, "reported_amount": None}
+
+
+def checked_actions(*actions: Row) -> Checked:
+    return check_actions(pa.Table.from_pylist([*actions], schema=ACTION_COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        *(({"amount": amount}, "amount is not finite") for amount in (NAN, INF, -INF)),
+        *(({"amount": amount}, "amount is not positive") for amount in (0.0, -2.0)),
+        ({"ratio": NAN}, "ratio is not finite"),
+        ({"ratio": 0.0}, "ratio is not positive"),
+        ({"value_factor": INF}, "value_factor is not finite"),
+        ({"symbol": None}, "symbol is missing"),
+        ({"ex_date": None}, "ex_date is missing"),
+        ({"basis_on": None}, "basis_on is missing"),
+        ({"currency": None}, "currency is missing"),
+        ({"currency": "XXX"}, "currency is none of tables.CURRENCIES"),
+        ({"kind": "spinoff"}, "kind is none of tables.ACTION_KINDS"),
+        ({"amount": None}, "none of ratio, amount, value_factor is given"),
+    ],
+)
+def test_an_impossible_action_is_rejected_and_its_neighbours_are_kept(
+    changes: Row, reason: str
+) -> None:
+    bad = {**DIVIDEND, **changes}
+    checked = checked_actions(SPLIT, bad)
+    assert checked.accepted.to_pylist() == [SPLIT]
+    assert checked.rejected.schema == REJECTED
+    [rejected] = checked.rejected.to_pylist()
+    assert rejected["reason"] == reason
+    assert (rejected["symbol"], rejected["session"]) == (
+        bad["symbol"] or "",
+        str(bad["ex_date"] or ""),
+    )
+
+
+def test_a_vendor_error_needs_no_effect() -> None:
+    error = {**DIVIDEND, "kind": "vendor_error", "amount": None}
+    assert checked_actions(error).accepted.to_pylist() == [error]
+
+
+def test_records_of_one_symbol_day_and_kind_become_one() -> None:
+    special = {**DIVIDEND, "amount": 1.0, "reported_amount": 1.0, "note": "year's end"}
+    checked = checked_actions(DIVIDEND, SPLIT, special, {**SPLIT, "ratio": 2.0})
+    assert checked.accepted.to_pylist() == [
+        {**DIVIDEND, "amount": 1.25, "reported_amount": 1.25, "note": "year's end"},
+        {**SPLIT, "ratio": 8.0},
+    ]
+    assert checked.accepted.schema == ACTION_COLUMNS
+    assert (checked.rejected.num_rows, checked.repeated) == (0, 2)
+
+
+def test_amounts_in_different_currencies_are_not_added() -> None:
+    checked = checked_actions(DIVIDEND, {**DIVIDEND, "currency": "EUR"}, SPLIT)
+    assert checked.accepted.to_pylist() == [SPLIT]
+    assert [row["reason"] for row in checked.rejected.to_pylist()] == [
+        "another record of the same symbol, day and kind is in other terms"
+    ] * 2

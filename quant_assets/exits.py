@@ -1,0 +1,89 @@
+"""How a command ends: its exit code, and what went wrong as a sentence.
+
+Errors that a user can act on are told as they are; anything else is named in one line, with the way
+to its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import warnings
+
+import typer
+from typer.core import TyperGroup
+
+from quant_assets.calendars import CalendarRangeError
+from quant_assets.corporate_actions import DecisionError
+from quant_assets.derive.price_rows import UnknownSourceError
+from quant_assets.identity import AmbiguousSymbolError, InvalidSymbolError, UnknownSymbolError
+from quant_assets.loading import MixedMarketsError
+from quant_assets.planning import OpenSessionError
+from quant_assets.platform import UnknownSourceNameError
+from quant_assets.read import UnknownUniverseError
+from quant_assets.settings import SettingsError
+from quant_assets.sources.contract import SourceError
+from quant_assets.terminal import complain
+from quant_assets.universe import ImplausibleUniverseError
+from quant_assets.warehouse import WarehouseError
+
+DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
+STOPPED = 130
+"""What a shell expects of a command ended by Ctrl-C."""
+
+_WRONG = (
+    SettingsError,
+    UnknownSourceNameError,
+    UnknownSourceError,
+    UnknownSymbolError,
+    AmbiguousSymbolError,
+    InvalidSymbolError,
+    CalendarRangeError,
+    OpenSessionError,
+    MixedMarketsError,
+    ImplausibleUniverseError,
+    DecisionError,
+    UnknownUniverseError,
+)
+_FAILED = (WarehouseError, SourceError, OSError)
+
+
+class Commands(TyperGroup):
+    """Every command: what a user can act on becomes a sentence and an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        if ctx.params["debug"]:
+            return super().invoke(ctx)
+        with warnings.catch_warnings():
+            # Those of the libraries are for whoever maintains this; the tests see them.
+            warnings.simplefilter("ignore")
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                complain("Stopped. What was stored stays; the same command goes on from there.")
+                raise typer.Exit(STOPPED) from None
+            except Exception as error:
+                if _is_typers(error):
+                    raise
+                raise typer.Exit(_explained(error)) from error
+
+
+def _is_typers(error: Exception) -> bool:
+    """Whether typer tells of it, as of wrong usage; its base class has no public name."""
+    broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
+    return broken_pipe or isinstance(error, typer.Abort) or hasattr(error, "exit_code")
+
+
+def _explained(error: Exception) -> int:
+    """Say what went wrong; returns the exit code."""
+    if isinstance(error, _WRONG):
+        complain(f"Error: {error}")
+        return USAGE
+    if isinstance(error, _FAILED):
+        complain(f"Error: {error}")
+        return BROKEN
+    complain(
+        f"Error: {type(error).__name__}: {error}\n"
+        "This was not foreseen. For the whole traceback put --debug before the command: "
+        "quant-assets --debug …"
+    )
+    return BROKEN
