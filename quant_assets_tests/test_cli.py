@@ -27,10 +27,10 @@ ARCHIVE = """\
 symbol,date,open,high,low,close,volume,div,split_ratio
 AAPL,2024-05-20,100,101,99,100,1000,0,1
 AAPL,2024-05-21,50,51,49,50.5,2000,0,2
-AAPL,2024-05-22,50,51,49,45,2000,5,1
+AAPL,2024-05-22,50,51,44,45,2000,5,1
 MSFT,2024-05-20,30,31,29,30,500,0,1
 MSFT,2024-05-21,30,31,29,31,500,0,1
-MSFT,2024-05-22,30,31,29,32,500,0,1
+MSFT,2024-05-22,30,32,29,32,500,0,1
 """
 SETTINGS = """\
 home = "data"
@@ -142,7 +142,7 @@ def test_symbols_may_be_spelt_in_any_way_and_twice(shell: Shell) -> None:
 
 
 def test_bad_rows_and_unknown_symbols_need_attention_and_are_listed(shell: Shell) -> None:
-    bad = ARCHIVE.replace("MSFT,2024-05-22,30,31,29,32", "MSFT,2024-05-22,30,31,29,-32")
+    bad = ARCHIVE.replace("MSFT,2024-05-22,30,32,29,32", "MSFT,2024-05-22,30,32,29,-32")
     (shell.folder / "prices.csv").write_text(bad)
     told = shell("backfill", *WEEK, "--symbols", "AAPL,MSFT,NOPE")
     assert told.exit_code == ATTENTION

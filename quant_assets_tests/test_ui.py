@@ -1,7 +1,7 @@
 """The page a user opens: ``quant-assets ui`` in a real headless browser, clicked through.
 
-One server over a data folder in which only the universe is there yet; the tests go on from one
-another in the order of the file. With ``QUANT_ASSETS_SCREENSHOTS`` set, pictures are written to
+One server over a simulated market that lacks its last three sessions; the tests go on from one
+another in the order of the file. With ``UI_SCREENSHOTS`` set, pictures are written to
 ``docs/images``.
 """
 
@@ -24,7 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.materialize import materialize_asset
+from quant_assets.instance import open_instance
+from quant_assets.materialize import materialize_all_prices, materialize_asset
+from quant_assets.partitions import SYMBOLS as PARTITIONED
 from quant_assets.platform import Platform
 from quant_assets.read import prices
 from quant_assets.settings import load_settings
@@ -53,16 +55,23 @@ BROWSER_OPTIONS = (
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 STARTS_WITHIN_SECONDS = 90
 RUNS_WITHIN_SECONDS = 90
+EXPANDED = "global@global:universe,global@global:prices"
+"""Asset groups to open, as the graph's own address names them."""
 SYMBOLS = ("XDADA", "XDADE")
 """The first two companies of the simulated market; nothing befalls them in its last weeks."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A UI under way, and the folder it shows."""
+    """A UI under way, and the folder it shows.
+
+    ``lacking`` are the sessions not loaded yet, ``loaded`` the number of symbol-days that are.
+    """
 
     url: str
     platform: Platform
+    lacking: tuple[dt.date, ...]
+    loaded: int
 
     def ask(self, query: str) -> dict[str, object]:
         """The answer of Dagster's own API, which the pages draw."""
@@ -85,17 +94,25 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("ui")
-    now = Platform(load_settings({}, working_directory=home))
-    last = now.calendar.last_closed_session(now.clock())
     settings = {
         "QUANT_ASSETS_HOME": str(home / "data"),
         "QUANT_ASSETS_SOURCE": "simulated",
-        "QUANT_ASSETS_SIMULATED__SYMBOLS": "6",
+        "QUANT_ASSETS_SIMULATED__SYMBOLS": "20",
         "QUANT_ASSETS_SIMULATED__YEARS": "1",
-        "QUANT_ASSETS_PARTITION_START": str(last - dt.timedelta(days=28)),
     }
+    today = Platform(load_settings(settings, working_directory=home))
+    last = today.calendar.last_closed_session(today.clock())
+    *here, one, two, three = today.calendar.between(last - dt.timedelta(days=28), last)
+    settings["QUANT_ASSETS_PARTITION_START"] = str(here[0])
     platform = Platform(load_settings(settings, working_directory=home))
-    assert materialize_asset(platform, "sp500_universe").success
+    for run in (
+        materialize_asset(platform, "sp500_universe"),
+        materialize_all_prices(platform, here[0], here[-1]),
+        materialize_asset(platform, "corporate_actions"),
+    ):
+        assert run.success, run.failure
+    with open_instance(platform.settings.home_path) as instance:
+        loaded = len(here) * len(instance.get_dynamic_partitions(PARTITIONED))
     port = free_port()
     with (home / "ui.log").open("wb") as log:
         process = subprocess.Popen(
@@ -108,7 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
         try:
             wait_until_ready(process, port, home / "ui.log")
-            yield Server(f"http://127.0.0.1:{port}", platform)
+            yield Server(f"http://127.0.0.1:{port}", platform, (one, two, three), loaded)
         finally:
             end_group(process)
     assert not listening(port), f"port {port} is still in use"
@@ -167,15 +184,9 @@ def page(server: Server) -> Iterator[playwright.Page]:
 
 
 def picture(page: playwright.Page, name: str) -> None:
-    if os.environ.get("QUANT_ASSETS_SCREENSHOTS"):
+    if os.environ.get("UI_SCREENSHOTS"):
         PICTURES.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}.png")
-
-
-def last_sessions(server: Server, count: int) -> tuple[dt.date, ...]:
-    calendar, clock = server.platform.calendar, server.platform.clock
-    last = calendar.last_closed_session(clock())
-    return calendar.between(last - dt.timedelta(days=21), last)[-count:]
 
 
 def shown_errors(page: playwright.Page) -> list[str]:
@@ -191,10 +202,14 @@ def open_partitions(page: playwright.Page) -> None:
 
 def test_the_graph_shows_every_asset(page: playwright.Page) -> None:
     page.goto("/asset-groups")
-    for group in ("universe", "prices"):
-        page.get_by_text(group, exact=True).last.click()
-    for asset in ("sp500_universe", "daily_prices", "corporate_actions"):
-        page.get_by_text(asset, exact=True).last.wait_for()
+    nodes = page.locator("svg foreignObject")
+    for group, assets in (
+        ("universe", ("sp500_universe",)),
+        ("prices", ("daily_prices", "corporate_actions")),
+    ):
+        nodes.filter(has_text=group).last.click()
+        for asset in assets:
+            nodes.filter(has_text=asset).last.wait_for()
     assert shown_errors(page) == []
 
 
@@ -202,11 +217,9 @@ def test_the_partitions_are_the_sessions_and_the_symbols(
     page: playwright.Page, server: Server
 ) -> None:
     open_partitions(page)
-    for session in last_sessions(server, 3):
-        page.get_by_text(str(session), exact=True).first.wait_for()
-    for symbol in ("XDADA", "XDADE", "XDADI", "XDADO", "XDADU", "XDAFA"):
-        page.get_by_text(symbol, exact=True).first.wait_for()
-    assert page.get_by_text("Materialized (0)").is_visible()
+    for key in (*map(str, server.lacking), *SYMBOLS):
+        page.get_by_text(key, exact=True).first.wait_for()
+    assert page.get_by_text(f"Materialized ({server.loaded})").is_visible()
     assert page.get_by_text("Failed (0)").is_visible()
 
 
@@ -229,9 +242,10 @@ def launch(page: playwright.Page, sessions: tuple[dt.date, ...]) -> None:
 def test_a_rectangle_launched_by_clicking_turns_green(
     page: playwright.Page, server: Server
 ) -> None:
-    sessions = last_sessions(server, 3)
+    sessions = server.lacking
     launch(page, sessions)
-    page.get_by_text("Materialized (6)").wait_for(timeout=RUNS_WITHIN_SECONDS * 1000)
+    green = page.get_by_text(f"Materialized ({server.loaded + 6})")
+    green.wait_for(timeout=RUNS_WITHIN_SECONDS * 1000)
     assert page.get_by_text("Failed (0)").is_visible()
     assert shown_errors(page) == []
     stored = prices(SYMBOLS, sessions[0], sessions[-1], home=server.platform.settings.home_path)
@@ -242,8 +256,7 @@ def test_a_rectangle_launched_by_clicking_turns_green(
 
 
 def test_a_green_symbol_day_says_what_was_stored(page: playwright.Page, server: Server) -> None:
-    (session,) = last_sessions(server, 1)
-    page.goto(f"/assets/daily_prices?view=partitions&partition={session}%7CXDADA")
+    page.goto(f"/assets/daily_prices?view=partitions&partition={server.lacking[-1]}%7CXDADA")
     page.get_by_role("cell", name="outcome", exact=True).wait_for()
     assert page.get_by_role("cell", name="present", exact=True).is_visible()
     assert page.get_by_role("cell", name="simulated", exact=True).is_visible()
@@ -254,7 +267,20 @@ def test_a_backfill_of_what_is_there_already_ends_well(
     page: playwright.Page, server: Server
 ) -> None:
     deadline = time.monotonic() + RUNS_WITHIN_SECONDS
-    launch(page, last_sessions(server, 3))
+    launch(page, server.lacking)
     while "REQUESTED" in server.backfills() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert server.backfills() == ["COMPLETED_SUCCESS", "COMPLETED_SUCCESS"]
+
+
+def test_the_pages_open_without_an_error(page: playwright.Page) -> None:
+    for name, address, text in (
+        ("asset-graph", f"/asset-groups?expanded={EXPANDED}", "corporate_actions"),
+        ("runs", "/runs", "Success"),
+        ("universe", "/assets/sp500_universe", "The member."),
+    ):
+        page.goto(address)
+        page.get_by_text(text, exact=True).first.wait_for()
+        page.wait_for_load_state("networkidle")
+        assert shown_errors(page) == []
+        picture(page, name)

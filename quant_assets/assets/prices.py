@@ -112,7 +112,7 @@ def _load(
                 platform.calendar,
                 force=config.force,
                 identities=platform.identities(source),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 on_progress=lambda done, total, what: context.log.debug(f"{done}/{total} {what}"),
             )
         except OpenSessionError as error:
@@ -128,7 +128,7 @@ def _load(
         profile.names_on,
         asked,
         last_closed,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         errors=errors,
     )
     return outcomes, profile.name

@@ -36,7 +36,7 @@ def sp500_universe(
         on=today,
         # A made-up index may have any size.
         accept=answer.source == SIMULATED,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
     )
     tickers = report.tickers_since(platform.settings.partition_start)
     context.instance.add_dynamic_partitions(SYMBOLS, list(tickers))
