@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quant_assets import read, terminal
+from quant_assets import options, read, terminal
 from quant_assets.backups import publish
 from quant_assets.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.identity import canonical_symbol
 from quant_assets.loading import MixedMarketsError, load
 from quant_assets.planning import Window
-from quant_assets.platform import Platform
+from quant_assets.platform import SIMULATED, Platform
 from quant_assets.settings import load_settings, shown
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.status import warehouse_status
@@ -43,23 +43,6 @@ universe_app = typer.Typer(help="Who belongs to an index, and when.", no_args_is
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(universe_app, name="universe")
 app.add_typer(config_app, name="config")
-
-
-def _day(text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day; write one like 2024-05-31.") from None
-
-
-def _day_option(what: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(help=what, parser=_day, metavar="YYYY-MM-DD")
-    return option
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Start = Annotated[dt.date | None, _day_option("First day.")]
-End = Annotated[dt.date | None, _day_option("Last day; the last closed session unless said.")]
 
 
 @app.callback()
@@ -88,22 +71,18 @@ def demo(
     symbols: Annotated[
         int | None, typer.Option(help="Companies in the market; else the settings', 20.", min=2)
     ] = None,
-    years: Annotated[
-        int | None,
-        typer.Option(help="Full years of history before this one; else the settings'.", min=1),
-    ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Materialize the whole asset graph on a simulated market; no network is used."""
     from quant_assets.materialize import materialize_all_prices, materialize_asset
 
-    size = {k: v for k, v in (("symbols", symbols), ("years", years)) if v is not None}
-    platform = _platform(context, source="simulated", simulated=size, universe={})
+    size = {} if symbols is None else {"symbols": symbols}
+    platform = _platform(context, source=SIMULATED, simulated=size, universe={})
     calendar = platform.calendar
     end = calendar.last_closed_session(platform.clock())
     window_start = max(platform.simulated_market().start, platform.settings.partition_start)
     start = calendar.between(window_start, end)[0]
-    _refuse_mixing(platform, "simulated", simulated=True)
+    _refuse_mixing(platform, SIMULATED, simulated=True)
     began = time.monotonic()
     steps: list[tuple[str, Callable[[], Materialized]]] = [
         ("sp500_universe", lambda: materialize_asset(platform, "sp500_universe")),
@@ -119,7 +98,7 @@ def demo(
         complain(f"✓ {name}")
     publish(platform.warehouse)
     found = warehouse_status(platform.warehouse)
-    held = next(row for row in found["sources"] if row["source"] == "simulated")
+    held = next(row for row in found["sources"] if row["source"] == SIMULATED)
     first, last = held["first_session"], held["last_session"]
     facts = {
         "symbols": held["symbols"],
@@ -135,6 +114,8 @@ def demo(
         show_json(facts)
     else:
         terminal.print_demo(facts)
+        if symbols is not None:
+            say(f"The UI and backfills need QUANT_ASSETS_SIMULATED__SYMBOLS={symbols} as well.")
 
 
 def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
@@ -151,34 +132,17 @@ def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
 @app.command()
 def backfill(
     context: typer.Context,
-    source: Annotated[
-        str, typer.Option(help="files, files:<archive> or simulated; else the settings' source.")
-    ] = "",
-    start: Start = None,
-    end: End = None,
-    days: Annotated[
-        int | None, typer.Option(help="Days up to --end, in place of --start.", min=1)
-    ] = None,
-    symbols: Annotated[
-        str, typer.Option(help="Tickers, separated by commas; else all the source holds.")
-    ] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Ask again for what is here already.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be asked for; ask nothing.")
-    ] = False,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first symbol that fails.")
-    ] = False,
-    allow_mixing: Annotated[
-        bool,
-        typer.Option("--allow-mixing", help="Let simulated and real rows share a warehouse."),
-    ] = False,
-    dagster: Annotated[
-        bool, typer.Option("--dagster", help="As a Dagster run, its symbol-days shown in the UI.")
-    ] = False,
-    as_json: Json = False,
+    source: options.Source = "",
+    start: options.Start = None,
+    end: options.End = None,
+    days: options.Days = None,
+    symbols: options.Symbols = "",
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    fail_fast: options.FailFast = False,
+    allow_mixing: options.AllowMixing = False,
+    dagster: options.AsDagsterRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
     if start and days:
@@ -247,15 +211,15 @@ def prices(
     symbols: Annotated[
         list[str], typer.Argument(help="Tickers or security ids, such as AAPL MSFT 17.")
     ],
-    start: Annotated[dt.date | None, _day_option("First day; 30 days before --end.")] = None,
-    end: End = None,
+    start: Annotated[dt.date | None, options.day_option("First day; 30 days before --end.")] = None,
+    end: options.End = None,
     adjust: Annotated[str, typer.Option(help="none, split or total_return.")] = "none",
     adjust_to: Annotated[
-        dt.date | None, _day_option("Day in whose shares prices are given; else the latest.")
+        dt.date | None, options.day_option("Day in whose shares prices are given; else the latest.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Rows of this source alone.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Daily prices of some symbols; by default the last 30 days."""
     if adjust not in ("none", "split", "total_return"):
@@ -281,7 +245,7 @@ def prices(
 
 
 @app.command()
-def status(context: typer.Context, as_json: Json = False) -> None:
+def status(context: typer.Context, as_json: options.Json = False) -> None:
     """What the database holds, what it lacks, and the last loads."""
     found = warehouse_status(_platform(context).warehouse)
     if as_json:
@@ -324,14 +288,21 @@ def universe_import(
         typer.Option("--from", help="CSV file or URL: constituents or intervals; repeatable."),
     ] = None,
     name: Annotated[str, typer.Option(help="Universe to import into.")] = "sp500",
-    on: Annotated[dt.date | None, _day_option("Day of the list; today unless said.")] = None,
+    on: Annotated[dt.date | None, options.day_option("Day of the list; today unless said.")] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept a list of an unusual size.")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Import members and membership history; without --from, from the settings' lists."""
     platform = _platform(context)
+    lists = platform.settings.universe
+    simulated = platform.settings.source == SIMULATED
+    if not (sources or lists.constituents or lists.intervals or simulated):
+        raise typer.BadParameter(
+            "No list was named. Give --from FILE, or set universe.constituents or "
+            "universe.intervals in quant_assets.toml."
+        )
     source = MembershipLists(tuple(sources)) if sources else platform.universe_source()
     report = import_universe(
         platform.warehouse,
@@ -352,9 +323,11 @@ def universe_import(
 @universe_app.command("show")
 def universe_show(
     context: typer.Context,
-    on: Annotated[dt.date | None, _day_option("Day of the membership; today unless said.")] = None,
+    on: Annotated[
+        dt.date | None, options.day_option("Day of the membership; today unless said.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Universe to show.")] = "sp500",
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """The members on a day, and how many of them have prices here."""
     frame = read.universe(name, on=on, home=_platform(context).settings.home_path)
@@ -367,7 +340,7 @@ def universe_show(
 
 
 @config_app.command("show")
-def config_show(context: typer.Context, as_json: Json = False) -> None:
+def config_show(context: typer.Context, as_json: options.Json = False) -> None:
     """The settings in force: file, then environment, then flags; secrets masked."""
     values = shown(_platform(context).settings)
     if as_json:

@@ -16,9 +16,9 @@ from quant_assets.calendars import CalendarRangeError
 from quant_assets.corporate_actions import DecisionError
 from quant_assets.derive.price_rows import UnknownSourceError
 from quant_assets.identity import AmbiguousSymbolError, InvalidSymbolError, UnknownSymbolError
-from quant_assets.loading import MixedMarketsError
+from quant_assets.loading import AnotherMarketError, MixedMarketsError
 from quant_assets.planning import OpenSessionError
-from quant_assets.platform import UnknownSourceNameError
+from quant_assets.platform import NoListsError, UnknownSourceNameError
 from quant_assets.read import UnknownUniverseError
 from quant_assets.settings import SettingsError
 from quant_assets.sources.contract import SourceError
@@ -32,6 +32,7 @@ STOPPED = 130
 
 _WRONG = (
     SettingsError,
+    NoListsError,
     UnknownSourceNameError,
     UnknownSourceError,
     UnknownSymbolError,
@@ -40,11 +41,12 @@ _WRONG = (
     CalendarRangeError,
     OpenSessionError,
     MixedMarketsError,
+    AnotherMarketError,
     ImplausibleUniverseError,
     DecisionError,
     UnknownUniverseError,
 )
-_FAILED = (WarehouseError, SourceError, OSError)
+_FAILED = (WarehouseError, SourceError)
 
 
 class Commands(TyperGroup):
@@ -80,6 +82,12 @@ def _explained(error: Exception) -> int:
         return USAGE
     if isinstance(error, _FAILED):
         complain(f"Error: {error}")
+        return BROKEN
+    if isinstance(error, OSError):
+        complain(
+            f"Error: {error}. Check that the folder exists, may be written and has room, then run "
+            "this again; what was stored stays."
+        )
         return BROKEN
     complain(
         f"Error: {type(error).__name__}: {error}\n"

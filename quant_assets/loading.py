@@ -35,6 +35,17 @@ from quant_assets.tables import (
 from quant_assets.warehouse import Upserted, Warehouse, Writing
 
 
+class AnotherMarketError(Exception):
+    """A simulated market on its way into a warehouse that holds another one."""
+
+    def __init__(self, incoming: str, held: str) -> None:
+        super().__init__(
+            f"The warehouse holds the simulated market [{held}]; this is [{incoming}]. Set "
+            "simulated.symbols, simulated.start and simulated.seed as they were, or use another "
+            "data folder (QUANT_ASSETS_HOME)."
+        )
+
+
 class MixedMarketsError(Exception):
     """Simulated rows on their way into real data, or the other way round."""
 
@@ -112,14 +123,15 @@ class _Run:
     failures: int = 0
 
     def check_market(self, allow_mixing: bool) -> None:
-        if allow_mixing or not self.warehouse.exists():
+        if not self.warehouse.exists():
             return
         with self.warehouse.reading() as con:
-            other = con.execute(
-                "select source from sources where simulated <> ? limit 1", [self.profile.simulated]
-            ).fetchone()
-        if other:
-            raise MixedMarketsError(self.profile.name, other[0])
+            held = con.execute("select source, simulated, convention from sources").fetchall()
+        for source, simulated, convention in held:
+            if simulated != self.profile.simulated and not allow_mixing:
+                raise MixedMarketsError(self.profile.name, source)
+            if simulated and source == self.profile.name and convention != self.profile.convention:
+                raise AnotherMarketError(self.profile.convention, convention)
 
     def begin(self, planned: Plan) -> None:
         with self._writing() as writing:

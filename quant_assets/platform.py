@@ -20,6 +20,17 @@ from quant_assets.sources.membership import MembershipLists
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse import Clock, Warehouse, utc_now
 
+
+class NoListsError(ValueError):
+    """The settings name no list of an index's members."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The settings name no membership list. Set universe.constituents, universe.intervals or "
+            "both in quant_assets.toml, paths or URLs; or say quant-assets universe import --from."
+        )
+
+
 SIMULATED = "simulated"
 FILES = "files"
 
@@ -61,9 +72,10 @@ class Platform:
     def price_source(self, name: str = "") -> PriceSource:
         """The source of that name; ``files`` alone means the chosen or only archive.
 
-        Without a name, the one the settings choose. Raises UnknownSourceNameError.
+        Without a name, the one the settings choose, else the one that loaded what is here. Raises
+        UnknownSourceNameError.
         """
-        chosen = name or self.settings.source
+        chosen = name or self.settings.source or self._loaded_by()
         archives = [f"{FILES}:{archive}" for archive in self.settings.files]
         if chosen == FILES:
             preferred = self.settings.source
@@ -84,18 +96,19 @@ class Platform:
         ]
         if locations:
             return MembershipLists(tuple(locations))
-        if self.settings.source == SIMULATED:
+        if SIMULATED in (self.settings.source, self._loaded_by()):
             return self.simulated_market()
-        raise UnknownSourceNameError("", ("universe.constituents", "universe.intervals"))
+        raise NoListsError
 
     def simulated_market(self) -> SimulatedMarket:
         """The simulated market up to the last closed session."""
-        size = self.settings.simulated
-        end = self.calendar.last_closed_session(self.clock())
-        # The market opens on a fixed day, so that its history stays the same from night to night.
-        start = dt.date(end.year - size.years, 1, 1)
+        market = self.settings.simulated
         return SimulatedMarket(
-            self.calendar, start, end, securities_count=size.symbols, seed=size.seed
+            self.calendar,
+            market.start,
+            self.calendar.last_closed_session(self.clock()),
+            securities_count=market.symbols,
+            seed=market.seed,
         )
 
     def identities(self, source: PriceSource | UniverseSource) -> tuple[KnownIdentity, ...]:
@@ -103,6 +116,14 @@ class Platform:
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names
         return known_identities()
+
+    def _loaded_by(self) -> str:
+        """The source of everything in the warehouse; empty where there is none or several."""
+        if not self.warehouse.exists():
+            return ""
+        with self.warehouse.reading() as con:
+            rows = con.execute("select source from sources").fetchall()
+        return str(rows[0][0]) if len(rows) == 1 else ""
 
     def _archive(self, name: str) -> FilesSource:
         archive = self.settings.files[name]

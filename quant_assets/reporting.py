@@ -59,7 +59,9 @@ class RunStep:
         op = context if isinstance(context, dg.OpExecutionContext) else context.op_execution_context
         step = op.get_step_execution_context().step.key
         in_backfill = "dagster/backfill" in context.run.tags
-        return cls(context.run.run_id, op.job_name, step, asset_key, code_version, source, in_backfill)
+        return cls(
+            context.run.run_id, op.job_name, step, asset_key, code_version, source, in_backfill
+        )
 
 
 def report(

@@ -112,11 +112,12 @@ class UniverseFiles(_Frozen):
 
 
 class SimulatedSettings(_Frozen):
-    """Size of the simulated market."""
+    """The simulated market. It opens on a fixed day, so that its history stays the same from night
+    to night; another size, day or seed is another market."""
 
     symbols: int = Field(default=20, ge=2, le=20_000)
-    years: int = Field(default=2, ge=1, le=30)
-    seed: int = 7
+    start: dt.date = dt.date(2024, 1, 2)
+    seed: int = Field(default=7, ge=0)
 
 
 class Settings(_Frozen):
@@ -248,7 +249,10 @@ def _explain(problem: Mapping[str, object], path: Path | None) -> str:
     if problem["type"] == "extra_forbidden":
         source = f"{path} or the environment" if path else "the environment"
         return f"Unknown setting {where} in {source}. quant-assets config show lists all settings."
-    return f"Setting {where}: {problem['msg']}."
+    given = "" if isinstance(problem["input"], Mapping) else f", given {problem['input']!r}"
+    if any(word in where.lower() for word in SECRET_WORDS):
+        given = ""
+    return f"Setting {where}{given}: {problem['msg']}."
 
 
 def shown(settings: Settings) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 import os
@@ -178,7 +179,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("prices", "AAPL", "--source", "nope"), "No rows of source nope are stored"),
     (("prices",), "Missing argument"),
     (("universe", "show", "--json"), "There is no universe sp500"),
-    (("universe", "import"), "universe.constituents"),
+    (("universe", "import"), "No list was named. Give --from FILE, or set universe.constituents"),
     (("nonsense",), "No such command 'nonsense'"),
     (("status", "--nonsense"), "No such option"),
     (("--config", "gone.toml", "status"), "There is no settings file"),
@@ -243,6 +244,22 @@ def test_a_newer_schema_ends_with_3(shell: Shell) -> None:
     told = shell("status")
     assert (told.exit_code, told.stdout) == (BROKEN, "")
     assert "schema version 999" in told.stderr
+
+
+def test_a_data_folder_that_can_t_be_made_ends_with_3(shell: Shell) -> None:
+    (shell.folder / "data").write_text("a file where the folder should be")
+    told = shell("backfill", *WEEK)
+    assert (told.exit_code, told.stdout) == (BROKEN, "")
+    assert "Check that the folder exists, may be written" in told.stderr
+
+
+def test_a_universe_is_imported_from_the_simulated_market_where_that_is_the_source(
+    shell: Shell,
+) -> None:
+    env = {"QUANT_ASSETS_SOURCE": "simulated", "QUANT_ASSETS_SIMULATED__SYMBOLS": "2"}
+    told = shell("universe", "import", "--json", env=env)
+    assert told.exit_code == DONE, told.stderr
+    assert json.loads(told.stdout)["members"] == 2
 
 
 def test_what_was_not_foreseen_is_one_line_and_the_traceback_only_with_debug(
@@ -421,8 +438,9 @@ def test_a_shell_gets_the_exit_code_and_no_traceback(
 
 @pytest.mark.slow
 def test_the_demo_and_a_backfill_through_dagster_print_nothing_but_json(shell: Shell) -> None:
-    env = {"QUANT_ASSETS_SIMULATED__YEARS": "1", "QUANT_ASSETS_SIMULATED__SYMBOLS": "3"}
-    told = shell("demo", "--symbols", "2", "--json", env=env)
+    opening = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=60)
+    env = {"QUANT_ASSETS_SIMULATED__START": f"{opening}", "QUANT_ASSETS_SIMULATED__SYMBOLS": "2"}
+    told = shell("demo", "--json", env=env)
     assert told.exit_code == DONE, told.stderr
     assert told.stderr.split() == [
         "✓",

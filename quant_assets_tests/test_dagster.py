@@ -365,7 +365,7 @@ def test_the_universe_brings_the_symbols_to_choose_from(bare: Folder) -> None:
 
 
 def test_the_demo_can_be_repeated(tmp_path: Path) -> None:
-    flags = {"home": tmp_path, "source": "simulated", "simulated": {"symbols": 3, "years": 1}}
+    flags = {"home": tmp_path, "source": "simulated", "simulated": {"symbols": 3}}
     platform = Platform(load_settings({}, flags=flags, working_directory=tmp_path), lambda: NOW)
     for _ in range(2):
         result = materialize_asset(platform, "sp500_universe")

@@ -57,8 +57,8 @@ class SmallAnswers:
 
 
 def year_of(securities: int, calendar: Calendar) -> SimulatedMarket:
-    """A market on a calendar of that year only: it travels to each process."""
-    days = calendar.between(START, END)
+    """A market on a calendar of that year and a month: it travels to each process."""
+    days = calendar.between(START, dt.date(2024, 6, 28))
     first = calendar.sessions.index(days[0])
     closes_at = calendar.closes_at[first : first + len(days)]
     return SimulatedMarket(Calendar(calendar.name, days, closes_at), START, END, securities)

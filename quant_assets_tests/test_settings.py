@@ -18,7 +18,7 @@ extra_closures = [2025-01-09]
 
 [simulated]
 symbols = 30
-years = 3
+start = 2023-01-03
 
 [files.ours]
 paths = ["prices/*.csv"]
@@ -57,7 +57,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(folder
 
 def test_a_nested_key_leaves_its_neighbours_alone(folder: Path) -> None:
     simulated = load(folder, {"simulated": {"seed": 9}}, SIMULATED__SYMBOLS="40").simulated
-    assert (simulated.symbols, simulated.years, simulated.seed) == (40, 3, 9)
+    assert (simulated.symbols, simulated.start, simulated.seed) == (40, dt.date(2023, 1, 3), 9)
 
 
 def test_the_file_is_the_named_one_else_the_variables_else_the_one_here(folder: Path) -> None:

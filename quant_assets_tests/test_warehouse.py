@@ -382,7 +382,9 @@ def test_an_older_schema_is_migrated_by_a_writer_and_not_by_a_reader(warehouse: 
     with duckdb.connect(str(warehouse.path)) as con:
         for table in older.with_revisions:
             con.execute(table.ddl)
-        con.execute("insert into universes values ('kept', 'test', now(), now())")
+        con.execute(
+            "insert into universes (universe, source, created_at, updated_at) values ('kept', 'test', now(), now())"
+        )
     before = warehouse.path.read_bytes()
     with pytest.raises(SchemaVersionError, match="Any load migrates it"), warehouse.reading():
         pass

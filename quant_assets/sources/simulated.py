@@ -225,7 +225,14 @@ class SimulatedMarket:
     @property
     def profile(self) -> SourceProfile:
         return SourceProfile(
-            _NAME, "as_traded", has_splits=True, has_distributions=True, simulated=True
+            _NAME,
+            "as_traded",
+            has_splits=True,
+            has_distributions=True,
+            simulated=True,
+            # Which market it is: rows of two of them must not meet under one name.
+            convention=f"(P + D) * S / P0; {self.securities_count} companies from {self.start}, "
+            f"seed {self.seed}",
         )
 
     def symbols(self) -> tuple[str, ...]:
