@@ -5,7 +5,6 @@ The one place that knows every source by name. Nothing is opened or fetched by m
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +25,9 @@ class NoListsError(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The settings name no membership list. Set universe.constituents, universe.intervals or "
-            "both in quant_assets.toml, paths or URLs; or say quant-assets universe import --from."
+            "The settings name no membership list. Set universe.constituents, universe.intervals "
+            "or both in quant_assets.toml, paths or URLs; or say quant-assets universe import "
+            "--from."
         )
 
 

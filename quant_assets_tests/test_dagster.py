@@ -45,10 +45,6 @@ from quant_assets.platform import Platform
 from quant_assets.settings import load_settings
 from quant_assets_tests.conftest import NOW
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"
-)
-
 PROJECT = Path(__file__).parents[1]
 PRICES = dg.AssetKey("daily_prices")
 UNIVERSE = dg.AssetKey("sp500_universe")

@@ -143,8 +143,8 @@ def test_every_mistake_is_listed_with_its_key(tmp_path: Path) -> None:
         load_settings(wrong, working_directory=tmp_path)
     lines = str(refused.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "Setting lock_wait_seconds",
-        "Setting simulated.symbols",
+        "Setting lock_wait_seconds, given '-1'",
+        "Setting simulated.symbols, given 'many'",
     ]
 
 

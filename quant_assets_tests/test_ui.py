@@ -38,9 +38,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-    pytest.mark.filterwarnings(
-        "ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"
-    ),
 ]
 
 BROWSER_OPTIONS = (

@@ -179,7 +179,9 @@ def read_and_fork(pipe: Connection, path: Path) -> None:
 def commit_and_die(pipe: Connection, path: Path) -> None:
     """Stop after the commit, before closing the file brings the commit into it."""
     con = duckdb.connect(str(path))
-    con.execute("insert into universes values ('committed', 'test', now(), now())")
+    con.execute(
+        "insert into universes (universe, source, created_at, updated_at) values ('committed', 'test', now(), now())"
+    )
     pipe.send("committed")
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -383,7 +385,8 @@ def test_an_older_schema_is_migrated_by_a_writer_and_not_by_a_reader(warehouse: 
         for table in older.with_revisions:
             con.execute(table.ddl)
         con.execute(
-            "insert into universes (universe, source, created_at, updated_at) values ('kept', 'test', now(), now())"
+            "insert into universes (universe, source, created_at, updated_at)"
+            " values ('kept', 'test', now(), now())"
         )
     before = warehouse.path.read_bytes()
     with pytest.raises(SchemaVersionError, match="Any load migrates it"), warehouse.reading():
