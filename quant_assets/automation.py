@@ -27,6 +27,7 @@ def load_rectangle(
     tickers = [canonical_symbol(symbol) for symbol in config.symbols]
     window = dt.date.fromisoformat(config.start), dt.date.fromisoformat(config.end)
     sessions = platform.calendar.between(*window)
+    # A ticker the source does not know gets its partition too, to be red in: who asked should see.
     context.instance.add_dynamic_partitions(SYMBOLS, tickers)
     load_and_report(context, platform, config, dict.fromkeys(tickers, sessions))
 

@@ -7,6 +7,7 @@ wherever they are called.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -52,12 +53,21 @@ def prepare(home: Path) -> Path:
     """Write the configuration of a data folder; returns the folder to use as DAGSTER_HOME."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance_config(str(home))), "utf-8")
     workspace = {
         "load_from": [{"python_module": {"module_name": MODULE, "location_name": LOCATION}}]
     }
-    (folder / "workspace.yaml").write_text(yaml.safe_dump(workspace), "utf-8")
+    _keep(folder / "dagster.yaml", yaml.safe_dump(instance_config(str(home))))
+    _keep(folder / "workspace.yaml", yaml.safe_dump(workspace))
     return folder
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a running UI may be reading it."""
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:

@@ -82,6 +82,8 @@ def load(
     MixedMarketsError, OpenSessionError, SourceError where the source as a whole can't answer, and
     WarehouseError; what was stored before stays.
     """
+    if not dry_run:
+        warehouse.migrate()
     run = _Run(
         warehouse,
         source.profile,

@@ -47,10 +47,7 @@ def outcomes_of(
     closed = {symbol: [d for d in days if d <= last_closed] for symbol, days in asked.items()}
     still_open = [(s, day) for s, days in asked.items() for day in days if day > last_closed]
     if not warehouse.exists():
-        absent = {
-            (s, day): told.get(s, "never loaded") for s, days in closed.items() for day in days
-        }
-        return Outcomes(failed=absent, open=still_open)
+        return nothing_found(asked, last_closed, "never loaded", told)
     with warehouse.reading() as con:
         keyed, empty, failed = _identified(con, closed, names_on, told)
         con.register("asked", keyed)
@@ -74,6 +71,20 @@ def outcomes_of(
             failed[symbol, session] = reason or told.get(symbol, "never loaded")
     changed = frozenset((row[0], row[1]) for row in rows if row[5] == run_id)
     return Outcomes(good, empty, failed, still_open, changed)
+
+
+def nothing_found(
+    asked: Mapping[str, Sequence[dt.date]],
+    last_closed: dt.date,
+    reason: str,
+    told: Mapping[str, str] | None = None,
+) -> Outcomes:
+    """Every closed symbol-day failed, for ``reason`` unless more is ``told`` of its symbol."""
+    days = [(symbol, day) for symbol, several in asked.items() for day in several]
+    return Outcomes(
+        failed={d: (told or {}).get(d[0], reason) for d in days if d[1] <= last_closed},
+        open=[d for d in days if d[1] > last_closed],
+    )
 
 
 def _identified(

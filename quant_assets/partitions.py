@@ -21,8 +21,8 @@ def sessions(calendar: Calendar, start: dt.date) -> dg.TimeWindowPartitionsDefin
     """One partition a session of ``calendar`` from ``start`` on.
 
     Weekends and holidays are excluded one by one, which matches the exchange exactly; a cron of
-    weekdays does not. The next session's partition exists from the close before it, so that it is
-    there when its own evening comes.
+    weekdays does not. The next session's partition exists from the midnight before its day, so that
+    it is there when its own evening comes.
     """
     holidays = calendar.holidays(start, calendar.last_day)
     return dg.TimeWindowPartitionsDefinition(

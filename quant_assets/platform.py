@@ -121,6 +121,7 @@ class Platform:
         """The source of everything in the warehouse; empty where there is none or several."""
         if not self.warehouse.exists():
             return ""
+        self.warehouse.migrate()
         with self.warehouse.reading() as con:
             rows = con.execute("select source from sources").fetchall()
         return str(rows[0][0]) if len(rows) == 1 else ""

@@ -116,7 +116,11 @@ def prices(
 
 
 def universe(
-    name: str = "sp500", *, on: Day | None = None, home: Path | str | None = None
+    name: str = "sp500",
+    *,
+    on: Day | None = None,
+    home: Path | str | None = None,
+    settings: Settings | None = None,
 ) -> pd.DataFrame:
     """The members of a universe on a day; today by default.
 
@@ -129,7 +133,7 @@ def universe(
     Raises UnknownUniverseError where it is not stored, WarehouseError.
     """
     day = _day(on) if on is not None else dt.datetime.now(dt.UTC).date()
-    with _warehouse(_settings(home)).reading() as con:
+    with _warehouse(settings or _settings(home)).reading() as con:
         known = con.execute("select universe from universes order by 1").fetchall()
         if (name,) not in known:
             raise UnknownUniverseError(name, [row[0] for row in known])

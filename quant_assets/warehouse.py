@@ -101,6 +101,23 @@ class Warehouse:
             finally:
                 con.close()
 
+    def migrate(self) -> None:
+        """Bring an older file's schema up to date, as every load does before it reads.
+
+        A file of this schema, or none, is left alone. Raises SchemaVersionError for a newer one.
+        """
+        if not self.exists():
+            return
+        with self._turn(), self._attached() as con:
+            current = _schema_version(con) == self._schema.version
+        if not current:
+            with self.locked("migrating the schema"):
+                con = self._open()
+                try:
+                    self._migrate(con)
+                finally:
+                    con.close()
+
     @contextmanager
     def locked(self, purpose: str) -> Iterator[None]:
         """The writer lock alone, for work on the file itself."""

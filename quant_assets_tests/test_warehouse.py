@@ -180,7 +180,8 @@ def commit_and_die(pipe: Connection, path: Path) -> None:
     """Stop after the commit, before closing the file brings the commit into it."""
     con = duckdb.connect(str(path))
     con.execute(
-        "insert into universes (universe, source, created_at, updated_at) values ('committed', 'test', now(), now())"
+        "insert into universes (universe, source, created_at, updated_at)"
+        " values ('committed', 'test', now(), now())"
     )
     pipe.send("committed")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,10 +11,11 @@ import pandas as pd
 from quant_assets.assets.metadata import column_schema, preview
 from quant_assets.load_report import LoadReport
 from quant_assets.loading import load
-from quant_assets.outcomes import Outcomes, outcomes_of
+from quant_assets.outcomes import Outcomes, nothing_found, outcomes_of
 from quant_assets.planning import OpenSessionError, Window
 from quant_assets.platform import Platform
 from quant_assets.reporting import RunStep, asked_for, report
+from quant_assets.sources.contract import PriceSource, SourceError
 from quant_assets.tables import CORPORATE_ACTIONS, DAILY_PRICES
 
 CODE_VERSION = "prices-1"
@@ -49,9 +50,9 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
         code_version=CODE_VERSION,
         pool="prices",
         metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
-        description="Open, high, low, close and volume of one security on one exchange session, as "
-        "traded. Green: the row is in the warehouse, or its absence was confirmed by the source "
-        "(outcome = empty). Red: neither.",
+        description="Open, high, low, close and volume of one security on one exchange session, in "
+        "the shares of basis_on. Green: the row is in the warehouse, or its absence was confirmed "
+        "by the source (outcome = empty). Red: neither.",
     )
     def daily_prices(
         context: dg.AssetExecutionContext,
@@ -99,29 +100,20 @@ def _load(
 ) -> tuple[Outcomes, str]:
     """Load every symbol over the span asked for of it; symbols of one span together."""
     source = platform.price_source(config.source)
+    last_closed = platform.calendar.last_closed_session(platform.clock())
+    try:
+        profile = source.profile
+    except SourceError as error:
+        # The source as a whole can't be read: every closed symbol-day could not be found out.
+        context.log.error(str(error))  # noqa: TRY400 - the sentence is the message
+        return nothing_found(asked, last_closed, str(error)), error.source
     spans: dict[tuple[dt.date, dt.date], list[str]] = defaultdict(list)
     for symbol, days in asked.items():
         spans[days[0], days[-1]].append(symbol)
     errors: dict[str, str] = {}
     for (start, end), symbols in sorted(spans.items()):
-        try:
-            loaded = load(
-                platform.warehouse,
-                source,
-                Window(tuple(symbols), start, end),
-                platform.calendar,
-                force=config.force,
-                identities=platform.identities(source),
-                run_id=context.run.run_id,
-                on_progress=lambda done, total, what: context.log.debug(f"{done}/{total} {what}"),
-            )
-        except OpenSessionError as error:
-            context.log.warning(str(error))
-            continue
-        errors |= {r.symbol: r.error for r in loaded.symbols if r.error}
-        _log(context, loaded)
-    profile = source.profile
-    last_closed = platform.calendar.last_closed_session(platform.clock())
+        window = Window(tuple(symbols), start, end)
+        errors |= _load_window(context, platform, source, window, force=config.force)
     outcomes = outcomes_of(
         platform.warehouse,
         profile.name,
@@ -132,6 +124,31 @@ def _load(
         errors=errors,
     )
     return outcomes, profile.name
+
+
+def _load_window(
+    context: Context, platform: Platform, source: PriceSource, window: Window, *, force: bool
+) -> dict[str, str]:
+    """Load one window; returns what went wrong, by symbol."""
+    try:
+        loaded = load(
+            platform.warehouse,
+            source,
+            window,
+            platform.calendar,
+            force=force,
+            identities=platform.identities(source),
+            run_id=context.run.run_id,
+            on_progress=lambda done, total, what: context.log.debug(f"{done}/{total} {what}"),
+        )
+    except OpenSessionError as error:
+        context.log.warning(str(error))
+        return {}
+    except SourceError as error:
+        context.log.error(str(error))  # noqa: TRY400 - the sentence is the message
+        return dict.fromkeys(window.symbols, str(error))
+    _log(context, loaded)
+    return {r.symbol: r.error for r in loaded.symbols if r.error}
 
 
 def _log(context: Context, loaded: LoadReport) -> None:

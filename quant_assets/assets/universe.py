@@ -42,7 +42,7 @@ def sp500_universe(
     context.instance.add_dynamic_partitions(SYMBOLS, list(tickers))
     for notice in report.notices:
         context.log.warning(notice)
-    members = universe("sp500", on=today, home=platform.settings.home_path)
+    members = universe("sp500", on=today, settings=platform.settings)
     return dg.MaterializeResult(
         data_version=CONTRACT,
         metadata={
