@@ -7,6 +7,7 @@ keys are refused, wherever they come from: a misspelt setting must not be a sett
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -151,11 +152,11 @@ class Settings(_Frozen):
 
     @property
     def home_path(self) -> Path:
-        return (self.root / self.home).absolute()
+        return Path(os.path.abspath(self.root / self.home))
 
     def resolve(self, location: str) -> str:
         """A path of the settings file made absolute; a URL stays as it is."""
-        return location if "://" in location else str((self.root / location).absolute())
+        return location if "://" in location else os.path.abspath(self.root / location)
 
 
 def load_settings(
