@@ -203,7 +203,8 @@ def outcomes(
     )
     places = pa.array(short, pa.string())
     keys = _keys(due, places)
-    absent = ~np.isin(keys, _keys(identified.accepted, places))
+    held = _keys(identified.accepted, places)
+    absent = ~np.isin(keys, held[held >= 0])
     due, keys = due.filter(pa.array(absent)), keys[absent]
     failures = {symbol: str(error) for symbol, error in answer.failures.items()}
     outcome = np.full(len(keys), "failed", dtype=object)

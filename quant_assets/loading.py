@@ -173,7 +173,13 @@ class _Run:
     def _store(self, writing: Writing, identified: Identified, actions: Checked) -> Upserted:
         source = {"source": self.profile.name}
         prices = identified.keyed(identified.accepted, "session")
-        stored = writing.upsert(DAILY_PRICES, prices, constants=source | {"provisional": False})
+        same: dict[str, object] = {**source, "provisional": False}
+        currencies = prices["currency"].unique()
+        if len(currencies) == 1:
+            # Said once for all rows: a million equal texts take as long as the prices.
+            same["currency"] = currencies[0].as_py()
+            prices = prices.drop_columns(["currency"])
+        stored = writing.upsert(DAILY_PRICES, prices, constants=same)
         writing.clear_outcomes(DAILY_PRICES, self.profile.name, list(stored.by_security))
         events = identified.keyed(actions.accepted, "ex_date")
         writing.upsert(

@@ -235,6 +235,9 @@ _EFFECTS = ("ratio", "amount", "value_factor")
 
 def _one_record_each(actions: pa.Table, verdict: _Verdict) -> tuple[list[dict[str, object]], int]:
     """The good records, those of one key merged, and how many that made superfluous."""
+    key = ["symbol", "ex_date", "kind"]
+    if actions.group_by(key).aggregate([]).num_rows == actions.num_rows:
+        return [], 0  # no two share a key, as nearly always
     groups: dict[tuple[object, ...], list[int]] = {}
     rows = actions.to_pylist()
     for number in np.flatnonzero(~verdict.bad):

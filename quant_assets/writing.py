@@ -119,11 +119,19 @@ class Writing:
 
     def _meets(self, table: Table, columns: Sequence[str]) -> bool:
         """Whether the table holds any row that agrees with an incoming one on ``columns``."""
-        row = self.con.execute(
-            f"select exists (from incoming i semi join {table.name} t "
-            f"on {_equal('i', 't', columns)})"
-        ).fetchone()
-        return bool(row and row[0])
+        tries = [columns]
+        if "security_id" in columns:
+            # New securities are told by their ids alone, which takes a hundredth of the time.
+            tries.insert(0, ["security_id"])
+        for which in tries:
+            row = self.con.execute(
+                f"select exists (from {table.name} t semi join"
+                f" (select distinct {', '.join(which)} from incoming) i"
+                f" on {_equal('i', 't', which)})"
+            ).fetchone()
+            if not row or not row[0]:
+                return False
+        return True
 
     def _compare(self, table: Table) -> None:
         """Make the temporary table ``staged``: incoming rows, each with what is to become of it."""
@@ -175,11 +183,13 @@ class Writing:
         """
         if outcomes.num_rows == 0:
             return Upserted()
+        concerned = _listed(outcomes["security_id"].unique().to_pylist())
         self.con.register("asked", outcomes)
         try:
             absent = self.con.execute(
-                f"select a.* from asked a anti join {dataset.name} p "
-                f"on {_equal('p', 'a', ('security_id', 'session'))} and p.source = ?",
+                "select a.* from asked a anti join (select security_id, session"
+                f" from {dataset.name} where source = ? and security_id in ({concerned})) p"
+                " using (security_id, session)",
                 [source],
             ).to_arrow_table()
         finally:
@@ -189,12 +199,25 @@ class Writing:
 
     def clear_outcomes(self, dataset: Table, source: str, securities: Sequence[int]) -> None:
         """Take symbol-days of ``source`` that have become present out of the ledger."""
+        noted = self.con.execute(
+            f"select distinct security_id from {LEDGER.name} where dataset = ? and source = ?",
+            [dataset.name, source],
+        ).fetchall()
+        concerned = {row[0] for row in noted} & set(securities)
+        if not concerned:
+            return
         self.con.execute(
-            f"delete from {LEDGER.name} l using {dataset.name} p "
-            f"where l.dataset = ? and l.source = ? and list_contains(?, l.security_id) "
-            f"and {_equal('l', 'p', ('security_id', 'session', 'source'))}",
-            [dataset.name, source, list(securities)],
+            f"delete from {LEDGER.name} l using (select security_id, session from {dataset.name}"
+            f" where source = $source and security_id in ({_listed(sorted(concerned))})) p"
+            " where l.dataset = $dataset and l.source = $source"
+            f" and {_equal('l', 'p', ('security_id', 'session'))}",
+            {"dataset": dataset.name, "source": source},
         )
+
+
+def _listed(securities: Sequence[int]) -> str:
+    """Security ids as SQL; whole numbers of ours, spelt out so that blocks can be skipped."""
+    return ", ".join(str(int(number)) for number in securities)
 
 
 def _rising(rows: pa.Table, keys: Sequence[str]) -> bool:
