@@ -128,15 +128,16 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     Few actions need either, so only their securities are looked through; those after the last
     price have no next close.
     """
-    with_amount = rows["amount"].is_valid()
-    last = con.execute(
-        "select max(session) from daily_prices where list_contains($sources, source)",
-        {"sources": list(choice.sources)},
-    ).fetchone()
-    reached = pc.less_equal(rows["ex_date"], pa.scalar(last[0] if last else None, pa.date32()))
-    needy = rows.filter(
-        pc.and_(pc.and_(with_amount, reached), pc.or_(rows["in_kind"], rows["close"].is_null()))
-    )
+    unpriced = rows["close"].is_null()
+    needy = rows.filter(pc.and_(rows["amount"].is_valid(), pc.or_(rows["in_kind"], unpriced)))
+    if needy["close"].null_count:
+        last = con.execute(
+            "select max(session) from daily_prices where list_contains($sources, source)"  # noqa: S608 - no user text
+            f" and security_id in ({_listed(needy['security_id'].unique().to_pylist())})",
+            {"sources": list(choice.sources)},
+        ).fetchone()
+        end = pa.scalar(last[0] if last else None, pa.date32())
+        needy = needy.filter(pc.less_equal(needy["ex_date"], end))
     if needy.num_rows == 0:
         count = rows.num_rows
         return rows.append_column("close_before", pa.nulls(count, pa.float64())).append_column(
@@ -147,7 +148,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     return con.execute(
         "with around as ("  # noqa: S608 - no user text
         " select security_id, session, close, basis_on from daily_prices p"
-        " where security_id in (select security_id from needy)"
+        f" where security_id in ({_listed(needy['security_id'].unique().to_pylist())})"
         "  and list_contains($sources, source)"
         + _best(choice)
         + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
