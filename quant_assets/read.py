@@ -26,7 +26,13 @@ from quant_assets.derive.adjusted_prices import (
     total_return_factors,
 )
 from quant_assets.derive.price_rows import actions, choose, ints, price_rows
-from quant_assets.identity import Name, UnknownSymbolError, canonical_symbol, resolve
+from quant_assets.identity import (
+    AmbiguousSymbolError,
+    Name,
+    UnknownSymbolError,
+    canonical_symbol,
+    resolve,
+)
 from quant_assets.securities import read_names
 from quant_assets.settings import Settings, load_settings
 from quant_assets.warehouse import Warehouse
@@ -67,7 +73,9 @@ def prices(
     """Daily prices from ``start`` to ``end``, both included.
 
     ``symbols`` are tickers, security ids, or None for everything loaded. A ticker stands for the
-    company that bears it in these days, under all of its names.
+    company that bears it in these days, under all of its names. One that several companies bore in
+    these days is refused, with their names; in a list of tickers, or where no other of them has
+    prices of its own days, it stands for the one that an archive gave under that ticker.
 
     ``adjust="none"`` gives prices as traded where the source has them so. ``"split"`` takes out
     splits, stock dividends and (unless ``spin_offs=False``) spin-offs. ``"total_return"``
@@ -219,10 +227,71 @@ def _labels(
         by_symbol.setdefault(name.symbol, []).append(name)
     for symbol in spelt:
         names = by_symbol.get(symbol, ())
-        security = resolve(names, symbol, first, last)
+        security = _meant(con, symbol, names, first, last, alone=len(asked) == 1)
         borne = [name for name in names if name.security_id == security]
         shown.setdefault(security, max(borne, key=lambda name: name.valid_from))
     return _apart(shown)
+
+
+def _meant(
+    con: duckdb.DuckDBPyConnection,
+    symbol: str,
+    names: Sequence[Name],
+    first: dt.date,
+    last: dt.date,
+    *,
+    alone: bool,
+) -> int:
+    """The security a symbol means here, in these days.
+
+    Archives give a company's whole history under its latest ticker: JCI of 2014 is then the later
+    JCI, and the company that bore the ticker has no prices. So where the days leave it open, or
+    point at a bearer without prices, the one security loaded under the symbol is meant; for a
+    symbol asked for alone only if no other bearer has prices of its own days. Raises
+    UnknownSymbolError, AmbiguousSymbolError.
+    """
+    if len({name.security_id for name in names}) < 2:
+        return resolve(names, symbol, first, last)
+    loaded = con.execute(
+        "select distinct security_id from load_run_symbols s where symbol = ? and exists (from"
+        " daily_prices p where p.security_id = s.security_id and p.session between ? and ?)",
+        [symbol, first, last],
+    ).fetchall()
+    try:
+        security = resolve(names, symbol, first, last)
+    except AmbiguousSymbolError:
+        others = [name for name in names if (name.security_id,) not in loaded]
+        if len(loaded) == 1 and (
+            not alone
+            or (
+                _priced(con, loaded[0][0], others, first, last)
+                and not any(_priced(con, n.security_id, [n], first, last) for n in others)
+            )
+        ):
+            return int(loaded[0][0])
+        raise
+    if len(loaded) == 1 and not _priced(con, security, names, first, last):
+        return int(loaded[0][0])
+    return security
+
+
+def _priced(
+    con: duckdb.DuckDBPyConnection,
+    security: int,
+    names: Sequence[Name],
+    first: dt.date,
+    last: dt.date,
+) -> bool:
+    """Whether a security has prices between ``first`` and ``last`` in the days of these names."""
+    for name in names:
+        end = min(last, name.valid_to - dt.timedelta(days=1)) if name.valid_to else last
+        row = con.execute(
+            "select exists (from daily_prices where security_id = ? and session between ? and ?)",
+            [security, max(first, name.valid_from), end],
+        ).fetchone()
+        if row and row[0]:
+            return True
+    return False
 
 
 def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:

@@ -289,6 +289,35 @@ def test_days_in_which_a_ticker_named_one_company_mean_that_one(reused: Shelf) -
     assert reused.closes("CEG", start=WEDNESDAY) == [50, 51, 52]
 
 
+def test_an_archive_that_goes_back_under_its_latest_ticker_is_read_so(shelf: Shelf) -> None:
+    shelf.identities = REUSED
+    shelf.put(FakeSource([*bars("CEG", [40, 41, 50, 51, 52]), *bars("AAPL", [10])]))
+    assert shelf.closes("CEG") == [40, 41, 50, 51, 52]
+    # On Monday the ticker was the old company's, of which nothing is stored.
+    assert shelf.closes("CEG", end=MONDAY) == [40]
+
+
+def test_alone_a_ticker_is_refused_if_only_the_later_company_is_stored(shelf: Shelf) -> None:
+    shelf.identities = REUSED
+    shelf.put(FakeSource([*bars("CEG", [50, 51, 52], start=2), *bars("AAPL", [10])]))
+    with pytest.raises(AmbiguousSymbolError, match=r"Old Energy .*New Energy"):
+        shelf.read("CEG")
+
+
+def test_in_a_list_a_ticker_means_the_company_stored_under_it(shelf: Shelf) -> None:
+    shelf.identities = REUSED
+    shelf.put(FakeSource([*bars("CEG", [50, 51, 52], start=2), *bars("AAPL", [10])]))
+    assert shelf.closes(["AAPL", "CEG"]) == [10, 50, 51, 52]
+
+
+def test_in_a_list_too_a_ticker_is_refused_if_both_its_companies_are_stored(
+    reused: Shelf,
+) -> None:
+    reused.put(FakeSource(bars("AAPL", [10]), name="other"))
+    with pytest.raises(AmbiguousSymbolError, match=r"Old Energy .*New Energy"):
+        reused.read(["AAPL", "CEG"])
+
+
 def test_two_companies_of_one_ticker_are_labelled_apart(reused: Shelf) -> None:
     frame = reused.read()
     by_symbol = frame.groupby("symbol")["close"].apply(list).to_dict()
