@@ -273,7 +273,16 @@ def ui(
     if config is not None:
         environment["QUANT_ASSETS_CONFIG"] = str(Path(config).absolute())
     command = [
-        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(folder / "workspace.yaml")),
+        *(
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "dagster",
+            "dev",
+            "--workspace",
+            str(folder / "workspace.yaml"),
+        ),
         *("--host", host, "--port", str(port)),
     ]
     complain(f"Dagster UI on http://{host}:{port} over {platform.settings.home_path}")
