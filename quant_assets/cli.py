@@ -122,11 +122,11 @@ def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
     if not platform.warehouse.exists():
         return
     with platform.warehouse.reading() as con:
-        other = con.execute(
+        others = con.execute(
             "select source from sources where simulated <> ? limit 1", [simulated]
-        ).fetchone()
-    if other:
-        raise MixedMarketsError(source, other[0])
+        ).fetchall()
+    if others:
+        raise MixedMarketsError(source, others[0][0])
 
 
 @app.command()

@@ -285,11 +285,11 @@ def _priced(
     """Whether a security has prices between ``first`` and ``last`` in the days of these names."""
     for name in names:
         end = min(last, name.valid_to - dt.timedelta(days=1)) if name.valid_to else last
-        row = con.execute(
+        [(found,)] = con.execute(
             "select exists (from daily_prices where security_id = ? and session between ? and ?)",
             [security, max(first, name.valid_from), end],
-        ).fetchone()
-        if row and row[0]:
+        ).fetchall()
+        if found:
             return True
     return False
 

@@ -134,8 +134,8 @@ def _held(writing: Writing, universe: str) -> tuple[list[Interval], dt.date | No
     ).fetchall()
     listed = writing.con.execute(
         "select listed_on from universes where universe = ?", [universe]
-    ).fetchone()
-    return [Interval(*row) for row in rows], listed[0] if listed else None
+    ).fetchall()
+    return [Interval(*row) for row in rows], listed[0][0] if listed else None
 
 
 def _with_history(

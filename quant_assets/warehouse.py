@@ -302,10 +302,11 @@ def _open_here(path: Path) -> bool:
 def _schema_version(con: duckdb.DuckDBPyConnection) -> int:
     """The newest schema version applied; 0 for a file without one."""
     try:
-        row = con.execute("select max(version) from schema_version").fetchone()
+        # Read to the end: DuckDB 2 refuses other work on a connection with a result left open.
+        [row] = con.execute("select max(version) from schema_version").fetchall()
     except duckdb.CatalogException:
         return 0
-    return int(row[0]) if row and row[0] is not None else 0
+    return int(row[0]) if row[0] is not None else 0
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.derive.adjusted_prices import Actions, Floats, Ints
+from quant_assets.writing import as_arrow
 
 
 class UnknownSourceError(LookupError):
@@ -64,14 +65,17 @@ def price_rows(
 
     Columns: security_id, session, day and basis_day (days since 1970-01-01), the five fields.
     """
-    return con.execute(
-        "select security_id, session, (session - date '1970-01-01')::bigint as day,"  # noqa: S608 - no user text
-        " (basis_on - date '1970-01-01')::bigint as basis_day,"
-        " open, high, low, close, volume::double as volume"
-        f" from daily_prices p where security_id in ({_listed(choice.securities)})"
-        " and session between $first and $last and list_contains($sources, source)" + _best(choice),
-        {"first": first, "last": last, "sources": list(choice.sources)},
-    ).to_arrow_table()
+    return as_arrow(
+        con.execute(
+            "select security_id, session, (session - date '1970-01-01')::bigint as day,"  # noqa: S608 - no user text
+            " (basis_on - date '1970-01-01')::bigint as basis_day,"
+            " open, high, low, close, volume::double as volume"
+            f" from daily_prices p where security_id in ({_listed(choice.securities)})"
+            " and session between $first and $last and list_contains($sources, source)"
+            + _best(choice),
+            {"first": first, "last": last, "sources": list(choice.sources)},
+        )
+    )
 
 
 def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> Actions:
@@ -81,31 +85,33 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
     if it reports that class of event at all: its prices and its actions belong together.
     """
     bound = {"sources": list(choice.sources), "after": after}
-    rows = con.execute(
-        "with told as ("  # noqa: S608 - no user text
-        " select *, ratio is not null as of_shares,"
-        "  coalesce(list_position($sources, source), 1000) as rank"
-        f" from corporate_actions where security_id in ({_listed(choice.securities)})"
-        "  and ex_date > $after and kind <> 'vendor_error'"
-        "  and (ratio is not null or amount is not null or value_factor is not null)),"
-        "priced as ("
-        " select p.security_id, p.session, p.source, p.close, p.basis_on"
-        f" from daily_prices p where security_id in ({_listed(choice.securities)})"
-        "  and session > $after and list_contains($sources, source)"
-        "  and (security_id, session) in (select security_id, ex_date from told)"
-        + _best(choice)
-        + ") select t.security_id, t.ex_date, t.ratio, t.amount, t.value_factor, t.basis_on,"
-        " t.kind = 'spin_off' as in_kind, p.close, p.basis_on as close_basis"
-        " from told t left join priced p"
-        "  on p.security_id = t.security_id and p.session = t.ex_date"
-        " left join sources s on s.source = p.source"
-        " where p.source is null or p.source = t.source"
-        "  or not (case when t.of_shares then s.has_splits else s.has_distributions end)"
-        " qualify t.source = first(t.source) over ("
-        "  partition by t.security_id, t.ex_date, t.of_shares"
-        "  order by coalesce(t.source = p.source, false) desc, t.rank, t.source)",
-        bound,
-    ).to_arrow_table()
+    rows = as_arrow(
+        con.execute(
+            "with told as ("  # noqa: S608 - no user text
+            " select *, ratio is not null as of_shares,"
+            "  coalesce(list_position($sources, source), 1000) as rank"
+            f" from corporate_actions where security_id in ({_listed(choice.securities)})"
+            "  and ex_date > $after and kind <> 'vendor_error'"
+            "  and (ratio is not null or amount is not null or value_factor is not null)),"
+            "priced as ("
+            " select p.security_id, p.session, p.source, p.close, p.basis_on"
+            f" from daily_prices p where security_id in ({_listed(choice.securities)})"
+            "  and session > $after and list_contains($sources, source)"
+            "  and (security_id, session) in (select security_id, ex_date from told)"
+            + _best(choice)
+            + ") select t.security_id, t.ex_date, t.ratio, t.amount, t.value_factor, t.basis_on,"
+            " t.kind = 'spin_off' as in_kind, p.close, p.basis_on as close_basis"
+            " from told t left join priced p"
+            "  on p.security_id = t.security_id and p.session = t.ex_date"
+            " left join sources s on s.source = p.source"
+            " where p.source is null or p.source = t.source"
+            "  or not (case when t.of_shares then s.has_splits else s.has_distributions end)"
+            " qualify t.source = first(t.source) over ("
+            "  partition by t.security_id, t.ex_date, t.of_shares"
+            "  order by coalesce(t.source = p.source, false) desc, t.rank, t.source)",
+            bound,
+        )
+    )
     rows = _with_closes_around(con, choice, rows)
     return Actions(
         securities=ints(rows, "security_id"),
@@ -131,12 +137,12 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     unpriced = rows["close"].is_null()
     needy = rows.filter(pc.and_(rows["amount"].is_valid(), pc.or_(rows["in_kind"], unpriced)))
     if needy["close"].null_count:
-        last = con.execute(
+        [(last,)] = con.execute(
             "select max(session) from daily_prices where list_contains($sources, source)"  # noqa: S608 - no user text
             f" and security_id in ({_listed(needy['security_id'].unique().to_pylist())})",
             {"sources": list(choice.sources)},
-        ).fetchone()
-        end = pa.scalar(last[0] if last else None, pa.date32())
+        ).fetchall()
+        end = pa.scalar(last, pa.date32())
         needy = needy.filter(pc.less_equal(needy["ex_date"], end))
     if needy.num_rows == 0:
         count = rows.num_rows
@@ -145,23 +151,25 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
         )
     con.register("needy", needy)
     con.register("events", rows)
-    return con.execute(
-        "with around as ("  # noqa: S608 - no user text
-        " select security_id, session, close, basis_on from daily_prices p"
-        f" where security_id in ({_listed(needy['security_id'].unique().to_pylist())})"
-        "  and list_contains($sources, source)"
-        + _best(choice)
-        + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
-        "  b.close as close_before, b.basis_on as before_basis"
-        " from (select distinct security_id, ex_date from needy) n"
-        " asof left join around x on x.security_id = n.security_id and x.session >= n.ex_date"
-        " asof left join around b on b.security_id = n.security_id and b.session < n.ex_date)"
-        "select e.* replace (coalesce(e.close, c.close) as close,"
-        " coalesce(e.close_basis, c.close_basis) as close_basis),"
-        " c.close_before, c.before_basis"
-        " from events e left join closes c using (security_id, ex_date)",
-        {"sources": list(choice.sources)},
-    ).to_arrow_table()
+    return as_arrow(
+        con.execute(
+            "with around as ("  # noqa: S608 - no user text
+            " select security_id, session, close, basis_on from daily_prices p"
+            f" where security_id in ({_listed(needy['security_id'].unique().to_pylist())})"
+            "  and list_contains($sources, source)"
+            + _best(choice)
+            + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
+            "  b.close as close_before, b.basis_on as before_basis"
+            " from (select distinct security_id, ex_date from needy) n"
+            " asof left join around x on x.security_id = n.security_id and x.session >= n.ex_date"
+            " asof left join around b on b.security_id = n.security_id and b.session < n.ex_date)"
+            "select e.* replace (coalesce(e.close, c.close) as close,"
+            " coalesce(e.close_basis, c.close_basis) as close_basis),"
+            " c.close_before, c.before_basis"
+            " from events e left join closes c using (security_id, ex_date)",
+            {"sources": list(choice.sources)},
+        )
+    )
 
 
 def _best(choice: Choice) -> str:
