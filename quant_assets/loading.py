@@ -79,8 +79,8 @@ def load(
 
     Returns a LoadReport; a second call finds nothing due and writes nothing. One bad symbol never
     costs another its data; with ``fail_fast`` the first one ends the load instead. Raises
-    MixedMarketsError, OpenSessionError, SourceError where the source as a whole can't answer, and
-    WarehouseError; what was stored before stays.
+    MixedMarketsError, AnotherMarketError, OpenSessionError, SourceError where the source as a whole
+    can't answer, and WarehouseError; what was stored before stays.
     """
     if not dry_run:
         warehouse.migrate()

@@ -188,7 +188,7 @@ class Writing:
         """
         if outcomes.num_rows == 0:
             return Upserted()
-        concerned = _listed(outcomes["security_id"].unique().to_pylist())
+        concerned = listed_ids(outcomes["security_id"].unique().to_pylist())
         self.con.register("asked", outcomes)
         try:
             absent = as_arrow(
@@ -215,16 +215,16 @@ class Writing:
             return
         self.con.execute(
             f"delete from {LEDGER.name} l using (select security_id, session from {dataset.name}"
-            f" where source = $source and security_id in ({_listed(sorted(concerned))})) p"
+            f" where source = $source and security_id in ({listed_ids(sorted(concerned))})) p"
             " where l.dataset = $dataset and l.source = $source"
             f" and {_equal('l', 'p', ('security_id', 'session'))}",
             {"dataset": dataset.name, "source": source},
         )
 
 
-def _listed(securities: Sequence[int]) -> str:
+def listed_ids(securities: Sequence[int]) -> str:
     """Security ids as SQL; whole numbers of ours, spelt out so that blocks can be skipped."""
-    return ", ".join(str(int(number)) for number in securities)
+    return ", ".join(str(int(number)) for number in securities) or "null"
 
 
 def _in_row_groups(rows: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.derive.adjusted_prices import Actions, Floats, Ints
-from quant_assets.writing import as_arrow
+from quant_assets.writing import as_arrow, listed_ids
 
 
 class UnknownSourceError(LookupError):
@@ -70,7 +70,7 @@ def price_rows(
             "select security_id, session, (session - date '1970-01-01')::bigint as day,"  # noqa: S608 - no user text
             " (basis_on - date '1970-01-01')::bigint as basis_day,"
             " open, high, low, close, volume::double as volume"
-            f" from daily_prices p where security_id in ({_listed(choice.securities)})"
+            f" from daily_prices p where security_id in ({listed_ids(choice.securities)})"
             " and session between $first and $last and list_contains($sources, source)"
             + _best(choice),
             {"first": first, "last": last, "sources": list(choice.sources)},
@@ -90,12 +90,12 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
             "with told as ("  # noqa: S608 - no user text
             " select *, ratio is not null as of_shares,"
             "  coalesce(list_position($sources, source), 1000) as rank"
-            f" from corporate_actions where security_id in ({_listed(choice.securities)})"
+            f" from corporate_actions where security_id in ({listed_ids(choice.securities)})"
             "  and ex_date > $after and kind <> 'vendor_error'"
             "  and (ratio is not null or amount is not null or value_factor is not null)),"
             "priced as ("
             " select p.security_id, p.session, p.source, p.close, p.basis_on"
-            f" from daily_prices p where security_id in ({_listed(choice.securities)})"
+            f" from daily_prices p where security_id in ({listed_ids(choice.securities)})"
             "  and session > $after and list_contains($sources, source)"
             "  and (security_id, session) in (select security_id, ex_date from told)"
             + _best(choice)
@@ -139,7 +139,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     if needy["close"].null_count:
         [(last,)] = con.execute(
             "select max(session) from daily_prices where list_contains($sources, source)"  # noqa: S608 - no user text
-            f" and security_id in ({_listed(needy['security_id'].unique().to_pylist())})",
+            f" and security_id in ({listed_ids(needy['security_id'].unique().to_pylist())})",
             {"sources": list(choice.sources)},
         ).fetchall()
         end = pa.scalar(last, pa.date32())
@@ -155,7 +155,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
         con.execute(
             "with around as ("  # noqa: S608 - no user text
             " select security_id, session, close, basis_on from daily_prices p"
-            f" where security_id in ({_listed(needy['security_id'].unique().to_pylist())})"
+            f" where security_id in ({listed_ids(needy['security_id'].unique().to_pylist())})"
             "  and list_contains($sources, source)"
             + _best(choice)
             + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
@@ -180,11 +180,6 @@ def _best(choice: Choice) -> str:
         f" qualify row_number() over (partition by security_id, session order by {choice.ranked})"
         " = 1"
     )
-
-
-def _listed(securities: Sequence[int]) -> str:
-    """Security ids as SQL; whole numbers of ours, spelt out so that blocks can be skipped."""
-    return ", ".join(str(int(number)) for number in securities) or "null"
 
 
 def ints(rows: pa.Table, name: str) -> Ints:
