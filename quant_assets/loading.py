@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from quant_assets.answers import Identified, first_of_each, identify, outcomes, symbol_reports
 from quant_assets.calendars import Calendar
+from quant_assets.claims import Claims
 from quant_assets.identity import KnownIdentity, known_identities
+from quant_assets.liveness import alive
 from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, symbol_rows
 from quant_assets.planning import Plan, Window, plan
 from quant_assets.quality import Checked, check_actions, check_prices
 from quant_assets.securities import Register
-from quant_assets.sources.contract import PriceAnswer, PriceSource, SourceProfile
+from quant_assets.sources.contract import (
+    PRICE_COLUMNS,
+    PriceAnswer,
+    PriceSource,
+    SourceError,
+    SourceProfile,
+)
 from quant_assets.tables import (
     CORPORATE_ACTIONS,
     DAILY_PRICES,
@@ -57,8 +65,30 @@ class MixedMarketsError(Exception):
         )
 
 
+class ClaimedElsewhereError(SourceError):
+    """Another load has been asking for the symbol all the time that this one waited for it."""
+
+    def __init__(self, source: str, symbol: str, run_id: str, seconds: float) -> None:
+        super().__init__(
+            source,
+            f"{symbol} has been asked for by run {run_id} for more than {seconds:.0f} s, and was "
+            "not asked for again. Look at that run, or end it; then load the symbol again.",
+        )
+
+
 Progress = Callable[[int, int, str], None]
 """Called with symbols done, symbols in all, and what is happening."""
+
+
+def unwatched(done: int, total: int, what: str) -> None:
+    """The progress of a load that nobody watches."""
+
+
+Decided = Callable[[Sequence[str], Mapping[str, str]], None]
+"""Called with symbols that are done with, no connection open, and what went wrong by symbol."""
+
+CLAIM_WAIT_SECONDS = 900.0
+"""How long to wait for another load that is asking for the same symbols."""
 
 
 def load(
@@ -73,7 +103,10 @@ def load(
     allow_mixing: bool = False,
     identities: Sequence[KnownIdentity] | None = None,
     run_id: str | None = None,
-    on_progress: Progress = lambda done, total, what: None,
+    backfill: str | None = None,
+    claim_wait_seconds: float = CLAIM_WAIT_SECONDS,
+    on_progress: Progress = unwatched,
+    on_decided: Decided = lambda symbols, errors: None,
 ) -> LoadReport:
     """Bring the warehouse up to date with ``source`` for ``window``.
 
@@ -81,6 +114,9 @@ def load(
     costs another its data; with ``fail_fast`` the first one ends the load instead. Raises
     MixedMarketsError, AnotherMarketError, OpenSessionError, SourceError where the source as a whole
     can't answer, and WarehouseError; what was stored before stays.
+
+    A symbol that another live load is asking for is waited for, then found there. Runs of one
+    Dagster ``backfill`` ask for each symbol once between them.
     """
     if not dry_run:
         warehouse.migrate()
@@ -92,21 +128,38 @@ def load(
         tuple(identities if identities is not None else known_identities()),
         run_id or str(uuid.uuid4()),
         warehouse.clock(),
+        backfill,
     )
     run.check_market(allow_mixing)
-    planned = plan(warehouse, source.profile, window, calendar, force=force)
-    if dry_run or not planned.requests:
-        return run.report(planned, dry_run=dry_run)
-    run.begin(planned)
-    done, total = len(planned.settled), len(window.symbols)
+    due = plan(warehouse, source.profile, window, calendar, force=force, backfill=backfill)
+    if dry_run:
+        return run.dry(due)
+    run.settle(due, on_decided)
+    if not due.requests:
+        return run.report()
+    done, total = run.settled, len(window.symbols)
     on_progress(done, total, "asking the source")
-    for answer in source.fetch(planned.requests):
-        run.store(answer, planned)
-        done += len(answer.symbols)
-        on_progress(done, total, answer.symbols[-1] if answer.symbols else "")
-        if fail_fast and run.failures:
-            break
-    return run.finish(planned)
+    with alive(run.claims.runs, run.run_id):
+        while due.requests:
+            later = run.begin(due)
+            now = [request for request in due.requests if request.symbol not in later]
+            for answer in source.fetch(now) if now else ():
+                reports = run.store(answer, due)
+                on_decided(answer.symbols, _told({r.symbol: r.error for r in reports}))
+                done += len(answer.symbols)
+                on_progress(done, total, answer.symbols[-1] if answer.symbols else "")
+                if fail_fast and run.failures:
+                    return run.finish()
+            if not later:
+                break
+            on_progress(done, total, f"waiting for another load of {', '.join(later[:3])}")
+            due = run.after_waiting(due, later, claim_wait_seconds, on_decided)
+            done = total - len(due.requests)
+    return run.finish()
+
+
+def _told(errors: Mapping[str, str | None]) -> dict[str, str]:
+    return {symbol: error for symbol, error in errors.items() if error}
 
 
 @dataclass
@@ -120,9 +173,11 @@ class _Run:
     identities: tuple[KnownIdentity, ...]
     run_id: str
     started_at: dt.datetime
+    backfill: str | None
     reports: list[SymbolReport] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failures: int = 0
+    settled: int = 0
 
     def check_market(self, allow_mixing: bool) -> None:
         if not self.warehouse.exists():
@@ -135,12 +190,51 @@ class _Run:
             if simulated and source == self.profile.name and convention != self.profile.convention:
                 raise AnotherMarketError(self.profile.convention, convention)
 
-    def begin(self, planned: Plan) -> None:
+    @property
+    def claims(self) -> Claims:
+        return Claims(self.warehouse.runs, DAILY_PRICES, self.profile.name, self.run_id)
+
+    def settle(self, planned: Plan, on_decided: Decided) -> None:
+        """Take note of symbols that need not be asked for."""
+        self.settled += len(planned.settled)
+        on_decided(planned.settled, _told(planned.asked_before))
+
+    def begin(self, planned: Plan) -> tuple[str, ...]:
+        """Record the load and claim its symbols; returns those to plan again later.
+
+        These are the symbols that another live run has claimed, and all of them where a load has
+        recorded anything since the plan was made: what is due may be there by now.
+        """
+        symbols = tuple(request.symbol for request in planned.requests)
         with self._writing() as writing:
             writing.upsert(SOURCES, _source_row(self.profile))
-            writing.upsert(LOAD_RUNS, self._totals(planned, None))
+            writing.upsert(LOAD_RUNS, self._totals(None))
+            held = self.claims.take(writing, symbols)
+            [(recorded,)] = writing.con.execute("select count(*) from load_run_symbols").fetchall()
+        return symbols if recorded != planned.recorded else tuple(held)
 
-    def store(self, answer: PriceAnswer, planned: Plan) -> None:
+    def after_waiting(
+        self, planned: Plan, symbols: Sequence[str], seconds: float, on_decided: Decided
+    ) -> Plan:
+        """What is still due of ``symbols`` once no other run is asking for them.
+
+        Those that another keeps for longer than ``seconds`` are recorded as failed.
+        """
+        kept = self.claims.wait(self.warehouse, symbols, seconds)
+        if kept:
+            failures = {
+                symbol: ClaimedElsewhereError(self.profile.name, symbol, run, seconds)
+                for symbol, run in kept.items()
+            }
+            nothing = PRICE_COLUMNS.empty_table()
+            self.store(PriceAnswer(tuple(kept), nothing, failures=failures), planned)
+            on_decided(tuple(kept), {symbol: str(error) for symbol, error in failures.items()})
+        window = replace(self.window, symbols=tuple(s for s in symbols if s not in kept))
+        again = plan(self.warehouse, self.profile, window, self.calendar, backfill=self.backfill)
+        self.settle(again, on_decided)
+        return again
+
+    def store(self, answer: PriceAnswer, planned: Plan) -> list[SymbolReport]:
         """Validate one answer and commit it whole: rows, actions, ledger, quarantine, summary."""
         last_closed = self.calendar.last_closed_session(self.warehouse.clock())
         checked = check_prices(answer.rows, self.calendar, last_closed)
@@ -166,9 +260,11 @@ class _Run:
                 planned=planned,
             )
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
+            self.claims.release(writing, answer.symbols)
         self.notices += answer.notices
         self.reports += reports
         self.failures += sum(bool(report.failed) for report in reports)
+        return reports
 
     def _store(self, writing: Writing, identified: Identified, actions: Checked) -> Upserted:
         source = {"source": self.profile.name}
@@ -200,38 +296,41 @@ class _Run:
     def _writing(self) -> AbstractContextManager[Writing]:
         return self.warehouse.writing(self.run_id, f"load from {self.profile.name}")
 
-    def finish(self, planned: Plan) -> LoadReport:
+    def finish(self) -> LoadReport:
         finished = self.warehouse.clock()
         with self._writing() as writing:
-            writing.upsert(LOAD_RUNS, self._totals(planned, finished))
-        return self.report(planned)
+            writing.upsert(LOAD_RUNS, self._totals(finished))
+        return self.report()
 
-    def report(self, planned: Plan, *, dry_run: bool = False) -> LoadReport:
-        reports = self.reports
-        if dry_run:
-            reports = [
-                SymbolReport(
-                    request.symbol,
-                    None,
-                    len(self.calendar.between(request.start, request.end)),
-                    first_session=request.start,
-                    last_session=request.end,
-                )
-                for request in planned.requests
-            ]
+    def dry(self, planned: Plan) -> LoadReport:
+        """What would be asked for."""
+        self.settled = len(planned.settled)
+        self.reports = [
+            SymbolReport(
+                request.symbol,
+                None,
+                len(planned.asked(request)),
+                first_session=request.start,
+                last_session=request.end,
+            )
+            for request in planned.requests
+        ]
+        return self.report(dry_run=True)
+
+    def report(self, *, dry_run: bool = False) -> LoadReport:
         return LoadReport(
             self.run_id,
             self.profile.name,
             self.window,
             self.started_at,
             self.warehouse.clock(),
-            tuple(sorted(reports, key=lambda report: report.symbol)),
-            len(planned.settled),
+            tuple(sorted(self.reports, key=lambda report: report.symbol)),
+            self.settled,
             tuple(self.notices),
             dry_run,
         )
 
-    def _totals(self, planned: Plan, finished: dt.datetime | None) -> pa.Table:
+    def _totals(self, finished: dt.datetime | None) -> pa.Table:
         totals = {name: sum(getattr(report, name) for report in self.reports) for name in COUNTS}
         row = {
             "run_id": self.run_id,
@@ -241,6 +340,7 @@ class _Run:
             "end_session": self.window.end,
             "started_at": _naive(self.started_at),
             "finished_at": _naive(finished) if finished else None,
+            "backfill": self.backfill,
             "symbols": len(self.window.symbols),
             **totals,
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -43,7 +43,9 @@ class Plan:
     """What a load will ask a source for.
 
     ``requests`` are due, ``settled`` symbols have everything already. ``sessions`` are those of the
-    window that have closed, ``due`` the number of symbol-days missing.
+    window that have closed, ``due`` the number of symbol-days missing. ``asked_before``
+    are symbols that another run of the same backfill was sent for, each with its error if any;
+    ``recorded`` counts what loads had recorded of symbols when the plan was made.
     """
 
     window: Window
@@ -51,6 +53,8 @@ class Plan:
     requests: tuple[PriceRequest, ...]
     settled: tuple[str, ...]
     due: int
+    asked_before: Mapping[str, str | None] = field(default_factory=dict)
+    recorded: int = 0
 
     def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
         """The sessions a request covers."""
@@ -65,19 +69,25 @@ def plan(
     calendar: Calendar,
     *,
     force: bool = False,
+    backfill: str | None = None,
 ) -> Plan:
     """Find out what is due: sessions neither present nor confirmed empty for this source.
 
     A symbol is asked for over the span of its due sessions, one request a symbol. With ``force``
-    everything is due. Raises OpenSessionError where no session of the window has closed.
+    everything is due. A Dagster ``backfill`` arrives as many runs; each symbol is asked for in the
+    first of them alone. Raises OpenSessionError where no session of the window has closed.
     """
     last_closed = calendar.last_closed_session(warehouse.clock())
     if window.start > last_closed:
         raise OpenSessionError(window.start, last_closed)
     sessions = calendar.between(window.start, min(window.end, last_closed))
-    names, missing = _stand(warehouse, source, sessions)
+    names, missing, recorded = _stand(warehouse, source, sessions)
+    before = _asked_before(warehouse, source, backfill) if backfill else {}
     requests, settled, due = [], [], 0
     for symbol in dict.fromkeys(window.symbols):
+        if symbol in before:
+            settled.append(symbol)
+            continue
         days = list(sessions)
         if not force:
             days = _due(names.get(symbol, ()), source.names_on, sessions, missing)
@@ -86,20 +96,38 @@ def plan(
             requests.append(PriceRequest(symbol, min(days), max(days)))
         else:
             settled.append(symbol)
-    return Plan(window, sessions, tuple(requests), tuple(settled), due)
+    told = {symbol: before[symbol] for symbol in settled if symbol in before}
+    return Plan(window, sessions, tuple(requests), tuple(settled), due, told, recorded)
+
+
+def _asked_before(
+    warehouse: Warehouse, source: SourceProfile, backfill: str
+) -> dict[str, str | None]:
+    """Symbols that earlier runs of a backfill were sent for, each with its error if any."""
+    if not warehouse.exists():
+        return {}
+    with warehouse.reading() as con:
+        rows = con.execute(
+            "select s.symbol, max(s.error) from load_run_symbols s join load_runs r using (run_id)"
+            " where r.backfill = ? and r.source = ? group by 1",
+            [backfill, source.name],
+        ).fetchall()
+    return dict(rows)
 
 
 def _stand(
     warehouse: Warehouse, source: SourceProfile, sessions: Sequence[dt.date]
-) -> tuple[dict[str, list[Name]], dict[int, list[dt.date]]]:
-    """Names on record by symbol, and the missing sessions of each security that has any row.
+) -> tuple[dict[str, list[Name]], dict[int, list[dt.date]], int]:
+    """Names on record by symbol, the missing sessions of each security that has any row, and how
+    much loads have recorded.
 
     A security without a row in the window is absent from the answer: all of it is missing.
     """
     names: dict[str, list[Name]] = {}
     if not warehouse.exists() or not sessions:
-        return names, {}
+        return names, {}, 0
     with warehouse.reading() as con:
+        [(recorded,)] = con.execute("select count(*) from load_run_symbols").fetchall()
         for name in read_names(con):
             names.setdefault(name.symbol, []).append(name)
         con.register("sessions", pa.table({"session": pa.array(sessions, pa.date32())}))
@@ -119,7 +147,7 @@ def _stand(
             " from counted left join missing m using (security_id) group by 1",
             {"source": source.name, "first": sessions[0], "last": sessions[-1]},
         ).fetchall()
-    return names, {row[0]: row[1] or [] for row in rows}
+    return names, {row[0]: row[1] or [] for row in rows}, recorded
 
 
 def _due(

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SqlType = Literal[
     "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "BOOLEAN", "UUID", "CURRENCY"
@@ -372,6 +372,7 @@ LOAD_RUNS = Table(
         Column("end_session", "DATE", "Last session asked for."),
         Column("started_at", "TIMESTAMP", "When it began."),
         Column("finished_at", "TIMESTAMP", "When it ended; null while it runs.", required=False),
+        Column("backfill", "VARCHAR", "The Dagster backfill it was part of.", required=False),
         Column("symbols", "INTEGER", "Symbols asked for."),
         Column("requested", "BIGINT", "Symbol-days asked for."),
         Column("inserted", "BIGINT", "Rows new to the warehouse."),
@@ -410,6 +411,21 @@ LOAD_RUN_SYMBOLS = Table(
     key=("run_id", "symbol"),
 )
 
+LOAD_CLAIMS = Table(
+    "load_claims",
+    "Symbols that a load under way is asking a source for, so that no other load asks as well. A "
+    "claim counts only while the process of its run is alive.",
+    (
+        Column("dataset", "VARCHAR", "The table loaded."),
+        Column("source", "VARCHAR", "The source asked."),
+        Column("symbol", "VARCHAR", "The symbol asked for."),
+        _RUN,
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("dataset", "source", "symbol"),
+)
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -441,6 +457,7 @@ SCHEMA = Schema(
         QUARANTINE,
         LOAD_RUNS,
         LOAD_RUN_SYMBOLS,
+        LOAD_CLAIMS,
     ),
 )
 

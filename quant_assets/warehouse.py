@@ -77,6 +77,11 @@ class Warehouse:
     def exists(self) -> bool:
         return self.path.exists()
 
+    @property
+    def runs(self) -> Path:
+        """The folder in which loads under way are known as alive; see ``liveness``."""
+        return self.path.parent / "runs"
+
     @contextmanager
     def writing(self, run_id: str, purpose: str = "a load") -> Iterator[Writing]:
         """One transaction under the writer lock: committed on leaving, undone on any exception.
