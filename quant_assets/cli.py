@@ -191,8 +191,10 @@ def _backfill_in_dagster(
     _refuse_mixing(platform, profile.name, simulated=profile.simulated)
     tickers, start, end = window.symbols, window.start, window.end
     what = f"{terminal.counted(len(tickers), 'symbol')}, {start} to {end}"
-    with terminal.working(f"materializing {what}"):
-        result = backfill_prices(platform, tickers, start, end, source=source, force=force)
+    with terminal.progress(quiet=as_json) as step:
+        result = backfill_prices(
+            platform, tickers, start, end, source=source, force=force, progress=step
+        )
     if platform.warehouse.exists():
         publish(platform.warehouse)
     if as_json:
@@ -287,6 +289,57 @@ def ui(
     ]
     complain(f"Dagster UI on http://{host}:{port} over {platform.settings.home_path}")
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
+
+
+@app.command()
+def reconcile(
+    context: typer.Context, dry_run: options.ChangeNothing = False, as_json: options.Json = False
+) -> None:
+    """Make Dagster's partitions agree with the warehouse; no source is asked."""
+    from quant_assets.instance import open_instance
+    from quant_assets.materialize import reconcile_prices
+    from quant_assets.reconcile import compare
+
+    platform = _platform(context)
+    home = platform.settings.home_path
+    with open_instance(home) as instance, terminal.progress(quiet=as_json) as step:
+        found = compare(platform, instance, step)
+    run = None
+    if found.any and not dry_run:
+        with terminal.progress(quiet=as_json) as step:
+            run = reconcile_prices(platform, progress=step)
+        if not run.success and "lost" not in run.facts:
+            complain(f"Error: run {run.run_id} failed: {run.failure}")
+            raise typer.Exit(BROKEN)
+    if as_json:
+        show_json({**found.to_dict(), "dry_run": dry_run, "run_id": run.run_id if run else None})
+    else:
+        terminal.print_differences(found, platform.calendar.sessions, dry_run=dry_run)
+    amiss = found.lost or found.unseen_failures or (dry_run and found.any)
+    raise typer.Exit(ATTENTION if amiss else DONE)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    days: Annotated[
+        int | None,
+        typer.Option(help="Days to keep; else the settings' history_days.", min=1, max=36_500),
+    ] = None,
+    dry_run: options.DeleteNothing = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete the logs of old Dagster runs; materializations and prices stay."""
+    from quant_assets.retention import prune_folder
+
+    platform = _platform(context)
+    before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
+    with terminal.working("pruning"):
+        pruned = prune_folder(platform.settings.home_path, before, dry_run=dry_run)
+    if as_json:
+        show_json({**vars(pruned), "before": before, "dry_run": dry_run})
+    else:
+        terminal.print_pruned(pruned, before, dry_run=dry_run)
 
 
 @universe_app.command("import")

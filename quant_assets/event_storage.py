@@ -8,25 +8,54 @@ of our own tables is known here.
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
+import sqlalchemy as db
 from dagster import DagsterInstance
-from dagster._core.events import ASSET_EVENTS
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.storage.event_log.base import EventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import (
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
     ConsolidatedSqliteEventLogStorage,
 )
+from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, deserialize_value
 
 ROWS_AT_ONCE = 2_000
 """Events in one transaction; one of 10,000 keeps other writers waiting for two seconds."""
+
+RUNS_AT_ONCE = 200
+BREATH_SECONDS = 0.05
+"""Between two transactions that delete, so that a writer who waits meets an open door."""
+
+OF_ASSETS = ASSET_EVENTS | ASSET_CHECK_EVENTS
+"""Event types that say what happened to an asset. They are history, and no run's mere log."""
+
+_LOG_TYPES = sorted(kind.value for kind in DagsterEventType if kind not in OF_ASSETS)
+_EVENT = SqlEventLogStorageTable.c
+_IS_LOG_LINE = db.and_(
+    db.or_(_EVENT.dagster_event_type.is_(None), _EVENT.dagster_event_type.in_(_LOG_TYPES)),
+    # SQLite gives the number of a deleted last row to the next one, and cursors would skip that.
+    _EVENT.id != db.select(db.func.max(SqlEventLogStorageTable.alias().c.id)).scalar_subquery(),
+)
+"""What ``delete_logs`` deletes. A type that a later Dagster adds is not known here, and stays."""
+
+PLACEHOLDER = "the partition"
+"""Stands for the partition in an event that is to be stored for many."""
 
 
 class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
@@ -52,6 +81,41 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
                 for event in chunk:
                     self.store_event(event)
 
+    def store_partition_events(self, event: EventLogEntry, partitions: Sequence[str]) -> None:
+        """Store one event for each of ``partitions``, which ``event`` names ``PLACEHOLDER``.
+
+        Spelling an event out as JSON takes three times as long as storing it, so that is done once.
+        """
+        row = self._event_to_row(event)
+        before, after = row["event"].split(json.dumps(PLACEHOLDER))
+        tags = self._tags_for_asset_event(event)
+        for at in range(0, len(partitions), ROWS_AT_ONCE):
+            chunk = partitions[at : at + ROWS_AT_ONCE]
+            rows = [
+                {**row, "event": f"{before}{json.dumps(key)}{after}", "partition": key}
+                for key in chunk
+            ]
+            last = deserialize_value(rows[-1]["event"], EventLogEntry)
+            with self._connect() as connection:
+                connection.execute(SqlEventLogStorageTable.insert(), rows)
+                # No other writer comes between a transaction's first insert and its end, so the
+                # ids are consecutive.
+                newest: int = connection.exec_driver_sql("select last_insert_rowid()").scalar_one()
+                labels = [
+                    {
+                        "event_id": newest - len(chunk) + 1 + place,
+                        "asset_key": row["asset_key"],
+                        "key": name,
+                        "value": value,
+                        "event_timestamp": row["timestamp"],
+                    }
+                    for place in range(len(chunk))
+                    for name, value in tags.items()
+                ]
+                if labels:
+                    connection.execute(AssetEventTagsTable.insert(), labels)
+                self._store_asset_event(connection, last, newest)
+
     def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in events]
         latest = {event.dagster_event.asset_key: at for at, event in enumerate(events)}  # type: ignore[union-attr]
@@ -64,6 +128,33 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
             self._store_asset_event_tags(connection, events, ids)
             for at in latest.values():
                 self._store_asset_event(connection, events[at], ids[at])
+
+    def log_sizes(self) -> dict[str, tuple[int, int]]:
+        """Log lines and their bytes, by run; found through their types, not among all events."""
+        sizes = db.select(_EVENT.run_id, db.func.count(), db.func.sum(db.func.length(_EVENT.event)))
+        with self._connect() as connection:
+            found = connection.execute(sizes.where(_IS_LOG_LINE).group_by(_EVENT.run_id))
+            return {run_id: (lines, size) for run_id, lines, size in found}
+
+    def with_more_than_a_log(self, run_ids: Iterable[str]) -> set[str]:
+        """The runs that have events beside their log lines."""
+        other = (
+            db.select(_EVENT.id).where(_EVENT.run_id == db.bindparam("run"), ~_IS_LOG_LINE).limit(1)
+        )
+        with self._connect() as connection:
+            return {each for each in run_ids if connection.execute(other, {"run": each}).first()}
+
+    def delete_logs(self, run_ids: Sequence[str]) -> None:
+        """Delete the log lines of runs, some in a transaction; between them others may write."""
+        for start in range(0, len(run_ids), RUNS_AT_ONCE):
+            of_runs = _EVENT.run_id.in_(run_ids[start : start + RUNS_AT_ONCE])
+            with self._connect() as connection:
+                ids = connection.scalars(db.select(_EVENT.id).where(of_runs, _IS_LOG_LINE)).all()
+            for at in range(0, len(ids), ROWS_AT_ONCE):
+                chunk = _EVENT.id.in_(ids[at : at + ROWS_AT_ONCE])
+                with self._connect() as connection:
+                    connection.execute(SqlEventLogStorageTable.delete().where(of_runs, chunk))
+                time.sleep(BREATH_SECONDS)
 
 
 def _is_of_asset(event: EventLogEntry) -> bool:
@@ -102,3 +193,29 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteStorage:
         return cls(config_value["base_dir"], inst_data)
+
+
+def ended_backfills(runs: SqlRunStorage, before: dt.datetime) -> dict[str, int]:
+    """Backfills that ended before a moment, and the bytes of their records."""
+    row = BulkActionsTable.c
+    ended = row.status.in_([status.value for status in BULK_ACTION_TERMINAL_STATUSES])
+    query = db.select(row.key, db.func.length(row.body)).where(ended, row.timestamp < before)
+    with runs.connect() as connection:
+        sizes = {key: size for key, size in connection.execute(query)}  # noqa: C416 - rows, not pairs
+    return {key: size for key, size in sizes.items() if _ended(runs, key) < before.timestamp()}
+
+
+def _ended(runs: SqlRunStorage, backfill_id: str) -> float:
+    """When a backfill ended, which only its body says; if it does not, when it was made."""
+    backfill = runs.get_backfill(backfill_id)
+    if backfill is None:
+        return 0.0
+    return backfill.backfill_end_timestamp or backfill.backfill_timestamp
+
+
+def delete_backfill(runs: SqlRunStorage, backfill_id: str) -> None:
+    """Delete the record of a backfill and its tags together; Dagster has no call for it."""
+    with runs.connect() as connection:
+        of_it = BackfillTagsTable.c.backfill_id == backfill_id
+        connection.execute(BackfillTagsTable.delete().where(of_it))
+        connection.execute(BulkActionsTable.delete().where(BulkActionsTable.c.key == backfill_id))

@@ -12,9 +12,18 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+from quant_assets.liveness import is_alive
 
 MODULE = "quant_assets.definitions"
 LOCATION = "quant_assets"
+
+IN_PROCESS = {"quant_assets/in_process": "true"}
+"""Tag of runs executed by the command line in its own process."""
+
+TICK_DAYS = {"skipped": 3, "success": 30, "failure": 30}
+"""How long a look of a schedule or sensor is kept, by what came of it. Most come to nothing."""
 
 
 def instance_config(home: str) -> dict[str, object]:
@@ -44,6 +53,10 @@ def instance_config(home: str) -> dict[str, object]:
         },
         "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"default_limit": 1}},
         "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
+        "retention": {
+            "schedule": {"purge_after_days": {**TICK_DAYS}},
+            "sensor": {"purge_after_days": {**TICK_DAYS}},
+        },
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
@@ -73,3 +86,19 @@ def _keep(path: Path, text: str) -> None:
 def open_instance(home: Path) -> dg.DagsterInstance:
     """The instance of a data folder, made on first use."""
     return dg.DagsterInstance.from_config(str(prepare(home)))
+
+
+def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
+    """Mark as failed the command line's runs whose process is gone; returns their ids.
+
+    Nobody else would: Dagster watches the processes of its own launcher only, and a run that
+    was killed would keep its place in its pool for ever.
+    """
+    under_way = dg.RunsFilter(tags=IN_PROCESS, statuses=IN_PROGRESS_RUN_STATUSES)
+    ended = []
+    for run in instance.get_runs(under_way):
+        if not is_alive(runs, run.run_id):
+            instance.report_run_failed(run, "The process of this run is gone; it was killed.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended.append(run.run_id)
+    return ended

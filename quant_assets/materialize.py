@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 
 from quant_assets.definitions import build_definitions
-from quant_assets.instance import open_instance
+from quant_assets.instance import IN_PROCESS, end_dead_runs, open_instance
+from quant_assets.liveness import alive
+from quant_assets.loading import Progress, unwatched
 from quant_assets.partitions import SYMBOLS, key_of
 from quant_assets.platform import Platform
 
@@ -19,11 +22,15 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class Materialized:
-    """One run: its id, whether all went well, and if not, why."""
+    """One run: its id, whether all went well, and if not, why.
+
+    ``facts`` are what its ops said of their outputs, or of their failure.
+    """
 
     run_id: str
     success: bool
     failure: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def materialize_asset(platform: Platform, name: str) -> Materialized:
@@ -31,7 +38,9 @@ def materialize_asset(platform: Platform, name: str) -> Materialized:
     return _run(platform, "__ASSET_JOB", QUIET, selection=[dg.AssetKey(name)])
 
 
-def materialize_all_prices(platform: Platform, start: dt.date, end: dt.date) -> Materialized:
+def materialize_all_prices(
+    platform: Platform, start: dt.date, end: dt.date, *, progress: Progress = unwatched
+) -> Materialized:
     """Materialize ``daily_prices`` for every symbol partition from ``start`` to ``end``."""
     with open_instance(platform.settings.home_path) as instance:
         tickers = instance.get_dynamic_partitions(SYMBOLS)
@@ -40,7 +49,7 @@ def materialize_all_prices(platform: Platform, start: dt.date, end: dt.date) -> 
         "dagster/asset_partition_range_end": key_of(tickers[-1], end),
     }
     selection = [dg.AssetKey("daily_prices")]
-    return _run(platform, "__ASSET_JOB", QUIET, selection=selection, tags=tags)
+    return _run(platform, "__ASSET_JOB", QUIET, selection=selection, tags=tags, progress=progress)
 
 
 def backfill_prices(
@@ -51,6 +60,7 @@ def backfill_prices(
     *,
     source: str = "",
     force: bool = False,
+    progress: Progress = unwatched,
 ) -> Materialized:
     """Materialize a rectangle of ``daily_prices`` in one run of the job ``backfill_prices``."""
     config = {
@@ -61,7 +71,12 @@ def backfill_prices(
         "force": force,
     }
     run_config = {**QUIET, "ops": {"load_rectangle": {"config": config}}}
-    return _run(platform, "backfill_prices", run_config)
+    return _run(platform, "backfill_prices", run_config, progress=progress)
+
+
+def reconcile_prices(platform: Platform, *, progress: Progress = unwatched) -> Materialized:
+    """Make the partitions of ``daily_prices`` agree with the warehouse, in a run of their own."""
+    return _run(platform, "reconcile_prices", QUIET, progress=progress)
 
 
 def _run(
@@ -71,26 +86,35 @@ def _run(
     *,
     selection: Sequence[dg.AssetKey] | None = None,
     tags: Mapping[str, str] | None = None,
+    progress: Progress = unwatched,
 ) -> Materialized:
-    definitions = build_definitions(platform)
+    definitions = build_definitions(platform, progress)
     named = (
         definitions.resolve_implicit_global_asset_job_def()
         if job == "__ASSET_JOB"
         else definitions.resolve_job_def(job)
     )
-    with open_instance(platform.settings.home_path) as instance:
+    run_id = make_new_run_id()
+    runs = platform.warehouse.runs
+    with open_instance(platform.settings.home_path) as instance, alive(runs, run_id):
+        end_dead_runs(instance, runs)
         result = named.execute_in_process(
             run_config=run_config,
             instance=instance,
             asset_selection=selection,
-            tags=dict(tags or {}),
+            tags={**IN_PROCESS, **(tags or {})},
             raise_on_error=False,
+            run_id=run_id,
         )
-        failures = [
-            event.step_failure_data.user_failure_data.description or ""
-            if event.step_failure_data.user_failure_data
-            else event.step_failure_data.error_display_string
-            for event in result.all_events
-            if event.is_step_failure
-        ]
-    return Materialized(result.run_id, result.success, "\n".join(failures))
+        failures: list[str] = []
+        facts: dict[str, dg.MetadataValue] = {}
+        for event in result.all_events:
+            if event.is_step_failure:
+                user = event.step_failure_data.user_failure_data
+                error = event.step_failure_data.error_display_string
+                failures.append(user.description or "" if user else error)
+                facts |= user.metadata if user else {}
+            elif event.is_successful_output:
+                facts |= event.step_output_data.metadata
+    plain = {name: value.value for name, value in facts.items()}
+    return Materialized(result.run_id, result.success, "\n".join(failures), plain)

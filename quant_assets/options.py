@@ -35,6 +35,9 @@ Force = Annotated[bool, typer.Option("--force", help="Ask again for what is here
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be asked for; ask nothing.")
 ]
+DeleteNothing = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first symbol that fails.")]
 AllowMixing = Annotated[
     bool, typer.Option("--allow-mixing", help="Let simulated and real rows share a warehouse.")
@@ -42,3 +45,4 @@ AllowMixing = Annotated[
 AsDagsterRun = Annotated[
     bool, typer.Option("--dagster", help="As a Dagster run, its symbol-days shown in the UI.")
 ]
+ChangeNothing = Annotated[bool, typer.Option("--dry-run", help="Say what differs; change nothing.")]

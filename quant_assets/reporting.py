@@ -8,10 +8,10 @@ which turns that key and no other red. Nothing is loaded and nothing read from a
 
 from __future__ import annotations
 
-import datetime as dt
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
@@ -28,10 +28,12 @@ from dagster._core.events import (
 )
 from dagster._core.events.log import EventLogEntry
 
+from quant_assets.event_storage import PLACEHOLDER, BatchedEventLogStorage
 from quant_assets.outcomes import Outcomes, SymbolDay
-from quant_assets.partitions import key_of
+from quant_assets.partitions import key_text
 
 ROWS_AT_ONCE = 2_000
+"""Events handed to the storage, or keys asked of it, at a time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class RunStep:
     step_key: str
     asset_key: dg.AssetKey
     code_version: str
-    source: str
+    source: str = ""
     tells_all: bool = False
     """Whether every key has to be told, known or not: Dagster calls a backfill failed where one of
     its runs stays silent on a key."""
@@ -54,94 +56,193 @@ class RunStep:
         context: dg.AssetExecutionContext | dg.OpExecutionContext,
         asset_key: dg.AssetKey,
         code_version: str,
-        source: str,
     ) -> RunStep:
         op = context if isinstance(context, dg.OpExecutionContext) else context.op_execution_context
         step = op.get_step_execution_context().step.key
         in_backfill = "dagster/backfill" in context.run.tags
         return cls(
-            context.run.run_id, op.job_name, step, asset_key, code_version, source, in_backfill
+            context.run.run_id,
+            op.job_name,
+            step,
+            asset_key,
+            code_version,
+            tells_all=in_backfill,
         )
 
+    def from_source(self, source: str) -> RunStep:
+        return replace(self, source=source)
 
-def report(
-    instance: dg.DagsterInstance, step: RunStep, outcomes: Outcomes, *, upstream: dg.AssetKey
-) -> int:
-    """Write the events of a load; returns how many.
 
-    A key whose state Dagster knows already is not told again, except in a run that fails: there a
-    key that stayed silent would count as failed.
+@dataclass
+class Reporter:
+    """Tells Dagster of symbol-days as they are decided, and counts them; memory stays flat.
+
+    A key whose state Dagster shows already is not told again. ``upstream`` is the asset whose
+    version every event names as its input.
     """
-    tell_all = step.tells_all or bool(outcomes.failed)
-    known = set() if tell_all else _green(instance, step.asset_key)
-    tags = _provenance(instance, step, upstream)
-    events = _events(step, outcomes, known, tags)
-    written = 0
-    chunk: list[EventLogEntry] = []
-    for event in events:
-        chunk.append(event)
-        if len(chunk) == ROWS_AT_ONCE:
-            instance.event_log_storage.store_event_batch(chunk)
-            written, chunk = written + len(chunk), []
-    if chunk:
-        instance.event_log_storage.store_event_batch(chunk)
-    return written + len(chunk)
+
+    instance: dg.DagsterInstance
+    step: RunStep
+    upstream: dg.AssetKey
+    good: int = 0
+    empty: int = 0
+    failed: int = 0
+    open: int = 0
+    written: int = 0
+    first_failures: dict[SymbolDay, str] = field(default_factory=dict)
+    _untold: list[Outcomes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._tags = _provenance(self.instance, self.step, self.upstream)
+        storage = self.instance.event_log_storage
+        # Stock storage plans every key of a run one by one; in a run that fails, those that were
+        # not told turn red.
+        self._silence_is_red = (
+            not storage.supports_partition_subset_in_asset_materialization_planned_events
+        )
+        self._has_history = (
+            self.instance.get_latest_materialization_event(self.step.asset_key) is not None
+        )
+
+    def tell(self, outcomes: Outcomes) -> None:
+        """Write the events of these symbol-days, and count them."""
+        news = outcomes if self.step.tells_all else self._news(outcomes)
+        self._write(news)
+        if self._silence_is_red:
+            self._untold.append(_without(outcomes, news))
+        self.good += len(outcomes.good)
+        self.empty += len(outcomes.empty)
+        self.failed += len(outcomes.failed)
+        self.open += len(outcomes.open)
+        for day, reason in outcomes.failed.items():
+            if len(self.first_failures) < 10:
+                self.first_failures[day] = reason
+
+    def close(self) -> None:
+        """To be called once all is told."""
+        if self.failed:
+            for outcomes in self._untold:
+                self._write(outcomes)
+        self._untold.clear()
+
+    def _write(self, outcomes: Outcomes) -> None:
+        self._materialized([key_text(*day) for day in outcomes.good], "present", rows=1)
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for day, reason in outcomes.empty.items():
+            by_reason[reason].append(key_text(*day))
+        for reason, keys in by_reason.items():
+            self._materialized(keys, "empty", rows=0, reason=reason)
+        self._store(_planned(self.step), [key_text(*day) for day in outcomes.failed])
+
+    def _news(self, outcomes: Outcomes) -> Outcomes:
+        """Those of the outcomes that Dagster does not show already."""
+        settled = [*outcomes.good, *outcomes.empty]
+        doubtful = [key_text(*day) for day in settled if day not in outcomes.changed]
+        green = (
+            green_keys(self.instance, self.step.asset_key, doubtful) if self._has_history else set()
+        )
+        if not green:
+            return outcomes
+        return replace(
+            outcomes,
+            good=[d for d in outcomes.good if d in outcomes.changed or key_text(*d) not in green],
+            empty={
+                day: reason
+                for day, reason in outcomes.empty.items()
+                if day in outcomes.changed or key_text(*day) not in green
+            },
+        )
+
+    def _materialized(self, keys: Sequence[str], outcome: str, *, rows: int, **more: str) -> None:
+        metadata: dict[str, dg.MetadataValue] = {
+            "outcome": dg.MetadataValue.text(outcome),
+            "rows": dg.MetadataValue.int(rows),
+            **{name: dg.MetadataValue.text(text) for name, text in more.items()},
+        }
+        if self.step.source:
+            metadata["source"] = dg.MetadataValue.text(self.step.source)
+        materialization = dg.AssetMaterialization(
+            self.step.asset_key, partition=PLACEHOLDER, metadata=metadata, tags=self._tags
+        )
+        self._store(_materialization(self.step, materialization), keys)
+
+    def _store(self, event: DagsterEvent, keys: Sequence[str]) -> None:
+        """Write ``event`` for each of ``keys``."""
+        storage = self.instance.event_log_storage
+        for at in range(0, len(keys), ROWS_AT_ONCE):
+            chunk = keys[at : at + ROWS_AT_ONCE]
+            if isinstance(storage, BatchedEventLogStorage):
+                storage.store_partition_events(_entry(self.step, event), chunk)
+            else:
+                storage.store_event_batch([_entry(self.step, _for(event, key)) for key in chunk])
+        self.written += len(keys)
 
 
-def _events(
-    step: RunStep, outcomes: Outcomes, known: set[str], tags: Mapping[str, str]
-) -> Iterator[EventLogEntry]:
-    for day in outcomes.good:
-        if day in outcomes.changed or key_of(*day) not in known:
-            metadata = {
-                "outcome": dg.MetadataValue.text("present"),
-                "rows": dg.MetadataValue.int(1),
-            }
-            yield _materialized_event(step, day, metadata, tags)
-    for day, reason in outcomes.empty.items():
-        if day in outcomes.changed or key_of(*day) not in known:
-            metadata = {
-                "outcome": dg.MetadataValue.text("empty"),
-                "rows": dg.MetadataValue.int(0),
-                "reason": dg.MetadataValue.text(reason),
-            }
-            yield _materialized_event(step, day, metadata, tags)
-    for day in outcomes.failed:
-        yield _planned_event(step, day)
-
-
-def _materialized_event(
-    step: RunStep,
-    day: SymbolDay,
-    metadata: Mapping[str, dg.MetadataValue],
-    tags: Mapping[str, str],
-) -> EventLogEntry:
-    symbol, session = day
-    materialization = dg.AssetMaterialization(
-        asset_key=step.asset_key,
-        partition=key_of(symbol, session),
-        metadata={**metadata, "source": dg.MetadataValue.text(step.source)},
-        tags=dict(tags),
+def _without(outcomes: Outcomes, told: Outcomes) -> Outcomes:
+    """Good and empty symbol-days that were not told."""
+    known = {*told.good, *told.empty}
+    return Outcomes(
+        good=[day for day in outcomes.good if day not in known],
+        empty={day: reason for day, reason in outcomes.empty.items() if day not in known},
     )
-    return _entry(
-        step,
-        DagsterEvent(
-            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
-            job_name=step.job_name,
-            step_key=step.step_key,
-            event_specific_data=StepMaterializationData(materialization),
-        ),
+
+
+def green_keys(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str]
+) -> set[str]:
+    """Those of ``keys`` that Dagster shows as materialized and not attempted in vain since."""
+    green: set[str] = set()
+    for at in range(0, len(keys), ROWS_AT_ONCE):
+        done, planned = latest_events(instance, asset_key, keys[at : at + ROWS_AT_ONCE])
+        green |= {key for key, number in done.items() if planned.get(key, 0) < number}
+    return green
+
+
+def latest_events(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Storage ids of the latest materialization, and of the latest planned one, by key."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition
+    asked = set(keys)
+    return (
+        latest(asset_key, DagsterEventType.ASSET_MATERIALIZATION, asked),
+        latest(asset_key, DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asked),
     )
 
 
-def _planned_event(step: RunStep, day: SymbolDay) -> EventLogEntry:
-    return _entry(
-        step,
-        DagsterEvent.build_asset_materialization_planned_event(
-            step.job_name,
-            step.step_key,
-            AssetMaterializationPlannedData(step.asset_key, partition=key_of(*day)),
-        ),
+def unfulfilled(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> set[str]:
+    """Keys whose latest planned event came to nothing so far; red, if its run failed."""
+    storage = instance.event_log_storage
+    attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations
+    return set(attempts(asset_key))
+
+
+def _materialization(step: RunStep, materialization: dg.AssetMaterialization) -> DagsterEvent:
+    return DagsterEvent(
+        event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+        job_name=step.job_name,
+        step_key=step.step_key,
+        event_specific_data=StepMaterializationData(materialization),
+    )
+
+
+def _planned(step: RunStep) -> DagsterEvent:
+    return DagsterEvent.build_asset_materialization_planned_event(
+        step.job_name,
+        step.step_key,
+        AssetMaterializationPlannedData(step.asset_key, partition=PLACEHOLDER),
+    )
+
+
+def _for(event: DagsterEvent, key: str) -> DagsterEvent:
+    """``event`` with ``key`` in the place of the placeholder."""
+    data = event.event_specific_data
+    if isinstance(data, StepMaterializationData):
+        materialization = data.materialization._replace(partition=key)
+        return event._replace(event_specific_data=StepMaterializationData(materialization))
+    planned = event.asset_materialization_planned_data
+    return event._replace(
+        event_specific_data=AssetMaterializationPlannedData(planned.asset_key, partition=key)
     )
 
 
@@ -156,15 +257,6 @@ def _entry(step: RunStep, event: DagsterEvent) -> EventLogEntry:
         job_name=step.job_name,
         dagster_event=event,
     )
-
-
-def _green(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> set[str]:
-    """Keys that Dagster shows as materialized: those not attempted in vain since."""
-    storage = instance.event_log_storage
-    in_vain = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-        asset_key
-    )
-    return set(instance.get_materialized_partitions(asset_key)) - set(in_vain)
 
 
 def _provenance(
@@ -185,14 +277,3 @@ def _provenance(
     if latest is not None:
         tags[get_input_event_pointer_tag(upstream)] = str(latest.storage_id)
     return tags
-
-
-def asked_for(keys: Iterable[dg.MultiPartitionKey]) -> dict[str, list[dt.date]]:
-    """The sessions asked for of each symbol, in order."""
-    asked: dict[str, list[dt.date]] = {}
-    for key in keys:
-        by_dimension = key.keys_by_dimension
-        asked.setdefault(by_dimension["symbol"], []).append(
-            dt.date.fromisoformat(by_dimension["date"])
-        )
-    return {symbol: sorted(days) for symbol, days in asked.items()}

@@ -57,6 +57,21 @@ def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = N
     return [Name(*row) for row in rows]
 
 
+def tickers_with_data(con: duckdb.DuckDBPyConnection, since: dt.date) -> list[str]:
+    """The latest ticker of each security with a price, or a noted lack of one, if borne on or after
+    ``since``.
+    """
+    rows = con.execute(
+        "select distinct symbol from ("
+        "  select max_by(symbol, valid_from) as symbol, max_by(valid_to, valid_from) as valid_to"
+        "  from symbol_history semi join (select security_id from daily_prices"
+        "   union select security_id from symbol_day_ledger) d using (security_id)"
+        "  group by security_id) where valid_to is null or valid_to > ? order by 1",
+        [since],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 @dataclass
 class Register:
     """Securities and names as they stand, with what is to be written back.

@@ -142,6 +142,9 @@ class Settings(_Frozen):
     default_days: int = Field(
         default=365, ge=1, description="Days before the last closed session, if no start is given."
     )
+    history_days: int = Field(
+        default=30, ge=1, le=36_500, description="Days that the logs of Dagster's runs are kept."
+    )
     universe: UniverseFiles = UniverseFiles()
     simulated: SimulatedSettings = SimulatedSettings()
     files: Mapping[str, FilesArchive] = Field(default_factory=dict)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,12 @@ from rich.progress import (
 from rich.table import Table
 
 from quant_assets.load_report import LoadReport
+from quant_assets.outcomes import stretches
 from quant_assets.universe import UniverseReport
+
+if TYPE_CHECKING:
+    from quant_assets.reconcile import Differences
+    from quant_assets.retention import Pruned
 
 TROUBLED_SHOWN = 20
 """Symbols a report lists before it says how many more there are."""
@@ -122,6 +127,38 @@ def _lines(console: Console) -> Callable[[int, int, str], None]:
             _print(console, f"loading: {done:,} of {total:,} symbols done")
 
     return step
+
+
+def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_run: bool) -> None:
+    """Where Dagster and the warehouse differ, in stretches of consecutive sessions."""
+    table = Table("symbol", "first", "last", "sessions", "what", box=None, pad_edge=False)
+    for days, before, after in (
+        (found.unseen, "in the warehouse, not green", "in the warehouse; green now"),
+        (found.lost, "green without data", "was green without data; red now"),
+        (found.unseen_failures, "failed, not red", "failed; red now"),
+    ):
+        for symbol, first, last, number in stretches(days, sessions):
+            what = before if dry_run else after
+            table.add_row(symbol, str(first), str(last), f"{number:,}", what)
+    if table.row_count:
+        Console(highlight=False).print(table)
+    if found.tickers:
+        verb = "lack" if dry_run else "lacked"
+        say(f"Tickers that {verb} their partitions: {', '.join(found.tickers)}.")
+    for symbol in found.busy:
+        say(f"{symbol} is being loaded, and was left out.")
+    if not found.any:
+        say(f"{counted(found.compared, 'symbol-day')} compared; Dagster and the warehouse agree.")
+        return
+    say(
+        f"{counted(found.compared, 'symbol-day')} compared: {len(found.unseen):,} in the warehouse "
+        f"and not green, {len(found.lost):,} green without data, "
+        f"{len(found.unseen_failures):,} failed and not red."
+    )
+    if dry_run:
+        say("Nothing was changed. quant-assets reconcile mends it.")
+    elif found.lost or found.unseen_failures:
+        say("Load the red ones again: quant-assets backfill --dagster, or a backfill in the UI.")
 
 
 def print_demo(facts: Mapping[str, Any]) -> None:
@@ -227,6 +264,17 @@ def print_status(found: Mapping[str, Any]) -> None:
                 f"Note: load {run['run_id'][:8]} has no end on record: it is at work, or was "
                 "stopped. What it stored stays; the same command goes on from there."
             )
+
+
+def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:
+    """What was deleted of Dagster's history, or would be."""
+    since = f"{before:%Y-%m-%d %H:%M} UTC"
+    if not pruned:
+        say(f"Nothing to delete of the time before {since}.")
+    else:
+        say(f"{'Would delete' if dry_run else 'Deleted'} of the time before {since}: {pruned}.")
+    for note in pruned.left_alone:
+        complain(f"Note: {note}")
 
 
 def print_members(frame: pd.DataFrame) -> None:

@@ -226,7 +226,13 @@ def test_assets_jobs_and_partitions_keep_their_names(folder: Folder) -> None:
         "daily_prices",
         "sp500_universe",
     }
-    assert set(repository.job_names) - {"__ASSET_JOB"} == {"backfill_prices"}
+    assert set(repository.job_names) - {"__ASSET_JOB"} == {
+        "backfill_prices",
+        "prune_history",
+        "reconcile_prices",
+    }
+    assert [schedule.name for schedule in repository.schedule_defs] == ["prune_history_daily"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["dead_runs"]
     assert graph.get(PRICES).parent_keys == {UNIVERSE}
     assert graph.get(ACTIONS).parent_keys == {PRICES}
     partitions = graph.get(PRICES).partitions_def

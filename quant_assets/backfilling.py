@@ -1,0 +1,242 @@
+"""A Dagster run over symbol-days: what its keys ask for, loaded, and told to Dagster.
+
+A rectangle launched from the UI arrives as many runs, one a session. Each asks the source for the
+span that the whole backfill wants of a symbol, unless an earlier run of it did; the later ones find
+their rows there and have them only to tell of.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
+
+from quant_assets.load_report import LoadReport
+from quant_assets.loading import Progress, load
+from quant_assets.outcomes import nothing_found, outcomes_of
+from quant_assets.partitions import rectangle
+from quant_assets.planning import OpenSessionError, Window
+from quant_assets.platform import Platform
+from quant_assets.reporting import Reporter, RunStep
+from quant_assets.sources.contract import PriceSource, SourceError
+
+ASSET = dg.AssetKey("daily_prices")
+UPSTREAM = dg.AssetKey("sp500_universe")
+CODE_VERSION = "prices-1"
+
+SYMBOL_DAYS_AT_ONCE = 65_536
+"""Symbol-days whose outcomes are in memory together."""
+
+SPANS_AT_MOST = 8
+"""Loads a ragged selection is split into; with more spans than that, one load covers them all."""
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+Asked = Mapping[str, Sequence[dt.date]]
+"""Sessions asked for by symbol, ascending."""
+
+
+class PricesConfig(dg.Config):
+    """What a run may be told: the source (the settings' own if empty), and whether to ask again."""
+
+    source: str = ""
+    force: bool = False
+
+
+def load_partitions(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    config: PricesConfig,
+    partitions: dg.MultiPartitionsDefinition,
+    progress: Progress,
+) -> None:
+    """Load the symbol-days of the run's partition keys. Raises as ``load_and_tell``."""
+    tickers, days = rectangle(partitions, context.partition_key_range, context.instance)
+    backfill = _backfill(context)
+    asked: dict[str, Sequence[dt.date]] = dict.fromkeys(tickers, days)
+    wanted = _spans(asked)
+    if backfill:
+        wanted |= _spans_of_backfill(context.instance, backfill, wanted)
+    _Run(context, platform, config, backfill, progress, asked).load_and_tell(wanted)
+
+
+def load_and_tell(
+    context: Context, platform: Platform, config: PricesConfig, asked: Asked, progress: Progress
+) -> None:
+    """Load the sessions asked for of each symbol and tell Dagster what became of them.
+
+    Raises dagster.Failure where any failed, after the good ones are told.
+    """
+    _Run(context, platform, config, None, progress, dict(asked)).load_and_tell(_spans(asked))
+
+
+def _backfill(context: Context) -> str | None:
+    """The backfill whose runs share their requests; a run that is tried again asks for itself."""
+    tags = context.run.tags
+    return None if PARENT_RUN_ID_TAG in tags else tags.get(BACKFILL_ID_TAG)
+
+
+Span = tuple[dt.date, dt.date]
+
+
+def _spans(asked: Asked) -> dict[str, Span]:
+    return {symbol: (days[0], days[-1]) for symbol, days in asked.items() if days}
+
+
+def _spans_of_backfill(
+    instance: dg.DagsterInstance, backfill: str, symbols: Iterable[str]
+) -> dict[str, Span]:
+    """First and last session that a backfill wants of each of ``symbols``."""
+    record = instance.get_backfill(backfill)
+    if record is None or record.asset_backfill_data is None:
+        return {}
+    subset = record.asset_backfill_data.target_subset.partitions_subsets_by_asset_key.get(ASSET)
+    if subset is None:
+        return {}
+    mine = set(symbols)
+    days: dict[str, set[str]] = defaultdict(set)
+    for key in subset.get_partition_keys():
+        # Split as text: a backfill may name a hundred thousand keys, and dates are made of few.
+        day, symbol = key.split("|", maxsplit=1)
+        if symbol in mine:
+            days[symbol].add(day)
+    return {
+        symbol: (dt.date.fromisoformat(min(some)), dt.date.fromisoformat(max(some)))
+        for symbol, some in days.items()
+    }
+
+
+def _windows(wanted: Mapping[str, Span]) -> Iterator[Window]:
+    """Symbols of one span together."""
+    by_span: dict[Span, list[str]] = defaultdict(list)
+    for symbol, span in wanted.items():
+        by_span[span].append(symbol)
+    if len(by_span) > SPANS_AT_MOST:
+        widest = min(start for start, _ in by_span), max(end for _, end in by_span)
+        by_span = {widest: list(wanted)}
+    for (start, end), symbols in sorted(by_span.items()):
+        yield Window(tuple(symbols), start, end)
+
+
+@dataclass
+class _Run:
+    """One run under way: ``asked`` are the symbol-days to tell of, as long as they are not told."""
+
+    context: Context
+    platform: Platform
+    config: PricesConfig
+    backfill: str | None
+    progress: Progress
+    asked: dict[str, Sequence[dt.date]]
+
+    def load_and_tell(self, wanted: Mapping[str, Span]) -> None:
+        step = RunStep.of(self.context, ASSET, CODE_VERSION)
+        self.reporter = Reporter(self.context.instance, step, UPSTREAM)
+        self.last_closed = self.platform.calendar.last_closed_session(self.platform.clock())
+        source = self.platform.price_source(self.config.source)
+        try:
+            self.profile = source.profile
+        except SourceError as error:
+            self.context.log.error(str(error))  # noqa: TRY400 - the sentence is the message
+            self.reporter.tell(nothing_found(self.asked, self.last_closed, str(error)))
+        else:
+            self.reporter.step = step.from_source(self.profile.name)
+            for window in _windows(wanted):
+                self._load(source, window)
+        self._finish()
+
+    def _load(self, source: PriceSource, window: Window) -> None:
+        errors: Mapping[str, str] = {}
+        try:
+            report = load(
+                self.platform.warehouse,
+                source,
+                window,
+                self.platform.calendar,
+                force=self.config.force,
+                identities=self.platform.identities(source),
+                run_id=self.context.run.run_id,
+                backfill=self.backfill,
+                on_progress=self._progressed,
+                on_decided=self._tell,
+            )
+        except OpenSessionError as error:
+            self.context.log.warning(str(error))
+        except SourceError as error:
+            # The source as a whole can't be read: what is not here could not be found out.
+            self.context.log.error(str(error))  # noqa: TRY400 - the sentence is the message
+            errors = dict.fromkeys(window.symbols, str(error))
+        else:
+            self._log(report)
+        self._tell(window.symbols, errors)
+
+    def _tell(self, symbols: Sequence[str], errors: Mapping[str, str]) -> None:
+        """Read back what became of the symbols' days asked for, and tell Dagster; once each."""
+        for some in portions({s: self.asked.pop(s) for s in symbols if s in self.asked}):
+            self.reporter.tell(
+                outcomes_of(
+                    self.platform.warehouse,
+                    self.profile.name,
+                    self.profile.names_on,
+                    some,
+                    self.last_closed,
+                    run_id=self.context.run.run_id,
+                    errors=errors,
+                )
+            )
+
+    def _progressed(self, done: int, total: int, what: str) -> None:
+        self.progress(done, total, what)
+        self.context.log.info(f"{done} of {total} symbols; {what}")
+
+    def _log(self, loaded: LoadReport) -> None:
+        self.context.log.info(
+            f"{loaded.source}: {loaded.total('inserted')} rows new, "
+            f"{loaded.total('revised')} revised, {loaded.total('unchanged')} unchanged, "
+            f"{loaded.total('quarantined')} quarantined, {loaded.settled} symbols had everything "
+            "already."
+        )
+        for notice in loaded.notices:
+            self.context.log.warning(notice)
+        for symbol in loaded.symbols:
+            if symbol.error:
+                self.context.log.error(f"{symbol.symbol}: {symbol.error}")
+
+    def _finish(self) -> None:
+        """Say what became of it all; raises dagster.Failure where any symbol-day failed."""
+        told = self.reporter
+        told.close()
+        self.context.log.info(
+            f"{told.good} symbol-days present, {told.empty} confirmed empty, {told.failed} failed, "
+            f"{told.open} not closed yet; {told.written} events written."
+        )
+        if told.failed:
+            raise dg.Failure(
+                description=_failures(told),
+                metadata={"failed": told.failed, "good": told.good},
+                allow_retries=False,
+            )
+
+
+def portions(asked: Asked) -> Iterator[Asked]:
+    """``asked`` in parts of some ``SYMBOL_DAYS_AT_ONCE``."""
+    part: dict[str, Sequence[dt.date]] = {}
+    size = 0
+    for symbol, days in asked.items():
+        part[symbol] = days
+        size += len(days)
+        if size >= SYMBOL_DAYS_AT_ONCE:
+            yield part
+            part, size = {}, 0
+    if part:
+        yield part
+
+
+def _failures(told: Reporter) -> str:
+    shown = [f"{symbol} {day}: {why}" for (symbol, day), why in told.first_failures.items()]
+    more = told.failed - len(shown)
+    rest = [f"and {more} more; see the load's summary."] if more else []
+    return "\n".join([f"{told.failed} symbol-days failed.", *shown, *rest])
