@@ -4,11 +4,11 @@ import datetime as dt
 
 import dagster as dg
 
-from quant_assets.backfilling import PricesConfig, load_and_tell
+from quant_assets.backfilling import ASSET, PricesConfig, load_and_tell
 from quant_assets.identity import canonical_symbol
 from quant_assets.instance import end_dead_runs
 from quant_assets.loading import Progress
-from quant_assets.partitions import SYMBOLS
+from quant_assets.partitions import SYMBOLS, range_tags
 from quant_assets.platform import Platform
 from quant_assets.reconcile import reconcile
 from quant_assets.retention import prune
@@ -42,6 +42,16 @@ def backfill_prices() -> None:
     load_rectangle()
 
 
+def rectangle_request(
+    first: str, last: str, start: dt.date, end: dt.date, run_key: str | None = None
+) -> dg.RunRequest:
+    """What a schedule or sensor returns to load a rectangle of ``daily_prices`` in one run.
+
+    The rectangle is that of ``partitions.range_tags``.
+    """
+    return dg.RunRequest(run_key, asset_selection=[ASSET], tags=range_tags(first, last, start, end))
+
+
 @dg.op(description="Turn green what the warehouse has, and red what it has lost.")
 def reconcile_partitions(
     context: dg.OpExecutionContext,
@@ -65,7 +75,7 @@ def reconcile_prices() -> None:
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks as failed those runs of the command line whose process was killed.",
+    description="Marks runs as failed whose process was killed.",
 )
 def dead_runs(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]

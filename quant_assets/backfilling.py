@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
 from quant_assets.load_report import LoadReport
 from quant_assets.loading import Progress, load
 from quant_assets.outcomes import nothing_found, outcomes_of
-from quant_assets.partitions import rectangle
+from quant_assets.partitions import rectangle, symbol_days
 from quant_assets.planning import OpenSessionError, Window
 from quant_assets.platform import Platform
 from quant_assets.reporting import Reporter, RunStep
@@ -30,6 +31,9 @@ CODE_VERSION = "prices-1"
 
 SYMBOL_DAYS_AT_ONCE = 65_536
 """Symbol-days whose outcomes are in memory together."""
+
+MANY_EVENTS = 10_000
+"""Events after which a run works out the partitions' colours itself."""
 
 SPANS_AT_MOST = 8
 """Loads a ragged selection is split into; with more spans than that, one load covers them all."""
@@ -209,6 +213,8 @@ class _Run:
         """Say what became of it all; raises dagster.Failure where any symbol-day failed."""
         told = self.reporter
         told.close()
+        if told.written >= MANY_EVENTS:
+            self._colour()
         self.context.log.info(
             f"{told.good} symbol-days present, {told.empty} confirmed empty, {told.failed} failed, "
             f"{told.open} not closed yet; {told.written} events written."
@@ -219,6 +225,11 @@ class _Run:
                 metadata={"failed": told.failed, "good": told.good},
                 allow_retries=False,
             )
+
+    def _colour(self) -> None:
+        """Have Dagster work out its partitions' colours now, or the next page to open waits."""
+        partitions = symbol_days(self.platform.calendar, self.platform.settings.partition_start)
+        get_and_update_asset_status_cache_value(self.context.instance, ASSET, partitions)
 
 
 def portions(asked: Asked) -> Iterator[Asked]:
@@ -238,5 +249,6 @@ def portions(asked: Asked) -> Iterator[Asked]:
 def _failures(told: Reporter) -> str:
     shown = [f"{symbol} {day}: {why}" for (symbol, day), why in told.first_failures.items()]
     more = told.failed - len(shown)
-    rest = [f"and {more} more; see the load's summary."] if more else []
-    return "\n".join([f"{told.failed} symbol-days failed.", *shown, *rest])
+    rest = [f"and {more} more; symbol_day_ledger in the warehouse lists them."] if more else []
+    days = "1 symbol-day" if told.failed == 1 else f"{told.failed:,} symbol-days"
+    return "\n".join([f"{days} failed.", *shown, *rest])

@@ -2,8 +2,8 @@
 
 Stock storage spends some 20 ms on each event of a partition, which makes a year of symbol-days take
 an hour to report. Here a batch is one transaction, and an asset's planned partitions are one event.
-This leans on private parts of Dagster, each marked below; stock storage works too, slowly. Nothing
-of our own tables is known here.
+This leans on private parts of Dagster; ``docs/event-storage.md`` lists them, and says how to try a
+new version. Stock storage works too, slowly. Nothing of our own tables is known here.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import filelock
 import sqlalchemy as db
-from dagster import DagsterInstance
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.loader import LoadingContext
+from dagster._core.storage.event_log.base import (
+    AssetRecord,
+    EventLogStorage,
+    PlannedMaterializationInfo,
+)
 from dagster._core.storage.event_log.schema import (
     AssetEventTagsTable,
     SqlEventLogStorageTable,
@@ -30,9 +36,11 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
     ConsolidatedSqliteEventLogStorage,
 )
+from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
 from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
 ROWS_AT_ONCE = 2_000
@@ -64,11 +72,84 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(ROWS_AT_ONCE))
         Path(base_dir).mkdir(parents=True, exist_ok=True)
+        self._colouring = threading.Lock()
         super().__init__(base_dir, inst_data)
 
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
         return True
+
+    @property
+    def asset_records_have_last_planned_and_failed_materializations(self) -> bool:
+        return True
+
+    def get_asset_records(
+        self, asset_keys: Sequence[dg.AssetKey] | None = None
+    ) -> Sequence[AssetRecord]:
+        """Assets with their latest materialization and the latest planned one, as of one moment.
+
+        Stock storage reads the two one after the other. A page that falls in between notes how far
+        it has read and skips what was stored meanwhile: those partitions would stay grey for ever.
+        """
+        while True:
+            planned = self._latest_planned(asset_keys)
+            records = super().get_asset_records(asset_keys)
+            if planned == self._latest_planned(asset_keys):
+                return [_with_planned(record, planned) for record in records]
+
+    def _latest_planned(
+        self, asset_keys: Sequence[dg.AssetKey] | None
+    ) -> Mapping[str, tuple[int, str]]:
+        """Storage id and run of the latest planned materialization, by asset."""
+        table = SqlEventLogStorageTable.c
+        query = db.select(table.asset_key, db.func.max(table.id), table.run_id).where(
+            table.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value,
+            table.asset_key.is_not(None),
+        )
+        if asset_keys is not None:
+            query = query.where(table.asset_key.in_([key.to_string() for key in asset_keys]))
+        with self._connect() as connection:
+            rows = connection.execute(query.group_by(table.asset_key)).fetchall()
+        return {key: (storage_id, run_id) for key, storage_id, run_id in rows}
+
+    def get_latest_planned_materialization_info(
+        self, asset_key: dg.AssetKey, partition: str | None = None
+    ) -> PlannedMaterializationInfo | None:
+        """The run that last was to materialize an asset, or one partition of it.
+
+        A run over many partitions plans them in one event that names none, so a partition's own
+        materialization counts as well; or its page would go on showing a failure long mended.
+        """
+        if partition is None:
+            return super().get_latest_planned_materialization_info(asset_key)
+        table = SqlEventLogStorageTable.c
+        query = (
+            db.select(table.id, table.run_id)
+            .where(
+                table.asset_key == asset_key.to_string(),
+                table.partition == partition,
+                table.dagster_event_type.in_(
+                    [
+                        DagsterEventType.ASSET_MATERIALIZATION.value,
+                        DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value,
+                    ]
+                ),
+            )
+            .order_by(table.id.desc())
+            .limit(1)
+        )
+        with self._connect() as connection:
+            row = connection.execute(query).first()
+        return PlannedMaterializationInfo(storage_id=row[0], run_id=row[1]) if row else None
+
+    def get_asset_status_cache_values(
+        self,
+        partitions_defs_by_key: Iterable[tuple[dg.AssetKey, dg.PartitionsDefinition | None]],
+        context: LoadingContext,
+    ) -> Sequence[AssetStatusCacheValue | None]:
+        # A page asks for the colours twice at once; the second then finds what the first made.
+        with self._colouring:
+            return super().get_asset_status_cache_values(partitions_defs_by_key, context)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in their order; those of assets many to a transaction."""
@@ -118,7 +199,7 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
 
     def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in events]
-        latest = {event.dagster_event.asset_key: at for at, event in enumerate(events)}  # type: ignore[union-attr]
+        latest = {_kind(event): at for at, event in enumerate(events)}
         insert = SqlEventLogStorageTable.insert().returning(
             SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
         )
@@ -157,6 +238,22 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
                 time.sleep(BREATH_SECONDS)
 
 
+def _with_planned(record: AssetRecord, planned: Mapping[str, tuple[int, str]]) -> AssetRecord:
+    storage_id, run_id = planned.get(record.asset_entry.asset_key.to_string(), (None, None))
+    entry = copy(
+        record.asset_entry,
+        last_planned_materialization_storage_id=storage_id,
+        last_planned_materialization_run_id=run_id,
+    )
+    return copy(record, asset_entry=entry)
+
+
+def _kind(event: EventLogEntry) -> tuple[str, str]:
+    """Type and asset of an event; Dagster notes the latest of each beside the asset."""
+    found = event.get_dagster_event()
+    return found.event_type_value, str(found.asset_key)
+
+
 def _is_of_asset(event: EventLogEntry) -> bool:
     return (
         event.dagster_event is not None
@@ -183,7 +280,7 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     def event_log_storage(self) -> EventLogStorage:
         return self._batched
 
-    def register_instance(self, instance: DagsterInstance) -> None:
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
         super().register_instance(instance)
         if not self._batched.has_instance:
             self._batched.register_instance(instance)

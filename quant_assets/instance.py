@@ -12,12 +12,14 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from quant_assets.liveness import is_alive
 
 MODULE = "quant_assets.definitions"
 LOCATION = "quant_assets"
+
+PROCESS_TAG = "quant_assets/process"
+"""Tag with the process id of a run."""
 
 IN_PROCESS = {"quant_assets/in_process": "true"}
 """Tag of runs executed by the command line in its own process."""
@@ -46,13 +48,26 @@ def instance_config(home: str) -> dict[str, object]:
             "class": "LocalArtifactStorage",
             "config": {"base_dir": f"{home}/dagster/artifacts"},
         },
+        "run_launcher": {
+            "module": "quant_assets.run_launcher",
+            "class": "WarmRunLauncher",
+            "config": {"runs_dir": f"{home}/runs"},
+        },
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
             "class": "QueuedRunCoordinator",
             "config": {"dequeue_interval_seconds": 1},
         },
-        "concurrency": {"runs": {"max_concurrent_runs": 2}, "pools": {"default_limit": 1}},
-        "run_monitoring": {"enabled": True, "free_slots_after_run_end_seconds": 60},
+        "concurrency": {
+            "runs": {"max_concurrent_runs": 2},
+            # One load at a time in a pool; the next run starts up meanwhile.
+            "pools": {"default_limit": 1, "op_granularity_run_buffer": 1},
+        },
+        "run_monitoring": {
+            "enabled": True,
+            "poll_interval_seconds": 15,
+            "free_slots_after_run_end_seconds": 60,
+        },
         "retention": {
             "schedule": {"purge_after_days": {**TICK_DAYS}},
             "sensor": {"purge_after_days": {**TICK_DAYS}},
@@ -89,16 +104,24 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
-    """Mark as failed the command line's runs whose process is gone; returns their ids.
+    """Mark as failed the runs whose process is gone; returns their ids.
 
-    Nobody else would: Dagster watches the processes of its own launcher only, and a run that
-    was killed would keep its place in its pool for ever.
+    Otherwise a run that was killed would keep its place in its pool, and look busy, for ever.
     """
-    under_way = dg.RunsFilter(tags=IN_PROCESS, statuses=IN_PROGRESS_RUN_STATUSES)
     ended = []
-    for run in instance.get_runs(under_way):
-        if not is_alive(runs, run.run_id):
-            instance.report_run_failed(run, "The process of this run is gone; it was killed.")
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*_NOT_FINISHED])):
+        # A launched run takes its lock as it starts, one of the command line before it is recorded.
+        launched = PROCESS_TAG in run.tags and run.status in _BEGUN
+        if (launched or IN_PROCESS.items() <= run.tags.items()) and not is_alive(runs, run.run_id):
+            message = "The process of this run is gone: it was killed, or the machine went down."
+            if run.status == dg.DagsterRunStatus.CANCELING:
+                instance.report_run_canceled(run, message)
+            else:
+                instance.report_run_failed(run, message)
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
+
+
+_BEGUN = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+_NOT_FINISHED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, *_BEGUN)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventType, RunFailureReason
 from dagster._core.utils import make_new_run_id
 
 from quant_assets.definitions import build_definitions
-from quant_assets.instance import IN_PROCESS, end_dead_runs, open_instance
+from quant_assets.instance import IN_PROCESS, PROCESS_TAG, end_dead_runs, open_instance
 from quant_assets.liveness import alive
 from quant_assets.loading import Progress, unwatched
-from quant_assets.partitions import SYMBOLS, key_of
+from quant_assets.partitions import SYMBOLS, range_tags
 from quant_assets.platform import Platform
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -34,7 +36,10 @@ class Materialized:
 
 
 def materialize_asset(platform: Platform, name: str) -> Materialized:
-    """Materialize an asset without partitions."""
+    """Materialize an asset without partitions.
+
+    Raises KeyboardInterrupt where a signal ended the run, and so do the others here.
+    """
     return _run(platform, "__ASSET_JOB", QUIET, selection=[dg.AssetKey(name)])
 
 
@@ -44,12 +49,14 @@ def materialize_all_prices(
     """Materialize ``daily_prices`` for every symbol partition from ``start`` to ``end``."""
     with open_instance(platform.settings.home_path) as instance:
         tickers = instance.get_dynamic_partitions(SYMBOLS)
-    tags = {
-        "dagster/asset_partition_range_start": key_of(tickers[0], start),
-        "dagster/asset_partition_range_end": key_of(tickers[-1], end),
-    }
-    selection = [dg.AssetKey("daily_prices")]
-    return _run(platform, "__ASSET_JOB", QUIET, selection=selection, tags=tags, progress=progress)
+    return _run(
+        platform,
+        "__ASSET_JOB",
+        QUIET,
+        selection=[dg.AssetKey("daily_prices")],
+        tags=range_tags(tickers[0], tickers[-1], start, end),
+        progress=progress,
+    )
 
 
 def backfill_prices(
@@ -102,13 +109,15 @@ def _run(
             run_config=run_config,
             instance=instance,
             asset_selection=selection,
-            tags={**IN_PROCESS, **(tags or {})},
+            tags={**IN_PROCESS, PROCESS_TAG: str(os.getpid()), **(tags or {})},
             raise_on_error=False,
             run_id=run_id,
         )
         failures: list[str] = []
         facts: dict[str, dg.MetadataValue] = {}
         for event in result.all_events:
+            if _was_interrupted(event):
+                raise KeyboardInterrupt
             if event.is_step_failure:
                 user = event.step_failure_data.user_failure_data
                 error = event.step_failure_data.error_display_string
@@ -118,3 +127,11 @@ def _run(
                 facts |= event.step_output_data.metadata
     plain = {name: value.value for name, value in facts.items()}
     return Materialized(result.run_id, result.success, "\n".join(failures), plain)
+
+
+def _was_interrupted(event: DagsterEvent) -> bool:
+    """Whether a run failed because Dagster caught a signal that was meant for this process."""
+    return (
+        event.event_type is DagsterEventType.RUN_FAILURE
+        and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+    )

@@ -6,6 +6,10 @@ import datetime as dt
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
 from quant_assets.calendars import Calendar
 
@@ -59,6 +63,16 @@ def symbol_day_of(key: str) -> tuple[str, dt.date]:
     """Symbol and session of a partition key."""
     day, symbol = key.split("|", maxsplit=1)
     return symbol, dt.date.fromisoformat(day)
+
+
+def range_tags(first: str, last: str, start: dt.date, end: dt.date) -> dict[str, str]:
+    """Run tags that ask for a rectangle in one run: the symbol partitions from ``first`` to
+    ``last``, in their order, on the sessions from ``start`` to ``end``.
+    """
+    return {
+        ASSET_PARTITION_RANGE_START_TAG: key_text(first, start),
+        ASSET_PARTITION_RANGE_END_TAG: key_text(last, end),
+    }
 
 
 def rectangle(

@@ -46,6 +46,7 @@ ORDER = (
     "partitions",
     "event_storage",
     "instance",
+    "run_launcher",
     "retention",
     "reporting",
     "backfilling",
