@@ -23,13 +23,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from quant_assets.calendars import exchange_calendar
-from quant_assets.loading import Window, load
+from quant_assets.loading import load
+from quant_assets.planning import Window
 from quant_assets.platform import Platform
 from quant_assets.read import prices
 from quant_assets.settings import load_settings
 from quant_assets.sources.contract import PriceAnswer, PriceRequest, PriceSource, SourceProfile
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse import Warehouse
+from quant_assets_tests.bench_dagster import dagster_rows
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = (
@@ -69,7 +71,7 @@ def median(runs: int, call: Callable[[], object]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        rows = [*ingest(home), *backfill(home), *reading(home)]
+        rows = [*ingest(home), *backfill(home), *reading(home), *dagster_rows(home / "dagster")]
     show(rows)
 
 

@@ -56,15 +56,25 @@ class Server:
 
     url: str
 
-    def ask(self, query: str) -> dict[str, Any]:
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """The answer of Dagster's own API, which the pages draw."""
-        body = json.dumps({"query": query}).encode()
+        body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             data: dict[str, Any] = json.load(answer)["data"]
         return data
+
+    def launch_backfill(self, asset: str, keys: Sequence[str]) -> str:
+        """Launch a backfill as the dialog of the Partitions page does; returns its id."""
+        answer = self.ask(
+            "mutation Launch($what: LaunchBackfillParams!) {launchPartitionBackfill("
+            "backfillParams: $what) {... on LaunchBackfillSuccess {backfillId}}}",
+            what={"assetSelection": [{"path": [asset]}], "partitionNames": keys, "tags": []},
+        )
+        backfill: str = answer["launchPartitionBackfill"]["backfillId"]
+        return backfill
 
     def backfills(self) -> dict[str, str]:
         """The state of each backfill by its id, newest first."""
@@ -89,17 +99,23 @@ class Server:
 
 
 @contextmanager
-def serving(home: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+def serving(home: Path, settings: Mapping[str, str], module: str = "") -> Iterator[Server]:
     """``quant-assets ui`` on a free port with ``home`` as its working directory.
 
-    ``settings`` are environment variables. Ends the server with everything it started.
+    ``settings`` are environment variables; ``module`` holds other definitions than the platform's.
+    Ends the server with everything it started.
     """
     port = free_port()
+    command = ["quant_assets.cli", "ui", "--port", str(port)]
+    environment = {**without_ours(os.environ), **settings}
+    if module:
+        command = ["dagster", "dev", "--module-name", module, "--port", str(port)]
+        environment["DAGSTER_HOME"] = str(Path(settings["QUANT_ASSETS_HOME"]) / "dagster")
     with (home / "ui.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "quant_assets.cli", "ui", "--port", str(port)],
+            [sys.executable, "-m", *command],
             cwd=home,
-            env={**without_ours(os.environ), **settings},
+            env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

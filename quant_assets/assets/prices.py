@@ -36,7 +36,8 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
         metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
         description="Open, high, low, close and volume of one security on one exchange session, in "
         "the shares of basis_on. Green: the row is in the warehouse, or its absence was confirmed "
-        "by the source (outcome = empty). Red: neither.",
+        "by the source (outcome = empty). Red: neither. Grey: never asked for, such as the next "
+        "session, which is listed before it opens.",
     )
     def daily_prices(
         context: dg.AssetExecutionContext,
