@@ -212,7 +212,6 @@ class _Run:
     def _finish(self) -> None:
         """Say what became of it all; raises dagster.Failure where any symbol-day failed."""
         told = self.reporter
-        told.close()
         if told.written >= MANY_EVENTS:
             self._colour()
         self.context.log.info(

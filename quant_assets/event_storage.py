@@ -62,7 +62,7 @@ _IS_LOG_LINE = db.and_(
 )
 """What ``delete_logs`` deletes. A type that a later Dagster adds is not known here, and stays."""
 
-PLACEHOLDER = "the partition"
+PLACEHOLDER = "<partition of quant_assets>"
 """Stands for the partition in an event that is to be stored for many."""
 
 
@@ -207,7 +207,7 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
             # The ids come from the insert itself: another writer may have moved max(id) on.
             ids = [row[0] for row in connection.execute(insert, rows)]
             self._store_asset_event_tags(connection, events, ids)
-            for at in latest.values():
+            for at in sorted(latest.values()):
                 self._store_asset_event(connection, events[at], ids[at])
 
     def log_sizes(self) -> dict[str, tuple[int, int]]:

@@ -7,7 +7,12 @@ to its traceback.
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 from typer.core import TyperGroup
@@ -27,8 +32,8 @@ from quant_assets.universe import ImplausibleUniverseError
 from quant_assets.warehouse import WarehouseError
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
-STOPPED = 130
-"""What a shell expects of a command ended by Ctrl-C."""
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""What a shell expects of a command ended by Ctrl-C, and by a supervisor or ``kill``."""
 
 _WRONG = (
     SettingsError,
@@ -55,21 +60,59 @@ class Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         if ctx.params["debug"]:
             return super().invoke(ctx)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stopping() as stopped_by:
             # Those of the libraries are for whoever maintains this; the tests see them.
             warnings.simplefilter("ignore")
             try:
                 return super().invoke(ctx)
-            except KeyboardInterrupt:
-                complain("Stopped. What was stored stays; the same command goes on from there.")
-                raise typer.Exit(STOPPED) from None
-            except Exception as error:
+            except BaseException as error:
                 if _is_typers(error):
+                    raise
+                # DuckDB and Dagster have exceptions of their own for being interrupted.
+                number = stopped_by()
+                if number is None and isinstance(error, KeyboardInterrupt):
+                    number = signal.SIGINT
+                if number is not None:
+                    complain("Stopped. What was stored stays; the same command goes on from there.")
+                    raise typer.Exit(STOPPED[number]) from None
+                if not isinstance(error, Exception):
                     raise
                 raise typer.Exit(_explained(error)) from error
 
 
-def _is_typers(error: Exception) -> bool:
+@contextmanager
+def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Let SIGTERM interrupt as Ctrl-C does; gives what tells which of the two has come, if any.
+
+    Dagster puts its own handlers in the place of any other while a run is under way, and they do
+    not say what they were called for. So the signals are read from Python's wakeup descriptor.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    outer = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stopped_by() -> signal.Signals | None:
+        try:
+            come = os.read(reading, 4096)
+        except BlockingIOError:
+            return None
+        return next((number for number in STOPPED if number in come), None)
+
+    try:
+        yield stopped_by
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(outer)
+        os.close(reading)
+        os.close(writing)
+
+
+def _is_typers(error: BaseException) -> bool:
     """Whether typer tells of it, as of wrong usage; its base class has no public name."""
     broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
     return broken_pipe or isinstance(error, typer.Abort) or hasattr(error, "exit_code")

@@ -114,11 +114,12 @@ def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
         launched = PROCESS_TAG in run.tags and run.status in _BEGUN
         if (launched or IN_PROCESS.items() <= run.tags.items()) and not is_alive(runs, run.run_id):
             message = "The process of this run is gone: it was killed, or the machine went down."
+            # First, or a kill between the two would leave the place to a run that looks finished.
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             if run.status == dg.DagsterRunStatus.CANCELING:
                 instance.report_run_canceled(run, message)
             else:
                 instance.report_run_failed(run, message)
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
 

@@ -209,9 +209,12 @@ class _Run:
         with self._writing() as writing:
             writing.upsert(SOURCES, _source_row(self.profile))
             writing.upsert(LOAD_RUNS, self._totals(None))
-            held = self.claims.take(writing, symbols)
             [(recorded,)] = writing.con.execute("select count(*) from load_run_symbols").fetchall()
-        return symbols if recorded != planned.recorded else tuple(held)
+            if recorded != planned.recorded:
+                # Nothing is claimed: two loads that wait must not hold what the other waits for.
+                return symbols
+            held = self.claims.take(writing, symbols)
+        return tuple(held)
 
     def after_waiting(
         self, planned: Plan, symbols: Sequence[str], seconds: float, on_decided: Decided

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType, RunFailureReason
@@ -20,6 +23,9 @@ from quant_assets.platform import Platform
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The terminal belongs to the command; Dagster's own lines are in the UI."""
+
+LOOKS_EVERY_SECONDS = 5.0
+"""How often to look for dead runs while one is under way."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,11 @@ def _run(
     )
     run_id = make_new_run_id()
     runs = platform.warehouse.runs
-    with open_instance(platform.settings.home_path) as instance, alive(runs, run_id):
-        end_dead_runs(instance, runs)
+    with (
+        open_instance(platform.settings.home_path) as instance,
+        alive(runs, run_id),
+        _ending_dead_runs(instance, runs),
+    ):
         result = named.execute_in_process(
             run_config=run_config,
             instance=instance,
@@ -127,6 +136,27 @@ def _run(
                 facts |= event.step_output_data.metadata
     plain = {name: value.value for name, value in facts.items()}
     return Materialized(result.run_id, result.success, "\n".join(failures), plain)
+
+
+@contextmanager
+def _ending_dead_runs(instance: dg.DagsterInstance, runs: Path) -> Iterator[None]:
+    """End those that are dead, and those that die meanwhile: this run may be waiting for their
+    place in its pool.
+    """
+    end_dead_runs(instance, runs)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOKS_EVERY_SECONDS):
+            end_dead_runs(instance, runs)
+
+    looking = threading.Thread(target=look, name="looking for dead runs", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
 
 
 def _was_interrupted(event: DagsterEvent) -> bool:

@@ -77,7 +77,8 @@ class RunStep:
 class Reporter:
     """Tells Dagster of symbol-days as they are decided, and counts them; memory stays flat.
 
-    A key whose state Dagster shows already is not told again. ``upstream`` is the asset whose
+    A key whose state Dagster shows already is not told again; on stock storage, which plans every
+    key of a run by an event of its own, Dagster shows none as done. ``upstream`` is the asset whose
     version every event names as its input.
     """
 
@@ -90,26 +91,16 @@ class Reporter:
     open: int = 0
     written: int = 0
     first_failures: dict[SymbolDay, str] = field(default_factory=dict)
-    _untold: list[Outcomes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tags = _provenance(self.instance, self.step, self.upstream)
-        storage = self.instance.event_log_storage
-        # Stock storage plans every key of a run one by one; in a run that fails, those that were
-        # not told turn red.
-        self._silence_is_red = (
-            not storage.supports_partition_subset_in_asset_materialization_planned_events
-        )
         self._has_history = (
             self.instance.get_latest_materialization_event(self.step.asset_key) is not None
         )
 
     def tell(self, outcomes: Outcomes) -> None:
         """Write the events of these symbol-days, and count them."""
-        news = outcomes if self.step.tells_all else self._news(outcomes)
-        self._write(news)
-        if self._silence_is_red:
-            self._untold.append(_without(outcomes, news))
+        self._write(outcomes if self.step.tells_all else self._news(outcomes))
         self.good += len(outcomes.good)
         self.empty += len(outcomes.empty)
         self.failed += len(outcomes.failed)
@@ -117,13 +108,6 @@ class Reporter:
         for day, reason in outcomes.failed.items():
             if len(self.first_failures) < 10:
                 self.first_failures[day] = reason
-
-    def close(self) -> None:
-        """To be called once all is told."""
-        if self.failed:
-            for outcomes in self._untold:
-                self._write(outcomes)
-        self._untold.clear()
 
     def _write(self, outcomes: Outcomes) -> None:
         self._materialized([key_text(*day) for day in outcomes.good], "present", rows=1)
@@ -145,11 +129,9 @@ class Reporter:
             return outcomes
         return replace(
             outcomes,
-            good=[d for d in outcomes.good if d in outcomes.changed or key_text(*d) not in green],
+            good=[day for day in outcomes.good if key_text(*day) not in green],
             empty={
-                day: reason
-                for day, reason in outcomes.empty.items()
-                if day in outcomes.changed or key_text(*day) not in green
+                day: reason for day, reason in outcomes.empty.items() if key_text(*day) not in green
             },
         )
 
@@ -176,15 +158,6 @@ class Reporter:
             else:
                 storage.store_event_batch([_entry(self.step, _for(event, key)) for key in chunk])
         self.written += len(keys)
-
-
-def _without(outcomes: Outcomes, told: Outcomes) -> Outcomes:
-    """Good and empty symbol-days that were not told."""
-    known = {*told.good, *told.empty}
-    return Outcomes(
-        good=[day for day in outcomes.good if day not in known],
-        empty={day: reason for day, reason in outcomes.empty.items() if day not in known},
-    )
 
 
 def green_keys(

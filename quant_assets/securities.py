@@ -265,16 +265,15 @@ class Register:
                 _Security(security_id, name=latest.company, cik=latest.cik, slug=identity.slug)
             )
         for row in rows:
-            recorded = any(
-                name.security_id == security_id
-                and name.valid_to == row.valid_to
-                and name.valid_from <= row.valid_from
-                for name in self._names[row.symbol]
-            )
-            if not recorded:
+            own = [n for n in self._names[row.symbol] if n.security_id == security_id]
+            held = [n for n in own if _holds(n.valid_from, n.valid_to, row.valid_from)]
+            if not held:
                 name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
                 self._names[row.symbol].append(name)
                 self._changed_names.add(row.symbol)
+            elif held[0].valid_to != row.valid_to:
+                # A name that was borne still when it was recorded has been given up since.
+                self._replace(held[0], replace(held[0], valid_to=row.valid_to))
         return security_id
 
     def _over(self, symbol: str, start: dt.date, end: dt.date | None, *, last: bool) -> int:

@@ -93,6 +93,18 @@ class WriterLock:
             self._note.unlink(missing_ok=True)
             self._lock.release()
 
+    def is_held(self) -> bool:
+        """Whether anybody has the lock. The note of a holder that died is thrown away."""
+        if not self._note.exists():
+            return False
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return True
+        self._note.unlink(missing_ok=True)
+        self._lock.release()
+        return False
+
     def holder(self) -> str:
         """Who holds the lock, in words."""
         try:
