@@ -71,7 +71,11 @@ def median(runs: int, call: Callable[[], object]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        rows = [*ingest(home), *backfill(home), *reading(home), *dagster_rows(home / "dagster")]
+        rows = []
+        for part in (ingest, backfill, reading, dagster_rows):
+            for row in part(home):
+                print(" · ".join(filter(None, row)), file=sys.stderr, flush=True)
+                rows.append(row)
     show(rows)
 
 

@@ -50,7 +50,8 @@ SYMBOL_DAYS = 131_000
 STOCK_SYMBOL_DAYS = 600
 
 
-def dagster_rows(home: Path) -> Iterator[Row]:
+def dagster_rows(folder: Path) -> Iterator[Row]:
+    home = folder / "dagster"
     year = Year.made(home / "year", symbols=560)
     yield year.bookkeeping()
     yield year.tick()
