@@ -20,6 +20,7 @@ from typing import Any
 import dagster as dg
 import filelock
 import sqlalchemy as db
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
@@ -147,9 +148,39 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         partitions_defs_by_key: Iterable[tuple[dg.AssetKey, dg.PartitionsDefinition | None]],
         context: LoadingContext,
     ) -> Sequence[AssetStatusCacheValue | None]:
+        found: list[AssetStatusCacheValue | None] = []
         # A page asks for the colours twice at once; the second then finds what the first made.
         with self._colouring:
-            return super().get_asset_status_cache_values(partitions_defs_by_key, context)
+            for asked in partitions_defs_by_key:
+                kept = self._colours_as_kept(*asked, context)
+                found += [kept] if kept else super().get_asset_status_cache_values([asked], context)
+        return found
+
+    def _colours_as_kept(
+        self,
+        asset_key: dg.AssetKey,
+        partitions: dg.PartitionsDefinition | None,
+        context: LoadingContext,
+    ) -> AssetStatusCacheValue | None:
+        """The colours as they were last worked out, where nothing has happened since.
+
+        Dagster would work them out again to find out that they are the same.
+        """
+        record = AssetRecord.blocking_get(context, asset_key)
+        kept = record.asset_entry.cached_status if record else None
+        if record is None or kept is None or partitions is None:
+            return None
+        entry = record.asset_entry
+        newest = max(
+            entry.last_materialization_storage_id or 0,
+            entry.last_planned_materialization_storage_id or 0,
+        )
+        under_way = kept.earliest_in_progress_materialization_event_id is not None
+        if under_way or kept.latest_storage_id != newest:
+            return None
+        with partition_loading_context(None, self._instance):
+            same = kept.partitions_def_id == partitions.get_serializable_unique_identifier()
+        return kept if same else None
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in their order; those of assets many to a transaction."""

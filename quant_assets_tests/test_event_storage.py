@@ -399,7 +399,7 @@ def shown(instance: dg.DagsterInstance) -> dict[str, set[str]]:
     }
 
 
-def failed_run(instance: dg.DagsterInstance) -> str:
+def a_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
     @dg.op
     def nothing() -> None: ...
 
@@ -407,7 +407,11 @@ def failed_run(instance: dg.DagsterInstance) -> str:
     def a_job() -> None:
         nothing()
 
-    run = instance.create_run_for_job(a_job)
+    return instance.create_run_for_job(a_job)
+
+
+def failed_run(instance: dg.DagsterInstance) -> str:
+    run = a_run(instance)
     instance.report_run_failed(run)
     return run.run_id
 
@@ -478,6 +482,47 @@ def test_two_pages_at_once_work_the_colours_out_one_after_the_other(
     ]
     assert all(isinstance(value, AssetStatusCacheValue) for (value,) in seen)
     assert seen[0] == seen[1]
+
+
+def page(instance: dg.DagsterInstance, partitions: dg.PartitionsDefinition = LETTERS) -> set[str]:
+    """The green keys that a page asks the storage for."""
+    context = LoadingContextForTest(instance)
+    [found] = instance.event_log_storage.get_asset_status_cache_values(
+        [(PRICES, partitions)], context
+    )
+    assert found is not None
+    return set(found.deserialize_materialized_partition_subsets(partitions).get_partition_keys())
+
+
+def test_colours_that_were_worked_out_are_kept_until_something_happens(
+    instance: dg.DagsterInstance,
+) -> None:
+    store(instance, made(PLACEHOLDER, OURS), "a", "b")
+    assert page(instance) == {"a", "b"}
+    [record] = instance.get_asset_records([PRICES])
+    kept = record.asset_entry.cached_status
+    assert kept is not None
+    only_a = LETTERS.subset_with_partition_keys(["a"]).serialize()
+    instance.update_asset_cached_status_data(
+        PRICES, kept._replace(serialized_materialized_partition_subset=only_a)
+    )
+    assert page(instance) == {"a"}  # taken as it was kept
+    store(instance, made(PLACEHOLDER, OURS), "c")
+    assert page(instance) == {"a", "c"}  # what is new is added
+    assert page(instance, dg.StaticPartitionsDefinition(list("abcd"))) == {"a", "b", "c"}
+
+
+def test_colours_are_worked_out_again_while_a_run_is_under_way(
+    instance: dg.DagsterInstance,
+) -> None:
+    run = a_run(instance)
+    store(instance, planned(PLACEHOLDER, run.run_id), "a")
+    assert page(instance) == set()
+    instance.report_run_failed(run)
+    context = LoadingContextForTest(instance)
+    [found] = instance.event_log_storage.get_asset_status_cache_values([(PRICES, LETTERS)], context)
+    assert found is not None
+    assert set(found.deserialize_failed_partition_subsets(LETTERS).get_partition_keys()) == {"a"}
 
 
 # --- which run a partition's page points to ------------------------------------------------------
