@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/quant-assets demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .

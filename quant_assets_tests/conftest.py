@@ -16,6 +16,12 @@ NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
 """A Monday before the open: the last closed session is Friday, 2024-05-31."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first: they wait a lot, and the quick ones run meanwhile, beside them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def calendar() -> Calendar:
     return exchange_calendar("XNYS")
