@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test check ui bench clean
+.PHONY: install demo test faults check ui bench clean
 
 install: .venv/.installed
 
@@ -16,6 +16,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+# What the suite does briefly, at length: 50 kills of a run, five writers for a minute.
+faults: install
+	KILLS=50 SECONDS_OF_WRITERS=60 $(BIN)/python -m pytest quant_assets_tests/test_faults.py
 
 check: install
 	$(BIN)/ruff check .

@@ -6,12 +6,17 @@ import datetime as dt
 import socket
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from quant_assets.calendars import Calendar, exchange_calendar
 from quant_assets.warehouse import Warehouse
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
+# How long a test takes says nothing on a machine with other work to do.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
 """A Monday before the open: the last closed session is Friday, 2024-05-31."""
 
