@@ -43,9 +43,13 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
+from dagster._utils.concurrency import ConcurrencyClaimStatus
 
 ROWS_AT_ONCE = 2_000
 """Events in one transaction; one of 10,000 keeps other writers waiting for two seconds."""
+
+POOL_LOOK_SECONDS = 0.2
+"""How often a run that waits for its place in a pool looks whether it is free."""
 
 RUNS_AT_ONCE = 200
 BREATH_SECONDS = 0.05
@@ -181,6 +185,21 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         with partition_loading_context(None, self._instance):
             same = kept.partitions_def_id == partitions.get_serializable_unique_identifier()
         return kept if same else None
+
+    def claim_concurrency_slot(
+        self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
+    ) -> ConcurrencyClaimStatus:
+        """Claim a place in a pool, or wait a moment; Dagster then asks again.
+
+        Left to itself it would keep a core busy until it does, since it never sleeps for longer
+        than 0 s, and would let up to 15 s go by after the place is free.
+        """
+        status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if status.is_claimed:
+            return status
+        time.sleep(POOL_LOOK_SECONDS)
+        rested: ConcurrencyClaimStatus = status.with_sleep_interval(0.0)
+        return rested
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in their order; those of assets many to a transaction."""

@@ -525,6 +525,21 @@ def test_colours_are_worked_out_again_while_a_run_is_under_way(
     assert set(found.deserialize_failed_partition_subsets(LETTERS).get_partition_keys()) == {"a"}
 
 
+def test_a_run_that_waits_for_its_pool_rests_between_its_looks(
+    storage: BatchedEventLogStorage,
+) -> None:
+    storage.set_concurrency_slots("prices", 1)
+    assert storage.claim_concurrency_slot("prices", OURS, "step").is_claimed
+    began = time.process_time(), time.monotonic()
+    waiting = storage.claim_concurrency_slot("prices", THEIRS, "step")
+    worked, waited = time.process_time() - began[0], time.monotonic() - began[1]
+    assert not waiting.is_claimed
+    assert waiting.sleep_interval == 0  # Dagster is to ask again at once: the rest was had here
+    assert waited > worked
+    storage.free_concurrency_slot_for_step(OURS, "step")
+    assert storage.claim_concurrency_slot("prices", THEIRS, "step").is_claimed
+
+
 # --- which run a partition's page points to ------------------------------------------------------
 
 
