@@ -213,6 +213,18 @@ def keys(*symbols: str, days: Sequence[dt.date]) -> set[str]:
 # --- the runs of a backfill ask once between them ------------------------------------------------
 
 
+def test_twenty_symbols_over_thirty_sessions_are_asked_for_twenty_times(folder: Folder) -> None:
+    many = [f"S{number:02}" for number in range(20)]
+    days = XNYS.between(dt.date(2024, 4, 1), THU)[-30:]
+    folder.instance.add_dynamic_partitions(SYMBOLS, many)
+    folder.start = days[0]
+    folder.backfill(dict.fromkeys(many, days))
+    for day in days:
+        assert folder.run(many[0], many[-1], day, backfill=BACKFILL) == ""
+    assert sorted(folder.source.asked) == [(symbol, days[0], THU) for symbol in many]
+    assert folder.instance.get_materialized_partitions(ASSET) == keys(*many, days=days)
+
+
 def test_a_rectangle_in_a_run_a_session_asks_for_each_symbol_once(folder: Folder) -> None:
     folder.backfill({symbol: [MON, TUE, WED] for symbol in (AAPL, AMZN, INTC)})
     folder.rectangle(WED, MON, TUE)
