@@ -8,7 +8,7 @@ from quant_assets.backfilling import ASSET, PricesConfig, load_and_tell
 from quant_assets.identity import canonical_symbol
 from quant_assets.instance import end_dead_runs
 from quant_assets.loading import Progress
-from quant_assets.partitions import SYMBOLS, range_tags
+from quant_assets.partitions import add_tickers, range_tags
 from quant_assets.platform import Platform
 from quant_assets.reconcile import reconcile
 from quant_assets.retention import prune
@@ -33,7 +33,7 @@ def load_rectangle(
     window = dt.date.fromisoformat(config.start), dt.date.fromisoformat(config.end)
     sessions = platform.calendar.between(*window)
     # A ticker the source does not know gets its partition too, to be red in: who asked should see.
-    context.instance.add_dynamic_partitions(SYMBOLS, tickers)
+    add_tickers(context.instance, tickers)
     load_and_tell(context, platform, config, dict.fromkeys(tickers, sessions), progress)
 
 

@@ -112,7 +112,8 @@ def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
     for run in instance.get_runs(dg.RunsFilter(statuses=[*_NOT_FINISHED])):
         # A launched run takes its lock as it starts, one of the command line before it is recorded.
         launched = PROCESS_TAG in run.tags and run.status in _BEGUN
-        if (launched or IN_PROCESS.items() <= run.tags.items()) and not is_alive(runs, run.run_id):
+        ours = launched or IN_PROCESS.items() <= run.tags.items()
+        if ours and not is_alive(runs, run.run_id) and _unfinished(instance, run.run_id):
             message = "The process of this run is gone: it was killed, or the machine went down."
             # First, or a kill between the two would leave the place to a run that looks finished.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -122,6 +123,16 @@ def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
                 instance.report_run_failed(run, message)
             ended.append(run.run_id)
     return ended
+
+
+def _unfinished(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run whose process is gone has left no end behind.
+
+    A run notes its end before it lets go of its lock. So this is only sure when read after the
+    lock: one that ended well since the runs were listed is not dead.
+    """
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished
 
 
 _BEGUN = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
+import sqlalchemy.exc
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -20,6 +22,18 @@ SYMBOLS = "symbols"
 
 symbols = dg.DynamicPartitionsDefinition(name=SYMBOLS)
 """Tickers, added when a universe or a load brings them, never removed."""
+
+
+def add_tickers(instance: dg.DagsterInstance, tickers: Sequence[str]) -> None:
+    """Make sure that each ticker is a partition.
+
+    Dagster looks which are there and then inserts the others, so two runs that bring the same new
+    ticker at once trip over each other. The second look finds it there.
+    """
+    try:
+        instance.add_dynamic_partitions(SYMBOLS, tickers)
+    except sqlalchemy.exc.IntegrityError:
+        add_tickers(instance, tickers)
 
 
 def sessions(calendar: Calendar, start: dt.date) -> dg.TimeWindowPartitionsDefinition:

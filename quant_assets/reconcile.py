@@ -18,7 +18,7 @@ from quant_assets.backfilling import ASSET, CODE_VERSION, UPSTREAM, portions
 from quant_assets.claims import claimed_symbols
 from quant_assets.loading import Progress, unwatched
 from quant_assets.outcomes import Outcomes, SymbolDay, outcomes_of
-from quant_assets.partitions import SYMBOLS, key_text
+from quant_assets.partitions import SYMBOLS, add_tickers, key_text
 from quant_assets.platform import Platform
 from quant_assets.reporting import Reporter, RunStep, unfulfilled
 from quant_assets.securities import tickers_with_data
@@ -107,7 +107,7 @@ def reconcile(
     """
     instance = context.instance
     look = _Look.at(platform, instance)
-    instance.add_dynamic_partitions(SYMBOLS, list(look.tickers))
+    add_tickers(instance, list(look.tickers))
     step = replace(RunStep.of(context, ASSET, CODE_VERSION), tells_all=True)
     reporter = Reporter(instance, step, UPSTREAM)
     differences = Differences(tickers=look.tickers, busy=look.busy)

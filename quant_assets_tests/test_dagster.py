@@ -18,6 +18,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
 import yaml
 from dagster._core.definitions.data_version import (
     DATA_VERSION_TAG,
@@ -40,7 +41,7 @@ from quant_assets.materialize import (
     materialize_all_prices,
     materialize_asset,
 )
-from quant_assets.partitions import SYMBOLS, key_of, sessions, symbol_days
+from quant_assets.partitions import SYMBOLS, add_tickers, key_of, sessions, symbol_days
 from quant_assets.platform import Platform
 from quant_assets.settings import load_settings
 from quant_assets_tests.conftest import NOW
@@ -651,6 +652,24 @@ def write_history(pipe: Connection, home: Path, symbol: str, days: Sequence[dt.d
         batch = materializations("00000000-0000-0000-0000-00000000000c", days, symbol)
         instance.event_log_storage.store_event_batch(batch)
     pipe.send("written")
+
+
+def test_two_runs_can_bring_the_same_new_tickers_at_once(tmp_path: Path) -> None:
+    with open_instance(tmp_path) as instance, open_instance(tmp_path) as other:
+        meanwhile = [["B"], ["C", "D"]]
+
+        def between(_: object, __: object, statement: str, *___: object) -> None:
+            if statement.startswith("INSERT INTO dynamic_partitions") and meanwhile:
+                other.add_dynamic_partitions(SYMBOLS, meanwhile.pop())
+
+        hook = sqlalchemy.Engine, "before_cursor_execute", between
+        sqlalchemy.event.listen(*hook)
+        try:
+            add_tickers(instance, ["A", "B", "C"])
+        finally:
+            sqlalchemy.event.remove(*hook)
+        assert meanwhile == []
+        assert sorted(instance.get_dynamic_partitions(SYMBOLS)) == ["A", "B", "C", "D"]
 
 
 @pytest.mark.parametrize("attempt", range(4))

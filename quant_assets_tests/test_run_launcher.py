@@ -243,6 +243,20 @@ def test_a_killed_run_is_seen_ended_and_its_place_freed(launching: Launching) ->
     assert end_dead_runs(launching.instance, launching.runs) == []
 
 
+def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
+    launching: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was under way when the runs were listed, and has let go of its lock since."""
+    run_id = launching.held()
+    listed = launching.instance.get_runs()
+    (launching.path / "hold").unlink()
+    assert launching.ended(run_id) is DONE
+    wait_for(lambda: not is_alive(launching.runs, run_id))
+    monkeypatch.setattr(launching.instance, "get_runs", lambda filters=None: listed)
+    assert end_dead_runs(launching.instance, launching.runs) == []
+    assert launching.run(run_id).status is DONE
+
+
 def test_a_killed_run_that_is_terminated_is_cancelled_at_once(launching: Launching) -> None:
     run_id = launching.held()
     os.kill(int(launching.run(run_id).tags[PROCESS_TAG]), signal.SIGKILL)

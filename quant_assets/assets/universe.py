@@ -3,7 +3,7 @@
 import dagster as dg
 
 from quant_assets.assets.metadata import column_schema, preview
-from quant_assets.partitions import SYMBOLS
+from quant_assets.partitions import add_tickers
 from quant_assets.platform import SIMULATED, Platform
 from quant_assets.read import universe
 from quant_assets.tables import MEMBERSHIP
@@ -39,7 +39,7 @@ def sp500_universe(
         run_id=context.run.run_id,
     )
     tickers = report.tickers_since(platform.settings.partition_start)
-    context.instance.add_dynamic_partitions(SYMBOLS, list(tickers))
+    add_tickers(context.instance, list(tickers))
     for notice in report.notices:
         context.log.warning(notice)
     members = universe("sp500", on=today, settings=platform.settings)
