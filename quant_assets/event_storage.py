@@ -8,12 +8,13 @@ new version. Stock storage works too, slowly. Nothing of our own tables is known
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,8 @@ import dagster as dg
 import filelock
 import sqlalchemy as db
 from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
+from dagster._core.events import ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 from dagster._core.loader import LoadingContext
 from dagster._core.storage.event_log.base import (
     AssetRecord,
@@ -38,8 +38,7 @@ from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import
     ConsolidatedSqliteEventLogStorage,
 )
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
-from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
@@ -50,22 +49,6 @@ ROWS_AT_ONCE = 2_000
 
 POOL_LOOK_SECONDS = 0.2
 """How often a run that waits for its place in a pool looks whether it is free."""
-
-RUNS_AT_ONCE = 200
-BREATH_SECONDS = 0.05
-"""Between two transactions that delete, so that a writer who waits meets an open door."""
-
-OF_ASSETS = ASSET_EVENTS | ASSET_CHECK_EVENTS
-"""Event types that say what happened to an asset. They are history, and no run's mere log."""
-
-_LOG_TYPES = sorted(kind.value for kind in DagsterEventType if kind not in OF_ASSETS)
-_EVENT = SqlEventLogStorageTable.c
-_IS_LOG_LINE = db.and_(
-    db.or_(_EVENT.dagster_event_type.is_(None), _EVENT.dagster_event_type.in_(_LOG_TYPES)),
-    # SQLite gives the number of a deleted last row to the next one, and cursors would skip that.
-    _EVENT.id != db.select(db.func.max(SqlEventLogStorageTable.alias().c.id)).scalar_subquery(),
-)
-"""What ``delete_logs`` deletes. A type that a later Dagster adds is not known here, and stays."""
 
 PLACEHOLDER = "<partition of quant_assets>"
 """Stands for the partition in an event that is to be stored for many."""
@@ -79,6 +62,25 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         Path(base_dir).mkdir(parents=True, exist_ok=True)
         self._colouring = threading.Lock()
         super().__init__(base_dir, inst_data)
+
+    @cached_property
+    def _engine(self) -> db.Engine:
+        return db.create_engine(
+            self._conn_string,
+            poolclass=db.NullPool,
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        )
+
+    @contextmanager
+    def _connect(self) -> Iterator[db.Connection]:
+        """A transaction. Dagster makes an engine for each, and with it spells every statement out
+        anew, which takes longer than SQLite does.
+        """
+        with self._engine.begin() as connection:
+            yield connection
+
+    def index_connection(self) -> AbstractContextManager[db.Connection]:
+        return self._connect()
 
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
@@ -260,33 +262,6 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
             for at in sorted(latest.values()):
                 self._store_asset_event(connection, events[at], ids[at])
 
-    def log_sizes(self) -> dict[str, tuple[int, int]]:
-        """Log lines and their bytes, by run; found through their types, not among all events."""
-        sizes = db.select(_EVENT.run_id, db.func.count(), db.func.sum(db.func.length(_EVENT.event)))
-        with self._connect() as connection:
-            found = connection.execute(sizes.where(_IS_LOG_LINE).group_by(_EVENT.run_id))
-            return {run_id: (lines, size) for run_id, lines, size in found}
-
-    def with_more_than_a_log(self, run_ids: Iterable[str]) -> set[str]:
-        """The runs that have events beside their log lines."""
-        other = (
-            db.select(_EVENT.id).where(_EVENT.run_id == db.bindparam("run"), ~_IS_LOG_LINE).limit(1)
-        )
-        with self._connect() as connection:
-            return {each for each in run_ids if connection.execute(other, {"run": each}).first()}
-
-    def delete_logs(self, run_ids: Sequence[str]) -> None:
-        """Delete the log lines of runs, some in a transaction; between them others may write."""
-        for start in range(0, len(run_ids), RUNS_AT_ONCE):
-            of_runs = _EVENT.run_id.in_(run_ids[start : start + RUNS_AT_ONCE])
-            with self._connect() as connection:
-                ids = connection.scalars(db.select(_EVENT.id).where(of_runs, _IS_LOG_LINE)).all()
-            for at in range(0, len(ids), ROWS_AT_ONCE):
-                chunk = _EVENT.id.in_(ids[at : at + ROWS_AT_ONCE])
-                with self._connect() as connection:
-                    connection.execute(SqlEventLogStorageTable.delete().where(of_runs, chunk))
-                time.sleep(BREATH_SECONDS)
-
 
 def _with_planned(record: AssetRecord, planned: Mapping[str, tuple[int, str]]) -> AssetRecord:
     storage_id, run_id = planned.get(record.asset_entry.asset_key.to_string(), (None, None))
@@ -340,29 +315,3 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteStorage:
         return cls(config_value["base_dir"], inst_data)
-
-
-def ended_backfills(runs: SqlRunStorage, before: dt.datetime) -> dict[str, int]:
-    """Backfills that ended before a moment, and the bytes of their records."""
-    row = BulkActionsTable.c
-    ended = row.status.in_([status.value for status in BULK_ACTION_TERMINAL_STATUSES])
-    query = db.select(row.key, db.func.length(row.body)).where(ended, row.timestamp < before)
-    with runs.connect() as connection:
-        sizes = {key: size for key, size in connection.execute(query)}  # noqa: C416 - rows, not pairs
-    return {key: size for key, size in sizes.items() if _ended(runs, key) < before.timestamp()}
-
-
-def _ended(runs: SqlRunStorage, backfill_id: str) -> float:
-    """When a backfill ended, which only its body says; if it does not, when it was made."""
-    backfill = runs.get_backfill(backfill_id)
-    if backfill is None:
-        return 0.0
-    return backfill.backfill_end_timestamp or backfill.backfill_timestamp
-
-
-def delete_backfill(runs: SqlRunStorage, backfill_id: str) -> None:
-    """Delete the record of a backfill and its tags together; Dagster has no call for it."""
-    with runs.connect() as connection:
-        of_it = BackfillTagsTable.c.backfill_id == backfill_id
-        connection.execute(BackfillTagsTable.delete().where(of_it))
-        connection.execute(BulkActionsTable.delete().where(BulkActionsTable.c.key == backfill_id))

@@ -25,13 +25,16 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
-from quant_assets.event_storage import (
-    OF_ASSETS,
-    BatchedEventLogStorage,
-    delete_backfill,
-    ended_backfills,
-)
+from quant_assets.event_storage import BatchedEventLogStorage
 from quant_assets.instance import open_instance
+from quant_assets.run_logs import (
+    OF_ASSETS,
+    delete_backfill,
+    delete_logs,
+    ended_backfills,
+    log_sizes,
+    with_more_than_a_log,
+)
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,12 @@ def _prune_logs(
             "the logs of runs that concern assets stay."
         )
         return _prune_whole_runs(instance, old, dry_run=dry_run)
-    sizes = events.log_sizes()
+    sizes = log_sizes(events)
     logs = [sizes[run_id] for run_id in old if run_id in sizes]
-    kept = events.with_more_than_a_log(old)
+    kept = with_more_than_a_log(events, old)
     needless = [run_id for run_id in old if run_id not in kept]
     if not dry_run:
-        events.delete_logs([run_id for run_id in old if run_id in sizes])
+        delete_logs(events, [run_id for run_id in old if run_id in sizes])
         for run_id in needless:
             instance.run_storage.delete_run(run_id)
     return sum(lines for lines, _ in logs), sum(size for _, size in logs), len(needless)

@@ -45,6 +45,7 @@ ORDER = (
     "status",
     "partitions",
     "event_storage",
+    "run_logs",
     "instance",
     "run_launcher",
     "retention",

@@ -32,7 +32,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from typer.testing import CliRunner
 
-from quant_assets import event_storage
+from quant_assets import run_logs
 from quant_assets.cli import app
 from quant_assets.definitions import build_definitions
 from quant_assets.instance import open_instance
@@ -358,8 +358,8 @@ def test_stopped_anywhere_it_hurts_no_colour_and_the_next_call_goes_on(
         delete_run(run_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(event_storage, "ROWS_AT_ONCE", 6)
-        patch.setattr("quant_assets.event_storage.time.sleep", one_step)
+        patch.setattr(run_logs, "ROWS_AT_ONCE", 6)
+        patch.setattr("quant_assets.run_logs.time.sleep", one_step)
         patch.setattr(full.instance.run_storage, "delete_run", delete_one)
         if steps < 7:
             with pytest.raises(Killed):
