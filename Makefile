@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/quant-assets demo
 
 test: install
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 # What the suite does briefly, at length: 50 kills of a run, five writers for a minute.
 faults: install

@@ -36,8 +36,8 @@ from quant_assets_tests.faults import (
 )
 from quant_assets_tests.test_durability import FACTS, duplicates, facts
 
-KILLS = int(os.environ.get("KILLS", "8"))
-SECONDS_OF_WRITERS = float(os.environ.get("SECONDS_OF_WRITERS", "6"))
+KILLS = int(os.environ.get("KILLS", "6"))
+SECONDS_OF_WRITERS = float(os.environ.get("SECONDS_OF_WRITERS", "4"))
 """``make faults`` has 50 kills and a minute of writers."""
 COMPANIES = 12
 AT_ONCE = 3
