@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SqlType = Literal[
     "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "BOOLEAN", "UUID", "CURRENCY"
@@ -56,6 +56,9 @@ ACTION_KINDS = (
 OUTCOMES = ("empty", "quarantined", "failed")
 """What the ledger says of a symbol-day that is not simply present."""
 
+TASK_STATES = ("pending", "in_progress", "completed", "failed", "rate_limited")
+PRIORITIES = ("high", "normal", "low")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -69,6 +72,8 @@ class Column:
     non_negative: bool = False
     provenance: bool = False
     """True for what says how a row arrived; a re-load that differs only here changes nothing."""
+    standing: bool = False
+    """True for what says how far a row is to be trusted: it changes without leaving a revision."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -106,12 +111,16 @@ class Table:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The columns that carry facts: neither key nor provenance."""
+        """The columns that carry facts: neither key, provenance nor standing."""
         return tuple(
             column.name
             for column in self.columns
-            if column.name not in self.key and not column.provenance
+            if column.name not in self.key and not (column.provenance or column.standing)
         )
+
+    @property
+    def standings(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if column.standing)
 
     @property
     def arrow_schema(self) -> pa.Schema:
@@ -271,7 +280,12 @@ DAILY_PRICES = Table(
         Column("volume", "BIGINT", "Shares of basis_on traded.", non_negative=True),
         Column("currency", "CURRENCY", "Currency of the prices."),
         Column("basis_on", "DATE", "The day in whose shares the row is expressed."),
-        Column("provisional", "BOOLEAN", "True until the session was seen a second time."),
+        Column(
+            "provisional",
+            "BOOLEAN",
+            "True for the newest session of a live source until it was seen a second time.",
+            standing=True,
+        ),
         _FETCHED,
         _RUN,
         _CREATED,
@@ -426,6 +440,71 @@ LOAD_CLAIMS = Table(
     key=("dataset", "source", "symbol"),
 )
 
+LOAD_TASKS = Table(
+    "load_tasks",
+    "What is to be asked of a source, symbol by symbol, and how far it has got.",
+    (
+        Column("dataset", "VARCHAR", "The table to load."),
+        Column("source", "VARCHAR", "The source to ask."),
+        Column("symbol", "VARCHAR", "The symbol to ask for."),
+        Column("state", "VARCHAR", f"One of {', '.join(TASK_STATES)}."),
+        Column("attempts", "INTEGER", "Loads that have failed on it since it last succeeded."),
+        Column("priority", "VARCHAR", f"One of {', '.join(PRIORITIES)}."),
+        Column("start_session", "DATE", "First session wanted."),
+        Column("end_session", "DATE", "Last session wanted."),
+        Column("retry_at", "TIMESTAMP", "Not to be asked before this.", required=False),
+        Column("error", "VARCHAR", "Why the last attempt failed.", required=False),
+        _RUN,
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("dataset", "source", "symbol"),
+)
+
+SOURCE_SYMBOLS = Table(
+    "source_symbols",
+    "What a source says a symbol is, and how far back it was last asked.",
+    (
+        Column("source", "VARCHAR", "Who says so."),
+        Column("symbol", "VARCHAR", "The symbol, as spelt here."),
+        Column("security_id", "INTEGER", "The security it names.", required=False),
+        Column("type", "VARCHAR", "stock, etf, crypto or its own word.", required=False),
+        Column("exchange", "VARCHAR", "The exchange, in its own words.", required=False),
+        Column("currency", "CURRENCY", "Currency of its prices.", required=False),
+        Column("zone", "VARCHAR", "IANA time zone of the exchange.", required=False),
+        Column("name", "VARCHAR", "Name of the company or fund.", required=False),
+        Column("first_trade_on", "DATE", "First day it traded.", required=False),
+        Column("last_trade_at", "TIMESTAMP", "Latest trade known to it.", required=False),
+        Column("asked_at", "TIMESTAMP", "When it was last asked.", provenance=True),
+        Column("asked_since", "DATE", "The first day it was last asked for."),
+        Column("asked_for_all_at", "TIMESTAMP", "When it was last asked for all that is stored."),
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("source", "symbol"),
+)
+
+LOG_ENTRIES = Table(
+    "log_entries",
+    "What loads said, as in the dated log files.",
+    (
+        Column("entry_id", "UUID", "Id of the entry."),
+        Column("said_at", "TIMESTAMP", "When it was said."),
+        Column("level", "VARCHAR", "INFO, WARNING or ERROR."),
+        Column("message", "VARCHAR", "What was said."),
+        Column("run_id", "UUID", "The load that said it."),
+        Column("dataset", "VARCHAR", "The table loaded."),
+        Column("source", "VARCHAR", "The source asked."),
+        Column("symbol", "VARCHAR", "The symbol it is about.", required=False),
+        Column("task", "VARCHAR", "The task it is about.", required=False),
+        Column("error_class", "VARCHAR", "Class of the error.", required=False),
+        Column("stack", "VARCHAR", "Its stack trace.", required=False),
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("entry_id",),
+)
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -458,6 +537,9 @@ SCHEMA = Schema(
         LOAD_RUNS,
         LOAD_RUN_SYMBOLS,
         LOAD_CLAIMS,
+        LOAD_TASKS,
+        SOURCE_SYMBOLS,
+        LOG_ENTRIES,
     ),
 )
 

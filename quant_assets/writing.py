@@ -53,7 +53,7 @@ class Writing:
         rows: pa.Table,
         *,
         constants: Mapping[str, object] | None = None,
-        difference: str = "restatement",
+        differences: pa.Table | None = None,
         supersede: Sequence[str] = (),
     ) -> Upserted:
         """Insert new rows, replace those whose values differ, leave the rest alone.
@@ -61,7 +61,9 @@ class Writing:
         ``rows`` holds the key and value columns of ``table``, ``constants`` those that are the same
         in every row, and there is at most one row a key; a column in neither is null, and run and
         times are filled in here. A replaced row of a ``revised`` table moves to its revisions with
-        the class of the difference. With ``supersede``, rows that agree with an incoming one on
+        the class of the difference: that which ``differences`` (security_id, session, difference)
+        names, else restatement. A row that differs in its standing alone is replaced without a
+        trace, and counts as unchanged. With ``supersede``, rows that agree with an incoming one on
         these columns but have another key are replaced too. Raises DuplicateKeyError.
         """
         if rows.num_rows == 0:
@@ -90,8 +92,14 @@ class Writing:
         self._retire(
             table,
             f"semi join staged s on {_equal('t', 's', table.key)} and s.status = 'revised'",
-            difference,
+            "restatement",
+            differences,
         )
+        if table.standings:
+            self.con.execute(
+                f"delete from {table.name} t using staged s"
+                f" where s.status = 'settled' and {_equal('t', 's', table.key)}"
+            )
         self.con.execute(
             f"insert into {table.name} by name "
             "select * exclude (status) from staged where status <> 'unchanged'"
@@ -139,16 +147,22 @@ class Writing:
 
     def _compare(self, table: Table) -> None:
         """Make the temporary table ``staged``: incoming rows, each with what is to become of it."""
-        changed = " or ".join(f"i.{name} is distinct from t.{name}" for name in table.values)
+        changed, settled = (
+            " or ".join(f"i.{name} is distinct from t.{name}" for name in names) or "false"
+            for names in (table.values, table.standings)
+        )
         self.con.execute(
             "create or replace temp table staged as "
             "select i.* replace (coalesce(t.created_at, i.created_at) as created_at), "
             f"case when t.{table.key[0]} is null then 'inserted' "
-            f"when {changed or 'false'} then 'revised' else 'unchanged' end as status "
+            f"when {changed} then 'revised' when {settled} then 'settled'"
+            " else 'unchanged' end as status "
             f"from incoming i left join {table.name} t on {_equal('i', 't', table.key)}"
         )
 
-    def _retire(self, table: Table, which: str, difference: str) -> None:
+    def _retire(
+        self, table: Table, which: str, difference: str, differences: pa.Table | None = None
+    ) -> None:
         """Delete the rows ``t`` of ``table`` that ``which`` selects, keeping them as revisions."""
         self.con.execute(
             f"create or replace temp table retired as select t.* from {table.name} t {which}"
@@ -157,9 +171,14 @@ class Writing:
         if not any_retired:
             return
         if table.revised:
+            told, join = "?", ""
+            if differences is not None and differences.num_rows:
+                self.con.register("told", differences)
+                told, join = "coalesce(d.difference, ?)", _JOIN_TOLD
             self.con.execute(
-                f"insert into {table.revisions.name} by name select *, cast(? as timestamp) as "
-                "revised_at, cast(? as uuid) as revised_by_run, ? as difference from retired",
+                f"insert into {table.revisions.name} by name select r.*, cast(? as timestamp) as "
+                f"revised_at, cast(? as uuid) as revised_by_run, {told} as difference"
+                f" from retired r{join}",
                 [self.now, self.run_id, difference],
             )
         self.con.execute(
@@ -170,7 +189,8 @@ class Writing:
         by = "security_id" if "security_id" in table.names else "null"
         counts = self.con.execute(
             f"select {by}, count(*) filter ({status} = 'inserted'), "
-            f"count(*) filter ({status} = 'revised'), count(*) filter ({status} = 'unchanged') "
+            f"count(*) filter ({status} = 'revised'),"
+            f" count(*) filter ({status} in ('unchanged', 'settled')) "
             f"from {rows} group by 1"
         ).fetchall()
         return Upserted(
@@ -220,6 +240,9 @@ class Writing:
             f" and {_equal('l', 'p', ('security_id', 'session'))}",
             {"dataset": dataset.name, "source": source},
         )
+
+
+_JOIN_TOLD = " left join told d on d.security_id = r.security_id and d.session = r.session"
 
 
 def listed_ids(securities: Sequence[int]) -> str:

@@ -95,9 +95,10 @@ def test_a_key_is_made_of_required_columns_that_are_no_provenance(table: Table) 
 
 
 @ALL_TABLES
-def test_columns_are_keys_or_values_or_provenance(table: Table) -> None:
+def test_columns_are_keys_or_values_or_provenance_or_standing(table: Table) -> None:
     provenance = {column.name for column in table.columns if column.provenance}
-    assert sorted([*table.key, *table.values, *provenance]) == sorted(table.names)
+    parts = [*table.key, *table.values, *table.standings, *provenance]
+    assert sorted(parts) == sorted(table.names)
 
 
 @ALL_TABLES

@@ -241,7 +241,14 @@ def test_a_changed_value_moves_the_old_row_to_the_revisions(warehouse: Warehouse
         writing.upsert(DAILY_PRICES, old, constants=BAR)
     with later(warehouse).writing(NEXT_RUN) as writing:
         new = prices((1, "2024-05-30", 10.5), (1, "2024-05-31", 11.0), (2, "2024-05-31", 7.0))
-        done = writing.upsert(DAILY_PRICES, new, constants=BAR, difference="vendor_fix")
+        classes = pa.table(
+            {
+                "security_id": pa.array([1], pa.int32()),
+                "session": pa.array([day("2024-05-30")], pa.date32()),
+                "difference": ["unexplained"],
+            }
+        )
+        done = writing.upsert(DAILY_PRICES, new, constants=BAR, differences=classes)
     assert done == Upserted(1, 1, 1, {1: (0, 1, 1), 2: (1, 0, 0)})
     columns = "security_id, session, close, created_at, updated_at"
     assert rows_of(warehouse, f"select {columns} from daily_prices order by 1, 2") == [
@@ -251,8 +258,22 @@ def test_a_changed_value_moves_the_old_row_to_the_revisions(warehouse: Warehouse
     ]
     extra = "difference, revised_at, cast(revised_by_run as varchar), cast(run_id as varchar)"
     assert rows_of(warehouse, f"select {columns}, {extra} from daily_prices_revisions") == [
-        (1, day("2024-05-30"), 10.0, FIRST, FIRST, "vendor_fix", LATER, NEXT_RUN, RUN)
+        (1, day("2024-05-30"), 10.0, FIRST, FIRST, "unexplained", LATER, NEXT_RUN, RUN)
     ]
+
+
+def test_a_row_seen_again_is_confirmed_without_a_revision(warehouse: Warehouse) -> None:
+    row = prices((1, "2024-05-31", 11.0))
+    with warehouse.writing(RUN) as writing:
+        writing.upsert(DAILY_PRICES, row, constants=BAR | {"provisional": True})
+    with later(warehouse).writing(NEXT_RUN) as writing:
+        done = writing.upsert(DAILY_PRICES, row, constants=BAR | {"provisional": False})
+    assert done == Upserted(0, 0, 1, {1: (0, 0, 1)})
+    columns = "close, provisional, created_at, updated_at"
+    assert rows_of(warehouse, f"select {columns} from daily_prices") == [
+        (11.0, False, FIRST, LATER)
+    ]
+    assert rows_of(warehouse, "from daily_prices_revisions") == []
 
 
 def test_a_value_that_becomes_null_or_stops_being_null_is_a_change(warehouse: Warehouse) -> None:

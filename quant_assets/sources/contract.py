@@ -133,15 +133,46 @@ class SourceProfile:
     names_on: dt.date | None = None
     """The day whose tickers the source uses for all of its history; None for the ticker of the
     day itself."""
+    live: bool = False
+    """Whether it is asked over a network about markets under way: a request costs the same for a
+    day and for ten years, so it looks back, and the newest session may change once more."""
 
 
 @dataclass(frozen=True)
 class PriceRequest:
-    """One symbol over ``start`` to ``end``, both included."""
+    """One symbol over ``start`` to ``end``, both included.
+
+    With ``since``, an earlier day, what the source says of the days from then on is wanted as
+    well, to be compared with what is stored.
+    """
 
     symbol: str
     start: dt.date
     end: dt.date
+    since: dt.date | None = None
+
+    @property
+    def first(self) -> dt.date:
+        """The first day to ask for."""
+        return min(self.start, self.since) if self.since else self.start
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What a source says a symbol is; None where it does not say.
+
+    ``type`` is stock, etf, crypto or the source's own word in lower case, ``zone`` an IANA time
+    zone, ``last_trade_at`` aware UTC.
+    """
+
+    symbol: str
+    type: str | None = None
+    exchange: str | None = None
+    currency: str | None = None
+    zone: str | None = None
+    name: str | None = None
+    first_trade_on: dt.date | None = None
+    last_trade_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +181,7 @@ class PriceAnswer:
 
     ``symbols`` are those the answer is complete for, failures included; the tables have the columns
     named above. ``notices`` are sentences about the answer as a whole, such as one unreadable file
-    among many.
+    among many. ``under_way`` are symbols that the source is asking for meanwhile.
     """
 
     symbols: tuple[str, ...]
@@ -160,6 +191,8 @@ class PriceAnswer:
     unreadable: pa.Table = field(default_factory=UNREADABLE_COLUMNS.empty_table)
     failures: Mapping[str, SourceError] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    instruments: tuple[Instrument, ...] = ()
+    under_way: tuple[str, ...] = ()
 
 
 class PriceSource(Protocol):
