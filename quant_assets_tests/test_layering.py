@@ -25,6 +25,7 @@ ORDER = (
     "writing",
     "warehouse",
     "claims",
+    "tasks",
     "corporate_actions",
     "quality",
     "sources.contract",
