@@ -140,12 +140,17 @@ def _check(decision: Decision, where: str) -> None:
 
 
 def plain_ratio(value: float) -> float | None:
-    """``value`` as the plain fraction it stands for (7.000007 → 7), or None for an odd factor."""
+    """``value`` as the plain fraction it stands for (7.000007 → 7, 0.04 → 1/25), or None for an odd
+    factor."""
     if not math.isfinite(value) or value <= 0:
         return None
+    if value < 1:
+        # Reverse splits have large denominators: told by what one new share is made of.
+        inverse = plain_ratio(1 / value)
+        return 1 / inverse if inverse else None
     fraction = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
     plain = fraction.numerator / fraction.denominator
-    return plain if plain > 0 and abs(plain / value - 1) <= SNAP else None
+    return plain if abs(plain / value - 1) <= SNAP else None
 
 
 def records(reported: Iterable[Reported], decisions: Decisions) -> list[dict[str, object]]:

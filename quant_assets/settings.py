@@ -74,6 +74,9 @@ class FilesArchive(_Frozen):
     which shares prices and volumes are expressed: ``as_traded`` those of the session, or
     ``split_adjusted`` those of ``basis_on``. ``symbols_on`` is the day whose tickers the archive
     uses; its last session unless said.
+
+    With ``deliveries`` each file is what a vendor sent on one day, ordered by the date in its path
+    (else by path): a later one corrects an earlier one, and may tell old rows in new shares.
     """
 
     paths: tuple[str, ...]
@@ -88,6 +91,7 @@ class FilesArchive(_Frozen):
     actions: ActionsFile | None = None
     action_kinds: str = ""
     adjusted_close_convention: Literal["previous_close", "ex_close"] = "previous_close"
+    deliveries: bool = False
 
     @field_validator("currency")
     @classmethod
@@ -102,6 +106,15 @@ class FilesArchive(_Frozen):
             raise ValueError("split_adjusted prices need basis_on, the day of their split basis")
         if self.price_basis == "as_traded" and self.basis_on is not None:
             raise ValueError("as_traded prices have the basis of their own session; drop basis_on")
+        return self
+
+    @model_validator(mode="after")
+    def _deliveries_are_as_traded(self) -> FilesArchive:
+        if self.deliveries and (self.price_basis != "as_traded" or self.actions):
+            raise ValueError(
+                "deliveries become as_traded prices, and tell splits and dividends themselves; say "
+                "price_basis = as_traded and drop actions"
+            )
         return self
 
 
@@ -119,6 +132,16 @@ class SimulatedSettings(_Frozen):
     symbols: int = Field(default=20, ge=2, le=20_000)
     start: dt.date = dt.date(2024, 1, 2)
     seed: int = Field(default=7, ge=0)
+
+
+class YahooSettings(_Frozen):
+    """How Yahoo is asked. The defaults are those of a polite guest; see ``docs/sources.md``."""
+
+    min_delay_seconds: float = Field(default=0.5, ge=0)
+    hourly_cap: int = Field(default=2_000, ge=1)
+    in_flight: int = Field(default=4, ge=1, le=32)
+    timeout_seconds: float = Field(default=20.0, gt=0)
+    keep_raw: bool = False
 
 
 class Settings(_Frozen):
@@ -145,9 +168,26 @@ class Settings(_Frozen):
     history_days: int = Field(
         default=30, ge=1, le=36_500, description="Days that the logs of Dagster's runs are kept."
     )
+    look_back_days: int = Field(
+        default=365, ge=0, description="Days that a refresh looks back at what is stored."
+    )
+    full_look_back_days: int = Field(
+        default=30, ge=1, description="Days after which it looks back at all that is stored."
+    )
+    yahoo_url: str = Field(
+        default="", description="Base URL in place of Yahoo's: a proxy, a mirror, a stand-in."
+    )
+    yahoo: YahooSettings = YahooSettings()
     universe: UniverseFiles = UniverseFiles()
     simulated: SimulatedSettings = SimulatedSettings()
     files: Mapping[str, FilesArchive] = Field(default_factory=dict)
+
+    @field_validator("yahoo_url")
+    @classmethod
+    def _url_is_one(cls, url: str) -> str:
+        if url and not re.match(r"https?://[^/]", url):
+            raise ValueError("a base URL begins with http:// or https://")
+        return url.rstrip("/")
 
     @property
     def warehouse_path(self) -> Path:

@@ -329,7 +329,12 @@ CORPORATE_ACTIONS = Table(
         Column("basis_on", "DATE", "The day in whose shares the amount is expressed."),
         Column("reported_ratio", "DOUBLE", "The source's split number, if any.", required=False),
         Column("reported_amount", "DOUBLE", "The source's dividend number.", required=False),
-        Column("kind_by", "VARCHAR", "rule, or the file that decided the kind."),
+        Column(
+            "kind_by",
+            "VARCHAR",
+            "rule, the file that decided the kind, or the prices that show it: overlap where they "
+            "came again in other shares, adjusted close where that was given beside them.",
+        ),
         Column("note", "VARCHAR", "What happened, where someone looked.", required=False),
         _FETCHED,
         _RUN,
@@ -477,7 +482,12 @@ SOURCE_SYMBOLS = Table(
         Column("last_trade_at", "TIMESTAMP", "Latest trade known to it.", required=False),
         Column("asked_at", "TIMESTAMP", "When it was last asked.", provenance=True),
         Column("asked_since", "DATE", "The first day it was last asked for."),
-        Column("asked_for_all_at", "TIMESTAMP", "When it was last asked for all that is stored."),
+        Column(
+            "asked_for_all_at",
+            "TIMESTAMP",
+            "When it was last asked for all that is stored.",
+            required=False,
+        ),
         _CREATED,
         _UPDATED,
     ),

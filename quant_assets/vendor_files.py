@@ -28,6 +28,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 NUMBERS = ("open", "high", "low", "close", "volume", "split", "dividend", "adjusted_close")
 
 _NUMBER = r"^[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|(?i:nan|inf|infinity))$"
+_DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
 _TIME_OF_DAY = re.compile(r"[T\s]+\d{1,2}:?\d{2}.*")
 
 
@@ -69,6 +70,21 @@ def expand(source: str, paths: Sequence[str]) -> list[Path]:
             raise SourceUnavailable(source, f"No file matches {text}.")
         found += matches
     return list(dict.fromkeys(found))
+
+
+def in_order_of_delivery(paths: Sequence[Path]) -> list[Path]:
+    """Paths by the last date that stands in each (``20150714/prices.csv``), then by name."""
+    return sorted(paths, key=lambda path: (_day_in(path), path))
+
+
+def _day_in(path: Path) -> dt.date:
+    found = [match[0].replace("_", "-") for match in _DAY_IN_PATH.finditer(str(path))]
+    for text in reversed(found):
+        try:
+            return dt.date.fromisoformat(text)
+        except ValueError:
+            continue
+    return dt.date.min
 
 
 def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:

@@ -705,3 +705,114 @@ def test_the_same_day_of_two_files_is_left_for_the_row_rules_to_judge(tmp_path: 
     answer = ask(source(str(tmp_path)))
     assert prices(answer) == [DAY_ROWS[0]] * 2
     assert pc.count_distinct(answer.rows["session"]).as_py() == 1
+
+
+# Deliveries
+
+DELIVERED = HEADER + ",adj"
+
+
+def delivered(folder: Path, **declared: object) -> FilesSource:
+    columns = {"adjusted_close": "adj"}
+    said = {"columns": columns, "deliveries": True, **declared}
+    return source(str(folder / "*" / "prices.csv"), **said)  # type: ignore[arg-type]
+
+
+def test_a_later_delivery_corrects_an_earlier_one_by_the_date_in_its_path(tmp_path: Path) -> None:
+    bar = "AAPL,2024-05-20,1,2,1,2"
+    write(tmp_path / "new 2024-05-20" / "prices.csv", DELIVERED, f"{bar},500,2")
+    write(tmp_path / "a 20240521" / "prices.csv", DELIVERED, f"{bar},700,2")
+    assert prices(ask(delivered(tmp_path))) == [("AAPL", MONDAY, 1.0, 2.0, 1.0, 2.0, 700.0)]
+
+
+def test_prices_told_again_in_new_shares_give_a_split_away(tmp_path: Path) -> None:
+    bars = ["AAPL,2024-05-20,180,192,180,190,800,190", "AAPL,2024-05-21,45,48,45,47.5,4000,47.5"]
+    again = "AAPL,2024-05-20,45,48,45,47.5,3200,47.5"
+    write(tmp_path / "20240520" / "prices.csv", DELIVERED, bars[0])
+    write(tmp_path / "20240521" / "prices.csv", DELIVERED, again, bars[1])
+    answer = ask(delivered(tmp_path))
+    assert actions(answer) == [("AAPL", TUESDAY, "split", 4.0, None)]
+    assert answer.actions["kind_by"].to_pylist() == ["overlap"]
+    assert prices(answer)[0] == ("AAPL", MONDAY, 180.0, 192.0, 180.0, 190.0, 800.0)
+
+
+@pytest.mark.parametrize(("ratio", "before", "after"), [(4.0, 190, 47.5), (0.04, 0.12, 3)])
+def test_an_adjusted_close_gives_a_split_away(
+    tmp_path: Path, ratio: float, before: float, after: float
+) -> None:
+    # The first delivery knows of the split to come, but for the volume of its newest bar.
+    flat = f"{before},{before},{before},{before}"
+    friday = f"AAPL,2024-05-17,{flat},{600 * ratio},{before / ratio}"
+    monday = f"AAPL,2024-05-20,{flat}"
+    tuesday = f"AAPL,2024-05-21,{after},{after},{after},{after},5000,{after}"
+    write(tmp_path / "20240520" / "prices.csv", DELIVERED, friday, f"{monday},800,{before / ratio}")
+    write(
+        tmp_path / "20240521" / "prices.csv",
+        DELIVERED,
+        f"{monday},{900 * ratio},{before / ratio}",
+        tuesday,
+    )
+    answer = ask(delivered(tmp_path), start=dt.date(2024, 5, 17))
+    assert actions(answer) == [("AAPL", TUESDAY, "split", pytest.approx(ratio), None)]
+    assert answer.actions["kind_by"].to_pylist() == ["adjusted close"]
+    assert [(row[5], row[6]) for row in prices(answer)] == [
+        (before, pytest.approx(600)),
+        (before, pytest.approx(900)),
+        (after, 5000),
+    ]
+
+
+def test_what_a_delivery_gives_away_follows_the_kinds_file(tmp_path: Path) -> None:
+    write(tmp_path / "20240520" / "prices.csv", DELIVERED, "AAPL,2024-05-20,4,4,4,4,8,4")
+    write(tmp_path / "20240521" / "prices.csv", DELIVERED, "AAPL,2024-05-20,2,2,2,2,16,2")
+    with (tmp_path / "20240521" / "prices.csv").open("a", encoding="utf-8") as lines:
+        lines.write("AAPL,2024-05-21,2,2,2,2,16,2\n")
+    said = "AAPL,2024-05-21,stock_dividend,split,,,,both classes"
+    header = "symbol,ex_date,kind,made_from,repeats,ratio,amount,note"
+    kinds = Path(write(tmp_path / "kinds.txt", header, said))
+    answer = ask(delivered(tmp_path, kinds=kinds))
+    assert actions(answer) == [("AAPL", TUESDAY, "stock_dividend", 2.0, None)]
+
+
+def test_dividends_are_read_off_the_adjusted_close_of_each_delivery(tmp_path: Path) -> None:
+    # By the second delivery 100 has become 98; beside the 100 of the first it would say nothing.
+    flat = "AAPL,2024-05-20,100,100,100,100,1"
+    write(tmp_path / "20240520" / "prices.csv", DELIVERED, f"{flat},100")
+    write(
+        tmp_path / "20240521" / "prices.csv",
+        DELIVERED,
+        f"{flat},98",
+        "AAPL,2024-05-21,99,99,99,99,1,99",
+    )
+    assert actions(ask(delivered(tmp_path))) == [
+        ("AAPL", TUESDAY, "cash_dividend", None, pytest.approx(2.0))
+    ]
+
+
+def test_a_row_that_breaks_a_rule_corrects_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "20240520" / "prices.csv", DELIVERED, "AAPL,2024-05-20,1,2,1,2,5,2")
+    later = ["AAPL,2024-05-20,1,2,1,0,5,2", "MSFT,2024-05-20,1,2,1,2,5,2"]
+    twice = ["AAPL,2024-05-21,1,2,1,2,5,2", "AAPL,2024-05-21,1,2,1,2,6,2"]
+    sunday = "AAPL,2024-05-19,1,2,1,2,5,2"
+    write(tmp_path / "20240521" / "prices.csv", DELIVERED, *later, *twice, sunday)
+    answer = ask(delivered(tmp_path))
+    bar = (MONDAY, 1.0, 2.0, 1.0, 2.0, 5.0)
+    assert prices(answer) == [("AAPL", *bar), ("MSFT", *bar)]
+    assert unreadable(answer) == [
+        ("AAPL", "2024-05-19", "XNYS had no session that day"),
+        ("AAPL", "2024-05-20", "close is not positive"),
+        ("AAPL", "2024-05-21", "another row of the same symbol and session differs"),
+        ("AAPL", "2024-05-21", "another row of the same symbol and session differs"),
+    ]
+
+
+def test_deliveries_are_refused_beside_what_they_tell_themselves(tmp_path: Path) -> None:
+    for said in ({"price_basis": "split_adjusted", "basis_on": FRIDAY}, {"beside": tmp_path}):
+        with pytest.raises(ValueError, match="deliveries become as_traded prices"):
+            source("a.csv", deliveries=True, **said)  # type: ignore[arg-type]
+
+
+def test_a_request_that_looks_back_is_answered_from_there_on(tmp_path: Path) -> None:
+    files = source(write(tmp_path / "a.csv", HEADER, *GOOD))
+    [answer] = files.fetch([PriceRequest("AAPL", TUESDAY, TUESDAY, since=MONDAY)])
+    assert prices(answer) == DAY_ROWS[:2]

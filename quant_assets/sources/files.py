@@ -3,14 +3,15 @@
 The archive's dialect (column names, date format, price basis, how it books corporate actions) is
 declared in ``FilesArchive``; nothing is guessed. A cell that can't be read costs its own row only,
 a file that can't be read costs its own rows only. How one file is read is in ``vendor_files.py``;
-here is what its rows, and the archive's silence, mean.
+here is what its rows, and the archive's silence, mean. An archive of deliveries, which say of the
+same symbol-day more than once, says what one would have that had loaded them day by day.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,14 +21,18 @@ import pyarrow.compute as pc
 
 from quant_assets.calendars import Calendar
 from quant_assets.corporate_actions import (
+    SPLIT_FROM,
     Decisions,
     Reported,
     distributions_from_adjusted_close,
     eventful,
     numbers_by_day,
+    plain_ratio,
     read_decisions,
     records,
 )
+from quant_assets.overlap import fold
+from quant_assets.quality import check_prices
 from quant_assets.settings import FilesArchive
 from quant_assets.sources.contract import (
     ACTION_COLUMNS,
@@ -41,7 +46,7 @@ from quant_assets.sources.contract import (
     SourceProfile,
     UnknownSymbolAtSource,
 )
-from quant_assets.vendor_files import Dialect, expand, read_typed
+from quant_assets.vendor_files import Dialect, expand, in_order_of_delivery, read_typed
 
 SYMBOLS_AT_ONCE = 256
 """Symbols an answer holds: half a million rows of eight years, stored in one transaction. Twice as
@@ -53,12 +58,18 @@ _CONVENTIONS = {"previous_close": "P / (P0 - D)", "ex_close": "(P + D) * S / P0"
 
 @dataclass(frozen=True)
 class _Read:
-    """All rows of the archive, sorted by symbol and session, and what could not be read."""
+    """All rows of the archive, sorted by symbol and session, and what could not be read.
+
+    Deliveries have their numbers of splits and dividends in ``reported``, and in ``splits`` those
+    splits that they give away without reporting them, with what tells of each.
+    """
 
     rows: pa.Table
     unreadable: pa.Table
     notices: tuple[str, ...]
     files_unread: int
+    reported: pa.Table | None = None
+    splits: Mapping[tuple[str, dt.date], tuple[float, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class FilesSource:
         return SourceProfile(
             name=f"files:{self.name}",
             price_basis=archive.price_basis,
-            has_splits=bool(told.split),
+            has_splits=bool(told.split) or archive.deliveries,
             has_distributions=bool(told.dividend) or self._derives,
             convention=_CONVENTIONS[archive.adjusted_close_convention],
             names_on=archive.symbols_on or self._span[1],
@@ -132,7 +143,7 @@ class FilesSource:
         """The rows of one request, by binary search in the sorted days of its symbol."""
         start, stop = self._extents[request.symbol]
         days = self._days[start:stop]
-        first = start + int(np.searchsorted(days, np.datetime64(request.start)))
+        first = start + int(np.searchsorted(days, np.datetime64(request.first)))
         last = start + int(np.searchsorted(days, np.datetime64(request.end), side="right"))
         return self._read.rows.slice(first, last - first)
 
@@ -143,8 +154,9 @@ class FilesSource:
             else rows["session"]
         )
         currency = pa.repeat(pa.scalar(self.archive.currency), rows.num_rows)
-        columns = {name: rows[name] for name in PRICE_COLUMNS.names if name in rows.column_names}
-        return pa.table({**columns, "basis_on": basis, "currency": currency}, schema=PRICE_COLUMNS)
+        same = {"basis_on": basis, "currency": currency}
+        columns = {name: rows[name] for name in PRICE_COLUMNS.names if name not in same}
+        return pa.table({**columns, **same}, schema=PRICE_COLUMNS)
 
     def _actions(
         self,
@@ -154,26 +166,38 @@ class FilesSource:
         beside: pa.Table | None,
     ) -> tuple[pa.Table, pa.Table]:
         """Corporate actions, and the numbers that can be none, as ``UNREADABLE_COLUMNS``."""
-        numbers = rows.select(_REPORTED)
         if beside is not None:
             numbers = _within(beside, chunk)
-        elif self._derives:
-            numbers = pa.concat_tables([eventful(numbers), _within(self._derived, chunk)])
+        elif self._read.reported is not None:
+            numbers = _within(self._read.reported, chunk)
+        else:
+            numbers = rows.select(_REPORTED)
+            if self._derives:
+                numbers = pa.concat_tables([eventful(numbers), _within(self._derived, chunk)])
         days, impossible = numbers_by_day(eventful(numbers), add_up=beside is not None)
         # A decision can also tell of an event that the vendor leaves out altogether.
         spans = {request.symbol: request for request in chunk}
         for (symbol, day), decided in decisions.items():
             asked = spans.get(symbol)
             silent = any(decision.made_from == "none" for decision in decided)
-            if silent and asked and asked.start <= day <= asked.end:
+            if silent and asked and asked.first <= day <= asked.end:
                 days.setdefault((symbol, day), (None, None))
         archive = self.archive
+        given_away = []
+        for (symbol, day), (ratio, told_by) in self._read.splits.items():
+            asked = spans.get(symbol)
+            if not (asked and asked.first <= day <= asked.end):
+                continue
+            if (symbol, day) in decisions:
+                days[symbol, day] = (ratio, days.get((symbol, day), (None, None))[1])
+            else:
+                given_away.append(_split_record(symbol, day, ratio, told_by, archive.currency))
         reported = [
             Reported(symbol, day, ratio, amount, archive.basis_on or day, archive.currency)
             for (symbol, day), (ratio, amount) in days.items()
         ]
         return (
-            pa.Table.from_pylist(records(reported, decisions), ACTION_COLUMNS),
+            pa.Table.from_pylist([*records(reported, decisions), *given_away], ACTION_COLUMNS),
             pa.Table.from_pylist(impossible, UNREADABLE_COLUMNS),
         )
 
@@ -191,7 +215,9 @@ class FilesSource:
 
         A window would lose the one of its first session, whose step begins the session before.
         """
-        rows = self._read.rows
+        return self._distributions(self._read.rows)
+
+    def _distributions(self, rows: pa.Table) -> pa.Table:
         if self.archive.price_basis == "split_adjusted":
             rows = rows.drop_columns(["split"])  # its closes are free of splits already
         found = distributions_from_adjusted_close(rows, self.archive.adjusted_close_convention)
@@ -199,6 +225,12 @@ class FilesSource:
         return found.append_column("split", pa.nulls(found.num_rows, pa.float64())).select(
             _REPORTED
         )
+
+    @property
+    def _gives_splits_away(self) -> bool:
+        """Whether an adjusted close is all that tells of splits in a delivery."""
+        columns = self.archive.columns
+        return bool(columns.adjusted_close and not columns.split)
 
     def _empty(self, chunk: Sequence[PriceRequest]) -> pa.Table:
         """Sessions inside the archive's span and outside the symbol's own.
@@ -269,7 +301,8 @@ class FilesSource:
         archive = self.archive
         dialect = self._dialect(archive.columns.model_dump(), named=archive.symbol_from_filename)
         beside = (self.actions_path, self.kinds_path)
-        for path in expand(dialect.source, self.paths):
+        paths = expand(dialect.source, self.paths)
+        for path in in_order_of_delivery(paths) if archive.deliveries else paths:
             if path in beside:
                 continue
             try:
@@ -281,10 +314,43 @@ class FilesSource:
             unreadable[path] = bad
         if not tables:
             raise BadAnswer(dialect.source, " ".join(notices))
-        rows = pa.concat_tables(tables).sort_by([("symbol", "ascending"), ("session", "ascending")])
+        rows = _sorted(pa.concat_tables(tables))
         known = pc.unique(rows["symbol"])
         lost = [said for path, bad in unreadable.items() for said in _lost(path, bad, known)]
-        return _Read(rows, pa.concat_tables(unreadable.values()), (*notices, *lost), len(notices))
+        bad = pa.concat_tables(unreadable.values())
+        read = _Read(rows, bad, (*notices, *lost), len(notices))
+        return self._fold(tables, read) if archive.deliveries else read
+
+    def _fold(self, deliveries: Sequence[pa.Table], said: _Read) -> _Read:
+        """Deliveries as one archive: one row a symbol-day, and what else they tell of.
+
+        A row that breaks a rule must not correct one that is sound, so the rules come first here.
+        """
+        told, refused, reported = [], [said.unreadable], []
+        splits: dict[tuple[str, dt.date], tuple[float, str]] = {}
+        for delivery in deliveries:
+            rows = _sorted(delivery)
+            reported.append(rows.select(_REPORTED))
+            if self._gives_splits_away:
+                rows = _in_shares_of_their_day(rows)
+                splits |= {key: (ratio, "adjusted close") for key, ratio in _splits(rows).items()}
+            if self._derives:
+                reported.append(self._distributions(rows))
+            checked = check_prices(self._prices(rows), self.calendar, dt.date.max)
+            told.append(checked.accepted)
+            refused.append(checked.rejected)
+        numbers = _latest(reported)
+        known = _by_symbol({key: ratio for key, (ratio, _) in splits.items()} | _splits(numbers))
+        folded = fold(told, known)
+        for symbol, inferred in folded.splits.items():
+            splits |= {(symbol, split.ex_date): (split.ratio, "overlap") for split in inferred}
+        return replace(
+            said,
+            rows=folded.rows,
+            unreadable=pa.concat_tables(refused),
+            reported=numbers,
+            splits=splits,
+        )
 
     def _dialect(self, columns: Mapping[str, str], *, named: bool = False) -> Dialect:
         archive = self.archive
@@ -308,6 +374,75 @@ class FilesSource:
         return typed.select(_REPORTED)
 
 
+def _sorted(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([("symbol", "ascending"), ("session", "ascending")])
+
+
+def _in_shares_of_their_day(rows: pa.Table) -> pa.Table:
+    """A sorted delivery whose prices are as traded, with its splits, and volumes as traded too.
+
+    Yahoo's files of 2015 are so: the adjusted close and the volume, and nothing else, are in
+    the shares after a split; but for the newest bar, whose volume is of its own day even where its
+    adjusted close knows of the split to come (NFLX, 2015-07-14).
+    """
+    symbol = rows["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
+    volume, split = rows["volume"].to_numpy().copy(), np.full(rows.num_rows, np.nan)
+    newest = np.append(symbol[1:] != symbol[:-1], True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = rows["adjusted_close"].to_numpy() / rows["close"].to_numpy()
+        step = factor / np.where(newest, 1.0, np.append(factor[1:], 1.0))
+    for at in np.flatnonzero((step <= 1 / SPLIT_FROM) | (step >= SPLIT_FROM)):
+        ratio = _share_ratio(float(step[at]))
+        if ratio is None:
+            continue
+        first = np.searchsorted(symbol, symbol[at])
+        volume[first : at if newest[at] else at + 1] /= ratio
+        if not newest[at]:
+            split[at + 1] = ratio
+    columns = {"volume": pa.array(volume), "split": pa.array(split, from_pandas=True)}
+    for name, values in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+    return rows
+
+
+def _share_ratio(step: float) -> float | None:
+    """The plain ratio that a step in adjusted over unadjusted close stands for."""
+    if step <= 1:
+        return plain_ratio(1 / step) if step > 0 else None
+    backward = plain_ratio(step)
+    return 1 / backward if backward else None
+
+
+def _latest(reported: Sequence[pa.Table]) -> pa.Table:
+    """The last number told of each symbol-day."""
+    by_day = pa.concat_tables(reported).group_by(["symbol", "session"], use_threads=False)
+    last = by_day.aggregate([("split", "last"), ("dividend", "last")])
+    return last.rename_columns(_REPORTED)
+
+
+def _splits(rows: pa.Table) -> dict[tuple[str, dt.date], float]:
+    told = rows.filter(pc.fill_null(pc.greater(rows["split"], 0.0), False))
+    return {(row["symbol"], row["session"]): row["split"] for row in told.to_pylist()}
+
+
+def _by_symbol(
+    splits: Mapping[tuple[str, dt.date], float],
+) -> dict[str, list[tuple[dt.date, float]]]:
+    found: dict[str, list[tuple[dt.date, float]]] = {}
+    for (symbol, day), ratio in splits.items():
+        found.setdefault(symbol, []).append((day, ratio))
+    return found
+
+
+def _split_record(
+    symbol: str, day: dt.date, ratio: float, told_by: str, currency: str
+) -> dict[str, object]:
+    """A split that nobody reported, as a row of ``ACTION_COLUMNS``."""
+    kind = "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
+    what = {"symbol": symbol, "ex_date": day, "kind": kind, "ratio": ratio, "basis_on": day}
+    return {**what, "currency": currency, "kind_by": told_by}
+
+
 def _lost(path: Path, bad: pa.Table, known: pa.Array) -> list[str]:
     """A sentence on the unreadable rows of a file that belong to no symbol which has others."""
     rows = bad.filter(pc.invert(pc.is_in(bad["symbol"], known))).to_pylist()
@@ -321,7 +456,7 @@ def _within(numbers: pa.Table, chunk: Sequence[PriceRequest]) -> pa.Table:
     """The rows each request asks for."""
     asked = sorted(chunk, key=lambda request: request.symbol)
     at = pc.index_in(numbers["symbol"], pa.array([request.symbol for request in asked]))
-    starts = pa.array([request.start for request in asked], pa.date32()).take(at)
+    starts = pa.array([request.first for request in asked], pa.date32()).take(at)
     ends = pa.array([request.end for request in asked], pa.date32()).take(at)
     inside = pc.and_(
         pc.greater_equal(numbers["session"], starts), pc.less_equal(numbers["session"], ends)
