@@ -1,0 +1,44 @@
+"""What sources sent, kept as it came, so that a mended reader can read it again.
+
+One file a body, compressed with zstd, named by symbol, moment and content; the same content of a
+symbol is kept once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class RawBodies:
+    """The bodies of one source in a folder, ``<symbol>/<UTC moment>-<sha256, first 16>.zst``."""
+
+    folder: Path
+    clock: Callable[[], dt.datetime]
+
+    def keep(self, symbol: str, body: bytes) -> None:
+        """Keep a body unless the symbol has one of this content already."""
+        content = hashlib.sha256(body).hexdigest()[:16]
+        folder = self.folder / symbol
+        if any(folder.glob(f"*-{content}.zst")):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        at = self.clock().astimezone(dt.UTC)
+        path = folder / f"{at:%Y%m%dT%H%M%SZ}-{content}.zst"
+        beside = path.with_suffix(".new")
+        with pa.output_stream(str(beside), compression="zstd") as file:
+            file.write(body)
+        beside.replace(path)
+
+
+def read_body(path: Path) -> bytes:
+    """A kept body, as it was sent."""
+    with pa.input_stream(str(path), compression="zstd") as file:
+        body: bytes = file.read()
+        return body
