@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from quant_assets.load_report import SymbolReport
 from quant_assets.planning import Plan
 from quant_assets.quality import REJECTED
 from quant_assets.securities import Register
-from quant_assets.sources.contract import PriceAnswer
+from quant_assets.sources.contract import MissingAtSource, PriceAnswer
 from quant_assets.warehouse import Upserted
 
 
@@ -51,6 +51,21 @@ class Identified:
             return self.securities[symbol]
         return next(
             (n.security_id for n in self.names.get(symbol, ()) if n.overlaps(day, day)), None
+        )
+
+    @property
+    def symbols(self) -> dict[int, str]:
+        """What each security is called in this answer."""
+        bearers = {n.security_id: symbol for symbol, names in self.names.items() for n in names}
+        return bearers | {number: symbol for symbol, number in self.securities.items()}
+
+    def without(self, symbols: Collection[str]) -> Identified:
+        """As if no row of these symbols had been accepted."""
+        left_out = pc.is_in(self.accepted["symbol"], pa.array(list(symbols), pa.string()))
+        return replace(
+            self,
+            accepted=self.accepted.filter(pc.invert(left_out)),
+            spans={symbol: span for symbol, span in self.spans.items() if symbol not in symbols},
         )
 
     def keyed(self, rows: pa.Table, day: str) -> pa.Table:
@@ -220,6 +235,17 @@ def outcomes(
     return rows.append_column("security_id", ids).filter(pc.is_valid(ids))
 
 
+def silent_days(answer: PriceAnswer, became: pa.Table) -> dict[str, frozenset[dt.date]]:
+    """The sessions on which nothing was said of a symbol that was answered, by symbol."""
+    lost = {s for s, e in answer.failures.items() if not isinstance(e, MissingAtSource)}
+    failed = became.filter(pc.equal(became["outcome"], "failed"))
+    days: dict[str, set[dt.date]] = {}
+    for symbol, day in zip(*(failed[n].to_pylist() for n in ("symbol", "session")), strict=True):
+        if symbol not in lost:
+            days.setdefault(symbol, set()).add(day)
+    return {symbol: frozenset(some) for symbol, some in days.items()}
+
+
 SILENCE = "the source answered without a row for this session"
 
 
@@ -273,6 +299,7 @@ def symbol_reports(
 ) -> list[SymbolReport]:
     """The summary of each symbol of an answer, from what was stored and what became of the rest."""
     requests = {request.symbol: request for request in planned.requests}
+    silent = silent_days(answer, became)
     bad = _tally(rejected, "symbol")
     ended = _tally(became, "symbol", "outcome")
     reports = []
@@ -301,6 +328,7 @@ def symbol_reports(
                 first_session=first,
                 last_session=last,
                 error=str(error) if error else _first_reason(became, symbol) if failed else None,
+                silent=silent.get(symbol, frozenset()),
             )
         )
     return reports

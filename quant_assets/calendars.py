@@ -20,6 +20,10 @@ FIRST_DAY = dt.date(1990, 1, 2)
 """Sessions are known from here on; the index membership begins in 1996."""
 
 
+ALWAYS_OPEN = "24/7"
+"""The calendar of markets that never close: every day is a session, and ends at midnight UTC."""
+
+
 class CalendarRangeError(ValueError):
     """A day outside the years a calendar knows."""
 

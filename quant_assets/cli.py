@@ -17,12 +17,13 @@ import typer
 
 from quant_assets import options, read, terminal
 from quant_assets.backups import publish
+from quant_assets.cli_live import live_app
 from quant_assets.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.identity import canonical_symbol
 from quant_assets.loading import MixedMarketsError, load
 from quant_assets.planning import Window
 from quant_assets.platform import SIMULATED, Platform
-from quant_assets.settings import load_settings, shown
+from quant_assets.settings import shown
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.status import warehouse_status
 from quant_assets.tables import data_dictionary
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 universe_app = typer.Typer(help="Who belongs to an index, and when.", no_args_is_help=True)
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
+app.add_typer(live_app)
 app.add_typer(universe_app, name="universe")
 app.add_typer(config_app, name="config")
 
@@ -59,12 +61,6 @@ def common(
     context.obj = config
 
 
-def _platform(context: typer.Context, **flags: object) -> Platform:
-    given = {key: value for key, value in flags.items() if value is not None}
-    config = context.find_root().obj
-    return Platform(load_settings(os.environ, config=config, flags=given))
-
-
 @app.command()
 def demo(
     context: typer.Context,
@@ -77,7 +73,7 @@ def demo(
     from quant_assets.materialize import materialize_all_prices, materialize_asset
 
     size = {} if symbols is None else {"symbols": symbols}
-    platform = _platform(context, source=SIMULATED, simulated=size, universe={})
+    platform = options.platform_of(context, source=SIMULATED, simulated=size, universe={})
     calendar = platform.calendar
     end = calendar.last_closed_session(platform.clock())
     window_start = max(platform.simulated_market().start, platform.settings.partition_start)
@@ -149,7 +145,7 @@ def backfill(
         raise typer.BadParameter("--start and --days say the same; give one of them.")
     if dagster and (fail_fast or allow_mixing):
         raise typer.BadParameter("--fail-fast and --allow-mixing are not for a --dagster run.")
-    platform = _platform(context)
+    platform = options.platform_of(context)
     chosen = platform.price_source(source)
     until = end or platform.calendar.last_closed_session(platform.clock())
     since = start or until - dt.timedelta(days=days or platform.settings.default_days)
@@ -226,7 +222,7 @@ def prices(
     """Daily prices of some symbols; by default the last 30 days."""
     if adjust not in ("none", "split", "total_return"):
         raise typer.BadParameter(f"--adjust {adjust}: it is none, split or total_return.")
-    platform = _platform(context)
+    platform = options.platform_of(context)
     until = end or platform.calendar.last_closed_session(platform.clock())
     since = start or until - dt.timedelta(days=30)
     if since > until:
@@ -249,7 +245,7 @@ def prices(
 @app.command()
 def status(context: typer.Context, as_json: options.Json = False) -> None:
     """What the database holds, what it lacks, and the last loads."""
-    found = warehouse_status(_platform(context).warehouse)
+    found = warehouse_status(options.platform_of(context).warehouse)
     if as_json:
         show_json(found)
     else:
@@ -267,7 +263,7 @@ def ui(
     """The Dagster UI over this data folder, on http://127.0.0.1:3000 unless told otherwise."""
     from quant_assets.instance import prepare
 
-    platform = _platform(context)
+    platform = options.platform_of(context)
     folder = prepare(platform.settings.home_path)
     environment = {**os.environ, "DAGSTER_HOME": str(folder)}
     environment["QUANT_ASSETS_HOME"] = str(platform.settings.home_path)
@@ -300,7 +296,7 @@ def reconcile(
     from quant_assets.materialize import reconcile_prices
     from quant_assets.reconcile import compare
 
-    platform = _platform(context)
+    platform = options.platform_of(context)
     home = platform.settings.home_path
     with open_instance(home) as instance, terminal.progress(quiet=as_json) as step:
         found = compare(platform, instance, step)
@@ -332,7 +328,7 @@ def prune(
     """Delete the logs of old Dagster runs; materializations and prices stay."""
     from quant_assets.retention import prune_folder
 
-    platform = _platform(context)
+    platform = options.platform_of(context)
     before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
     with terminal.working("pruning"):
         pruned = prune_folder(platform.settings.home_path, before, dry_run=dry_run)
@@ -357,7 +353,7 @@ def universe_import(
     as_json: options.Json = False,
 ) -> None:
     """Import members and membership history; without --from, from the settings' lists."""
-    platform = _platform(context)
+    platform = options.platform_of(context)
     lists = platform.settings.universe
     simulated = platform.settings.source == SIMULATED
     if not (sources or lists.constituents or lists.intervals or simulated):
@@ -392,7 +388,7 @@ def universe_show(
     as_json: options.Json = False,
 ) -> None:
     """The members on a day, and how many of them have prices here."""
-    frame = read.universe(name, on=on, home=_platform(context).settings.home_path)
+    frame = read.universe(name, on=on, home=options.platform_of(context).settings.home_path)
     if as_json:
         for column in ("effective_on", "removed_on"):
             frame[column] = frame[column].dt.strftime("%Y-%m-%d")
@@ -404,7 +400,7 @@ def universe_show(
 @config_app.command("show")
 def config_show(context: typer.Context, as_json: options.Json = False) -> None:
     """The settings in force: file, then environment, then flags; secrets masked."""
-    values = shown(_platform(context).settings)
+    values = shown(options.platform_of(context).settings)
     if as_json:
         show_json(values)
     else:

@@ -22,9 +22,11 @@ from quant_assets.corporate_actions import DecisionError
 from quant_assets.derive.price_rows import UnknownSourceError
 from quant_assets.identity import AmbiguousSymbolError, InvalidSymbolError, UnknownSymbolError
 from quant_assets.loading import AnotherMarketError, MixedMarketsError
+from quant_assets.pacing import PacingError, PacingFileError
 from quant_assets.planning import OpenSessionError
 from quant_assets.platform import NoListsError, UnknownSourceNameError
 from quant_assets.read import UnknownUniverseError
+from quant_assets.refreshing import NothingToRefreshError
 from quant_assets.settings import SettingsError
 from quant_assets.sources.contract import SourceError
 from quant_assets.terminal import complain
@@ -50,8 +52,9 @@ _WRONG = (
     ImplausibleUniverseError,
     DecisionError,
     UnknownUniverseError,
+    NothingToRefreshError,
 )
-_FAILED = (WarehouseError, SourceError)
+_FAILED = (WarehouseError, SourceError, PacingError, PacingFileError)
 
 
 class Commands(TyperGroup):

@@ -47,6 +47,11 @@ def canonical_symbol(text: str) -> str:
     return symbol
 
 
+def is_pair(symbol: str) -> bool:
+    """Whether a canonical symbol is a pair such as BTC-USD."""
+    return "-" in symbol
+
+
 @dataclass(frozen=True)
 class Name:
     """One interval in which a symbol named a security; ``valid_to`` is exclusive, or None."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -31,6 +31,8 @@ class SymbolReport:
     first_session: dt.date | None = None
     last_session: dt.date | None = None
     error: str | None = None
+    silent: frozenset[dt.date] = frozenset()
+    """The sessions of which the source said nothing, though it did of others."""
 
     @property
     def completeness(self) -> float:
@@ -40,10 +42,42 @@ class SymbolReport:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """A session that a source lacks for much of what it was asked for."""
+
+    session: dt.date
+    symbols: int
+    asked: int
+
+    def describe(self, source: str) -> str:
+        return (
+            f"{source} has no row of {self.session} for {self.symbols} of {self.asked} symbols. "
+            "The exchange was open: the source lags, or had an outage. Ask again later; nothing "
+            "was made up, and no symbol is to blame."
+        )
+
+
+OUTAGE_FROM = 0.5
+OUTAGE_SYMBOLS = 10
+"""A session is missing at the source, and not at single symbols, where at least so many of those
+asked for lack it, and this share of them."""
+
+
+def outages(lacking: Mapping[dt.date, int], asked: int) -> tuple[Outage, ...]:
+    """The sessions that so many symbols lack that the source is to blame; L11."""
+    return tuple(
+        Outage(day, symbols, asked)
+        for day, symbols in sorted(lacking.items())
+        if symbols >= max(OUTAGE_SYMBOLS, OUTAGE_FROM * asked)
+    )
+
+
+@dataclass(frozen=True)
 class LoadReport:
     """What a load did, in total and symbol by symbol; kept in ``load_runs``.
 
-    ``settled`` counts the symbols that had everything already; they were not asked for.
+    ``settled`` counts the symbols that had everything already; they were not asked for. ``left``
+    are symbols with something due that were not asked for, each with why not.
     """
 
     run_id: str
@@ -55,6 +89,8 @@ class LoadReport:
     settled: int
     notices: tuple[str, ...] = ()
     dry_run: bool = False
+    left: Mapping[str, str] = field(default_factory=dict)
+    outages: tuple[Outage, ...] = ()
 
     def total(self, name: str) -> int:
         """The sum of a count over all symbols, such as ``inserted``."""
@@ -65,9 +101,25 @@ class LoadReport:
         """Whether something failed, was quarantined or is worth a notice."""
         return bool(self.notices) or self.total("failed") > 0 or self.total("quarantined") > 0
 
+    @property
+    def failures(self) -> tuple[SymbolReport, ...]:
+        """The symbols that failed on their own, and not only on what the source lacks for all."""
+        out = {outage.session for outage in self.outages}
+        return tuple(r for r in self.symbols if r.error and not (r.silent and r.silent <= out))
+
+    def sentence(self) -> str:
+        """The totals in a line, for a log."""
+        counts = ", ".join(f"{self.total(name):,} {name}" for name in COUNTS)
+        return (
+            f"{self.source}: {len(self.symbols):,} symbols asked for, {self.settled:,} settled; "
+            f"{counts}; {len(self.failures):,} symbols failed."
+        )
+
     def to_json(self) -> str:
         totals = {n: self.total(n) for n in COUNTS} | {"settled": self.settled}
         values = {**asdict(self), "totals": totals, "needs_attention": self.needs_attention}
+        for symbol in values["symbols"]:
+            symbol["silent"] = sorted(symbol["silent"])
         values["seconds"] = round((self.finished_at - self.started_at).total_seconds(), 3)
         return json.dumps(values, default=str)
 

@@ -1,4 +1,4 @@
-"""How symbol-days get into the warehouse: plan → fetch → validate → store → record.
+"""How symbol-days get into the warehouse: plan → fetch → validate → compare → store → record.
 
 One function a stage, top to bottom, for any source that keeps the contract. A chunk of symbols is
 fetched with no connection open, then stored in one short transaction together with the record that
@@ -9,25 +9,38 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from quant_assets.answers import Identified, first_of_each, identify, outcomes, symbol_reports
+from quant_assets.answers import (
+    Identified,
+    first_of_each,
+    identify,
+    outcomes,
+    symbol_reports,
+)
 from quant_assets.calendars import Calendar
 from quant_assets.claims import Claims
+from quant_assets.comparison import Compared, compared
 from quant_assets.identity import KnownIdentity, known_identities
+from quant_assets.instruments import describe_securities, note_asked
+from quant_assets.journal import Every, Journal, to_files
 from quant_assets.liveness import alive
-from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, symbol_rows
-from quant_assets.planning import Plan, Window, plan
+from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, outages, symbol_rows
+from quant_assets.pacing import PacingError
+from quant_assets.planning import Asking, Plan, Window, plan
 from quant_assets.quality import Checked, check_actions, check_prices
 from quant_assets.securities import Register
 from quant_assets.sources.contract import (
     PRICE_COLUMNS,
     PriceAnswer,
     PriceSource,
+    RateLimited,
     SourceError,
     SourceProfile,
 )
@@ -36,11 +49,13 @@ from quant_assets.tables import (
     DAILY_PRICES,
     LOAD_RUN_SYMBOLS,
     LOAD_RUNS,
+    LOG_ENTRIES,
     QUARANTINE,
     SOURCES,
     Table,
 )
-from quant_assets.warehouse import Upserted, Warehouse, Writing
+from quant_assets.tasks import Task, write_tasks
+from quant_assets.warehouse import Upserted, Warehouse, WarehouseError, Writing
 
 
 class AnotherMarketError(Exception):
@@ -76,6 +91,10 @@ class ClaimedElsewhereError(SourceError):
         )
 
 
+class HeldLoadError(SourceError):
+    """What a source says of a symbol now can't be squared with what it said before."""
+
+
 Progress = Callable[[int, int, str], None]
 """Called with symbols done, symbols in all, and what is happening."""
 
@@ -89,6 +108,9 @@ Decided = Callable[[Sequence[str], Mapping[str, str]], None]
 
 CLAIM_WAIT_SECONDS = 900.0
 """How long to wait for another load that is asking for the same symbols."""
+
+LIMITED_SECONDS = 900.0
+"""How long to leave a source alone that limits our requests and does not say for how long."""
 
 
 def load(
@@ -104,6 +126,8 @@ def load(
     identities: Sequence[KnownIdentity] | None = None,
     run_id: str | None = None,
     backfill: str | None = None,
+    asking: Asking | None = None,
+    accept: bool = False,
     claim_wait_seconds: float = CLAIM_WAIT_SECONDS,
     on_progress: Progress = unwatched,
     on_decided: Decided = lambda symbols, errors: None,
@@ -116,7 +140,9 @@ def load(
     can't answer, and WarehouseError; what was stored before stays.
 
     A symbol that another live load is asking for is waited for, then found there. Runs of one
-    Dagster ``backfill`` ask for each symbol once between them.
+    Dagster ``backfill`` ask for each symbol once between them. Where a source's prices are off from
+    what it said before as if by a split it does not list, that symbol is held; with ``accept`` the
+    source is taken at its word. Stopped by an exception, it puts back what it was asking for.
     """
     if not dry_run:
         warehouse.migrate()
@@ -129,17 +155,24 @@ def load(
         run_id or str(uuid.uuid4()),
         warehouse.clock(),
         backfill,
+        asking or Asking(),
+        accept,
     )
     run.check_market(allow_mixing)
-    due = plan(warehouse, source.profile, window, calendar, force=force, backfill=backfill)
+    due = run.plan(window, force=force)
     if dry_run:
         return run.dry(due)
     run.settle(due, on_decided)
     if not due.requests:
         return run.report()
     done, total = run.settled, len(window.symbols)
+    on_progress = run.noted(on_progress)
     on_progress(done, total, "asking the source")
-    with alive(run.claims.runs, run.run_id):
+    with (
+        to_files(warehouse.path.parent, run.run_id, run.started_at),
+        alive(run.claims.runs, run.run_id),
+        run.put_back_if_stopped(),
+    ):
         while due.requests:
             later = run.begin(due)
             now = [request for request in due.requests if request.symbol not in later]
@@ -155,7 +188,7 @@ def load(
             on_progress(done, total, f"waiting for another load of {', '.join(later[:3])}")
             due = run.after_waiting(due, later, claim_wait_seconds, on_decided)
             done = total - len(due.requests)
-    return run.finish()
+        return run.finish()
 
 
 def _told(errors: Mapping[str, str | None]) -> dict[str, str]:
@@ -174,10 +207,31 @@ class _Run:
     run_id: str
     started_at: dt.datetime
     backfill: str | None
+    asking: Asking
+    accept: bool
     reports: list[SymbolReport] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failures: int = 0
     settled: int = 0
+    left: dict[str, str] = field(default_factory=dict)
+    lacking: Counter[dt.date] = field(default_factory=Counter)
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(
+            self.run_id, DAILY_PRICES.name, self.profile.name, clock=self.warehouse.clock
+        )
+
+    def plan(self, window: Window, *, force: bool = False) -> Plan:
+        return plan(
+            self.warehouse,
+            self.profile,
+            window,
+            self.calendar,
+            force=force,
+            backfill=self.backfill,
+            asking=self.asking,
+        )
 
     def check_market(self, allow_mixing: bool) -> None:
         if not self.warehouse.exists():
@@ -197,6 +251,7 @@ class _Run:
     def settle(self, planned: Plan, on_decided: Decided) -> None:
         """Take note of symbols that need not be asked for."""
         self.settled += len(planned.settled)
+        self.left |= planned.left
         on_decided(planned.settled, _told(planned.asked_before))
 
     def begin(self, planned: Plan) -> tuple[str, ...]:
@@ -214,6 +269,9 @@ class _Run:
                 # Nothing is claimed: two loads that wait must not hold what the other waits for.
                 return symbols
             held = self.claims.take(writing, symbols)
+            self.tasks = {s: task for s, task in planned.tasks.items() if s not in held}
+            write_tasks(writing, list(self.tasks.values()))
+            self.journal.info(f"asking {self.profile.name} for {len(self.tasks)} symbols")
         return tuple(held)
 
     def after_waiting(
@@ -233,7 +291,7 @@ class _Run:
             self.store(PriceAnswer(tuple(kept), nothing, failures=failures), planned)
             on_decided(tuple(kept), {symbol: str(error) for symbol, error in failures.items()})
         window = replace(self.window, symbols=tuple(s for s in symbols if s not in kept))
-        again = plan(self.warehouse, self.profile, window, self.calendar, backfill=self.backfill)
+        again = self.plan(window)
         self.settle(again, on_decided)
         return again
 
@@ -245,9 +303,12 @@ class _Run:
         with self._writing() as writing:
             register = Register.read(writing.con, self.identities, self.profile.name)
             identified = identify(answer, checked.accepted, register, self.profile.names_on)
+            describe_securities(register, answer.instruments, identified.securities)
             register.write(writing)
+            found = self._compare(writing, identified, actions)
+            answer, identified = _without_held(answer, identified, found, self.profile.name)
             rejected = pa.concat_tables([checked.rejected, identified.rejected, answer.unreadable])
-            stored = self._store(writing, identified, actions)
+            stored = self._store(writing, found)
             self._quarantine(writing, DAILY_PRICES, rejected)
             self._quarantine(writing, CORPORATE_ACTIONS, actions.rejected)
             became = outcomes(answer, identified, rejected, planned)
@@ -263,31 +324,115 @@ class _Run:
                 planned=planned,
             )
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
+            self._note(writing, answer, identified, reports, planned)
             self.claims.release(writing, answer.symbols)
         self.notices += answer.notices
         self.reports += reports
         self.failures += sum(bool(report.failed) for report in reports)
+        self.lacking.update(day for report in reports for day in report.silent)
         return reports
 
-    def _store(self, writing: Writing, identified: Identified, actions: Checked) -> Upserted:
+    def _compare(self, writing: Writing, identified: Identified, actions: Checked) -> Compared:
+        return compared(
+            writing.con,
+            self.profile,
+            identified.keyed(identified.accepted, "session"),
+            first_of_each(
+                identified.keyed(actions.accepted, "ex_date"), ("security_id", "ex_date", "kind")
+            ),
+            identified.symbols,
+            accept=self.accept,
+        )
+
+    def _store(self, writing: Writing, found: Compared) -> Upserted:
         source = {"source": self.profile.name}
-        prices = identified.keyed(identified.accepted, "session")
+        prices = found.rows
         same: dict[str, object] = {**source, "provisional": False}
+        if self.profile.live:
+            del same["provisional"]
+            prices = self._provisional(writing, prices)
         currencies = prices["currency"].unique()
         if len(currencies) == 1:
             # Said once for all rows: a million equal texts take as long as the prices.
             same["currency"] = currencies[0].as_py()
             prices = prices.drop_columns(["currency"])
-        stored = writing.upsert(DAILY_PRICES, prices, constants=same)
+        stored = writing.upsert(DAILY_PRICES, prices, constants=same, differences=found.differences)
         writing.clear_outcomes(DAILY_PRICES, self.profile.name, list(stored.by_security))
-        events = identified.keyed(actions.accepted, "ex_date")
         writing.upsert(
             CORPORATE_ACTIONS,
-            first_of_each(events, ("security_id", "ex_date", "kind")),
+            found.actions,
             constants=source,
             supersede=("security_id", "ex_date", "source"),
         )
         return stored
+
+    def _provisional(self, writing: Writing, prices: pa.Table) -> pa.Table:
+        """``prices`` with the newest session marked where it is seen for the first time."""
+        newest = self.calendar.last_closed_session(self.warehouse.clock())
+        seen = writing.con.execute(
+            "select security_id from daily_prices where source = ? and session = ?",
+            [self.profile.name, newest],
+        ).fetchall()
+        is_newest = pc.equal(prices["session"], pa.scalar(newest, pa.date32()))
+        was_seen = pc.is_in(prices["security_id"], pa.array([row[0] for row in seen], pa.int32()))
+        return prices.append_column("provisional", pc.and_(is_newest, pc.invert(was_seen)))
+
+    def _note(
+        self,
+        writing: Writing,
+        answer: PriceAnswer,
+        identified: Identified,
+        reports: Sequence[SymbolReport],
+        planned: Plan,
+    ) -> None:
+        """Keep what is known of the symbols by now, where their tasks stand, and what was said."""
+        if self.profile.live:
+            answered = set(answer.symbols) - set(answer.failures)
+            requests = [request for request in planned.requests if request.symbol in answered]
+            note_asked(
+                writing, self.profile.name, requests, answer.instruments, identified.securities
+            )
+        ended = []
+        for report in reports:
+            error = answer.failures.get(report.symbol)
+            if report.symbol in self.tasks:
+                task = self.tasks.pop(report.symbol)
+                ended.append(_ended(task, report, error, writing.now))
+            if report.error:
+                self.journal.error(report.error, symbol=report.symbol, error=error)
+        for symbol in answer.under_way:
+            if symbol in self.tasks:
+                self.tasks[symbol] = self.tasks[symbol].begun()
+                ended.append(self.tasks[symbol])
+        write_tasks(writing, ended)
+        for notice in answer.notices:
+            self.journal.warning(notice)
+
+    def noted(self, on_progress: Progress) -> Progress:
+        """A progress that the log hears of too, at each tenth symbol."""
+
+        def note(done: int, total: int, what: str) -> None:
+            self.journal.info(f"{done} of {total} symbols done; {what}")
+
+        tenth = Every(note, unwatched)
+
+        def both(done: int, total: int, what: str) -> None:
+            tenth(done, total, what)
+            on_progress(done, total, what)
+
+        return both
+
+    @contextmanager
+    def put_back_if_stopped(self) -> Iterator[None]:
+        """On any exception put back the tasks that were begun, and let go of the symbols."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(WarehouseError), self._writing() as writing:
+                write_tasks(writing, [task.put_back() for task in self.tasks.values()])
+                self.claims.release(writing, tuple(self.tasks))
+                self.journal.info(f"stopped by {type(error).__name__}")
+            raise
 
     def _quarantine(self, writing: Writing, meant_for: Table, rejected: pa.Table) -> None:
         writing.upsert(
@@ -296,18 +441,32 @@ class _Run:
             constants={"source": self.profile.name, "dataset": meant_for.name},
         )
 
-    def _writing(self) -> AbstractContextManager[Writing]:
-        return self.warehouse.writing(self.run_id, f"load from {self.profile.name}")
+    @contextmanager
+    def _writing(self) -> Iterator[Writing]:
+        """A transaction, which takes along what was said up to its end."""
+        said = LOG_ENTRIES.arrow_schema.empty_table()
+        try:
+            with self.warehouse.writing(self.run_id, f"load from {self.profile.name}") as writing:
+                yield writing
+                said = self.journal.take()
+                writing.upsert(LOG_ENTRIES, said)
+        except BaseException:
+            self.journal.give_back(said)
+            raise
 
     def finish(self) -> LoadReport:
         finished = self.warehouse.clock()
+        report = self.report()
         with self._writing() as writing:
             writing.upsert(LOAD_RUNS, self._totals(finished))
-        return self.report()
+            for outage in report.outages:
+                self.journal.warning(outage.describe(self.profile.name))
+            self.journal.info(report.sentence())
+        return report
 
     def dry(self, planned: Plan) -> LoadReport:
         """What would be asked for."""
-        self.settled = len(planned.settled)
+        self.settled, self.left = len(planned.settled), dict(planned.left)
         self.reports = [
             SymbolReport(
                 request.symbol,
@@ -331,6 +490,8 @@ class _Run:
             self.settled,
             tuple(self.notices),
             dry_run,
+            self.left,
+            outages(self.lacking, len(self.reports)),
         )
 
     def _totals(self, finished: dt.datetime | None) -> pa.Table:
@@ -349,6 +510,29 @@ class _Run:
         }
         fields = [f for f in LOAD_RUNS.arrow_schema if f.name in row]
         return pa.Table.from_pylist([row], schema=pa.schema(fields))
+
+
+def _ended(task: Task, report: SymbolReport, error: SourceError | None, now: dt.datetime) -> Task:
+    if isinstance(error, SourceError) and isinstance(error.__cause__, PacingError):
+        return task.limited(str(error), _naive(error.__cause__.retry_at))
+    if isinstance(error, RateLimited):
+        wait = LIMITED_SECONDS if error.retry_after is None else error.retry_after
+        return task.limited(str(error), now + dt.timedelta(seconds=wait))
+    return task.failed(report.error) if report.error else task.completed()
+
+
+def _without_held(
+    answer: PriceAnswer, identified: Identified, found: Compared, source: str
+) -> tuple[PriceAnswer, Identified]:
+    """The answer as if the source had failed on the symbols that are held."""
+    held = {
+        symbol: HeldLoadError(source, f"{symbol}: {found.holds[security]}")
+        for symbol, security in identified.securities.items()
+        if security in found.holds
+    }
+    if not held:
+        return answer, identified
+    return replace(answer, failures={**answer.failures, **held}), identified.without(held)
 
 
 def _source_row(profile: SourceProfile) -> pa.Table:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import Annotated
 
 import typer
+
+from quant_assets.platform import Platform
+from quant_assets.settings import load_settings
+
+
+def platform_of(context: typer.Context, **flags: object) -> Platform:
+    """What the settings file, the environment and the flags describe."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    config = context.find_root().obj
+    return Platform(load_settings(os.environ, config=config, flags=given))
 
 
 def _day(text: str) -> dt.date:
@@ -25,7 +36,7 @@ Start = Annotated[dt.date | None, day_option("First day.")]
 End = Annotated[dt.date | None, day_option("Last day; the last closed session unless said.")]
 
 Source = Annotated[
-    str, typer.Option(help="files, files:<archive> or simulated; else the settings' source.")
+    str, typer.Option(help="yahoo, files, files:<archive> or simulated; else the settings' source.")
 ]
 Days = Annotated[int | None, typer.Option(help="Days up to --end, in place of --start.", min=1)]
 Symbols = Annotated[
@@ -39,6 +50,9 @@ DeleteNothing = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first symbol that fails.")]
+Accept = Annotated[
+    bool, typer.Option("--accept", help="Take the source at its word where a symbol is held.")
+]
 AllowMixing = Annotated[
     bool, typer.Option("--allow-mixing", help="Let simulated and real rows share a warehouse.")
 ]

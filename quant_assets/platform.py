@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from quant_assets.calendars import Calendar, exchange_calendar
-from quant_assets.identity import KnownIdentity, known_identities
+from quant_assets.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
+from quant_assets.identity import KnownIdentity, is_pair, known_identities
+from quant_assets.pacing import Pace, Pacer
+from quant_assets.raw_bodies import RawBodies
 from quant_assets.settings import Settings
 from quant_assets.sources.contract import PriceSource, UniverseSource
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.yahoo import YahooSource, judge
 from quant_assets.warehouse import Clock, Warehouse, utc_now
 
 
@@ -33,6 +36,8 @@ class NoListsError(ValueError):
 
 SIMULATED = "simulated"
 FILES = "files"
+YAHOO = "yahoo"
+EXCHANGE = "XNYS"
 
 
 class UnknownSourceNameError(ValueError):
@@ -55,7 +60,19 @@ class Platform:
 
     @cached_property
     def calendar(self) -> Calendar:
-        return exchange_calendar("XNYS", self.settings.extra_closures)
+        return exchange_calendar(EXCHANGE, self.settings.extra_closures)
+
+    def calendar_of(self, symbol: str) -> Calendar:
+        """The calendar of a symbol's market; a pair such as BTC-USD is traded day and night."""
+        return exchange_calendar(ALWAYS_OPEN) if is_pair(symbol) else self.calendar
+
+    def by_calendar(self, symbols: Sequence[str]) -> list[tuple[Calendar, tuple[str, ...]]]:
+        """Symbols that share a calendar, together; each in its order."""
+        found: dict[str, tuple[Calendar, list[str]]] = {}
+        for symbol in symbols:
+            calendar = self.calendar_of(symbol)
+            found.setdefault(calendar.name, (calendar, []))[1].append(symbol)
+        return [(calendar, tuple(some)) for calendar, some in found.values()]
 
     @cached_property
     def warehouse(self) -> Warehouse:
@@ -67,13 +84,13 @@ class Platform:
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        return (*(f"{FILES}:{name}" for name in self.settings.files), SIMULATED)
+        return (*(f"{FILES}:{name}" for name in self.settings.files), YAHOO, SIMULATED)
 
-    def price_source(self, name: str = "") -> PriceSource:
-        """The source of that name; ``files`` alone means the chosen or only archive.
+    def price_source(self, name: str = "", calendar: Calendar | None = None) -> PriceSource:
+        """The source of that name, over the symbols of one calendar: the exchange's unless told.
 
-        Without a name, the one the settings choose, else the one that loaded what is here. Raises
-        UnknownSourceNameError.
+        ``files`` alone means the chosen or only archive. Without a name, the one the settings
+        choose, else the one that loaded what is here. Raises UnknownSourceNameError.
         """
         chosen = name or self.settings.source or self._loaded_by()
         archives = [f"{FILES}:{archive}" for archive in self.settings.files]
@@ -84,9 +101,33 @@ class Platform:
             )
         if chosen == SIMULATED:
             return self.simulated_market()
+        if chosen == YAHOO:
+            return self.yahoo(calendar or self.calendar)
         if chosen in archives:
             return self._archive(chosen.removeprefix(f"{FILES}:"))
         raise UnknownSourceNameError(name, self.source_names)
+
+    def yahoo(self, calendar: Calendar) -> YahooSource:
+        """Yahoo, asked at the pace of the settings by whatever process of this data folder."""
+        asked = self.settings.yahoo
+        keep = RawBodies(self.settings.home_path / "raw" / YAHOO, self.clock).keep
+        return YahooSource(
+            calendar,
+            self.pacer(YAHOO).call,
+            clock=self.clock,
+            base_url=self.settings.yahoo_url,
+            timeout_seconds=asked.timeout_seconds,
+            in_flight=asked.in_flight,
+            keep=keep if asked.keep_raw else None,
+        )
+
+    def pacer(self, source: str) -> Pacer:
+        """The pace of a source, counted in the data folder. Raises UnknownSourceNameError."""
+        if source != YAHOO:
+            raise UnknownSourceNameError(source, (YAHOO,))
+        asked = self.settings.yahoo
+        pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
+        return Pacer(self.settings.home_path / "pacing.sqlite", source, pace, judge=judge)
 
     def universe_source(self) -> UniverseSource:
         """The lists the settings name, or the simulated market where that is the source."""

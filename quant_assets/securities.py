@@ -15,9 +15,16 @@ from dataclasses import dataclass, field, replace
 import duckdb
 import pyarrow as pa
 
+from quant_assets.calendars import ALWAYS_OPEN
 from quant_assets.identity import KnownIdentity, Name, UnknownSymbolError, resolve
-from quant_assets.sources.contract import Constituent
-from quant_assets.tables import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY, Table
+from quant_assets.sources.contract import Constituent, Instrument
+from quant_assets.tables import (
+    CURRENCIES,
+    SECURITIES,
+    SECURITY_PROFILES,
+    SYMBOL_HISTORY,
+    Table,
+)
 from quant_assets.warehouse import Writing
 
 
@@ -179,6 +186,22 @@ class Register:
                 sector=constituent.sector or old.sector,
                 industry=constituent.industry or old.industry,
                 cik=constituent.cik.zfill(10) if constituent.cik else old.cik,
+            )
+        )
+
+    def is_a(self, security_id: int, instrument: Instrument) -> None:
+        """Take over what a source says the security is; its own market and currency come from it
+        alone, a name only where there is none.
+        """
+        old = self._securities[security_id]
+        self._keep(
+            replace(
+                old,
+                type=instrument.type or old.type,
+                exchange=ALWAYS_OPEN if instrument.type == "crypto" else old.exchange,
+                currency=instrument.currency if instrument.currency in CURRENCIES else old.currency,
+                name=old.name or instrument.name,
+                listed_on=old.listed_on or instrument.first_trade_on,
             )
         )
 

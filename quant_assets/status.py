@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import duckdb
+import pandas as pd
+
 from quant_assets.warehouse import Warehouse
+
+
+class UnknownRunError(LookupError):
+    """No load of that id."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"There is no load {run}; quant-assets runs lists them.")
 
 
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     """Rows, ranges and trouble of a warehouse as plain values.
 
-    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, runs; each but
-    the first two a list of rows. Raises WarehouseError.
+    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, tasks, runs;
+    each but the first two a list of rows. Raises WarehouseError.
     """
     with warehouse.reading() as con:
 
@@ -47,8 +57,57 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"
                 " as for_example from quarantine group by 1, 2 order by rows desc limit 20"
             ),
+            "tasks": rows(
+                "select source, state, count(*) as symbols, max(attempts) as attempts,"
+                " min(retry_at) as retry_at, any_value(symbol) as for_example,"
+                " any_value(error) as reason from load_tasks group by 1, 2 order by 1, 2"
+            ),
             "runs": rows(
                 "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"
                 " revised, quarantined, failed from load_runs order by started_at desc limit 5"
             ),
         }
+
+
+def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
+    """The last loads with their totals, newest first; times are UTC. Raises WarehouseError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select run_id::varchar as run_id, dataset, source, start_session, end_session,"
+            " started_at, finished_at, date_diff('millisecond', started_at, finished_at) / 1000"
+            " as seconds, symbols, requested, inserted, revised, unchanged, quarantined, empty,"
+            " failed from load_runs order by started_at desc, run_id limit ?",
+            [last],
+        ).df()
+
+
+def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
+    """What became of each symbol of a load. Raises WarehouseError, UnknownRunError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select symbol, requested, inserted, revised, unchanged, quarantined, empty, failed,"
+            " completeness, first_session, last_session, error from load_run_symbols"
+            " where run_id = ? order by symbol",
+            [_run_id(con, run)],
+        ).df()
+
+
+def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
+    """What a load said, in its order. Raises WarehouseError, UnknownRunError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select said_at, level, symbol, message, error_class, stack from log_entries"
+            " where run_id = ? order by said_at, entry_id",
+            [_run_id(con, run)],
+        ).df()
+
+
+def _run_id(con: duckdb.DuckDBPyConnection, begins: str) -> str:
+    rows = con.execute(
+        "select run_id::varchar from load_runs where starts_with(run_id::varchar, lower(?))"
+        " order by started_at desc limit 1",
+        [begins],
+    ).fetchall()
+    if not rows:
+        raise UnknownRunError(begins)
+    return str(rows[0][0])

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 TROUBLED_SHOWN = 20
 """Symbols a report lists before it says how many more there are."""
 
-_WRAPPING = ("reason", "for_example", "why", "name", "sector", "source")
+_WRAPPING = ("reason", "message", "error", "for_example", "why", "name", "sector", "source")
 """Columns that may go on in a second line; numbers and days never do."""
 
 _STATUS_TITLES = {
@@ -48,6 +49,7 @@ _STATUS_TITLES = {
     "actions": "Corporate actions",
     "ledger": "Symbol-days that are not simply present",
     "quarantine": "Rows in quarantine",
+    "tasks": "Load tasks",
     "runs": "The last loads",
 }
 
@@ -214,7 +216,11 @@ def print_report(report: LoadReport) -> None:
         )
     for notice in report.notices:
         complain(f"Note: {notice}")
-    troubled = [r for r in report.symbols if r.failed or r.quarantined or r.error]
+    for outage in report.outages:
+        complain(f"Note: {outage.describe(report.source)}")
+    _print_left(report.left)
+    alone = {failure.symbol for failure in report.failures}
+    troubled = [r for r in report.symbols if r.symbol in alone or r.quarantined]
     rows = [
         {
             "symbol": row.symbol,
@@ -227,6 +233,98 @@ def print_report(report: LoadReport) -> None:
     print_rows("Needs attention", rows)
     if len(troubled) > len(rows):
         say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
+
+
+def _print_left(left: Mapping[str, str]) -> None:
+    """Symbols with something due that were not asked for, those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for symbol, reason in left.items():
+        by_reason.setdefault(reason, []).append(symbol)
+    for reason, symbols in by_reason.items():
+        more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
+        complain(f"Not asked for: {', '.join(symbols[:5])}{more}; {reason}.")
+
+
+def print_charts(frame: pd.DataFrame) -> None:
+    """The closes of each symbol of a price frame as a chart of blocks, the newest on the right."""
+    for symbol, rows in frame.groupby("symbol", sort=False):
+        closes = rows.set_index("session")["close"]
+        first, last = closes.index[0].date(), closes.index[-1].date()
+        change = closes.iloc[-1] / closes.iloc[0] - 1
+        say(
+            f"\n{symbol}  {closes.iloc[-1]:,.2f}  {change:+.1%} from {first} to {last}, "
+            f"{counted(len(closes), 'session')}, split-adjusted"
+        )
+        for line in _blocks(closes.to_numpy(dtype=float)):
+            say(line)
+
+
+def _blocks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[str]:
+    """Values as columns of block characters, six lines of up to 72 columns, with a scale."""
+    columns = np.array([some.mean() for some in np.array_split(values, min(72, len(values)))])
+    low, high = columns.min(), columns.max()
+    eighths = np.round((columns - low) / (high - low or 1.0) * (6 * 8 - 1)).astype(int) + 1
+    lines = []
+    for row in reversed(range(6)):
+        filled = "".join(" ▁▂▃▄▅▆▇█"[max(0, min(8, each - 8 * row))] for each in eighths)
+        label = {5: f"{high:,.2f}", 0: f"{low:,.2f}"}.get(row, "")
+        lines.append(f"{label:>12} {filled}")
+    return lines
+
+
+def print_next_steps(home: Path, symbols: Sequence[str]) -> None:
+    say(
+        f"\nThe data is in {home}\n\n"
+        "What to do next:\n"
+        f"  quant-assets prices {symbols[0]}   its last 30 days, as traded\n"
+        "  quant-assets refresh        up to the last closed session, whenever you like\n"
+        "  quant-assets ui             the asset graph in the browser"
+    )
+
+
+def print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each source: whether it can be reached, and what is left of its budget."""
+    for row in rows:
+        say(
+            f"{row['source']}: {row['state']} in {row['seconds']:.1f} s; {row['detail']}\n"
+            f"  {row['requests_last_hour']:,} of {row['hourly_cap']:,} requests in the last hour; "
+            f"today {row['requests_today']:,}, of which {row['throttled_today']:,} were limited "
+            f"and {row['failed_today']:,} failed."
+        )
+
+
+_LONG = (
+    "dataset",
+    "start_session",
+    "end_session",
+    "requested",
+    "unchanged",
+    "stack",
+    "finished_at",
+)
+"""Columns of past loads that CSV and JSON have, and a table has no room for."""
+
+
+def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
+    """Rows as a table, as CSV or as JSON."""
+    if form == "csv":
+        print(frame.to_csv(index=False), end="")
+        return
+    sessions = {str(name): frame[name].dt.date for name in frame if str(name).endswith("_session")}
+    plain = frame.assign(**sessions).astype(object).where(frame.notna(), None)
+    rows: list[dict[str, Any]] = [
+        {str(key): value for key, value in row.items()} for row in plain.to_dict("records")
+    ]
+    if form == "json":
+        show_json(rows)
+        return
+    if not rows:
+        say("There is nothing to show.")
+    for row in rows:
+        if "run_id" in row:
+            row["run_id"] = row["run_id"][:8]
+    empty = {key for key in frame.columns if all(row[key] in (None, "", 0) for row in rows)}
+    print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
 
 
 def print_import(report: UniverseReport) -> None:

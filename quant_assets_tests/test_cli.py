@@ -159,7 +159,10 @@ def test_bad_rows_and_unknown_symbols_need_attention_and_are_listed(shell: Shell
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
     (("backfill", "--source", "nope"), "There is no source 'nope'"),
-    (("backfill", "--source", "files"), "The settings know files:mine, files:other, simulated"),
+    (
+        ("backfill", "--source", "files"),
+        "settings know files:mine, files:other, yahoo, simulated",
+    ),
     (("backfill", "--start", "2024-13-01"), "'2024-13-01' is not a day; write one like 2024-05-31"),
     (("backfill", "--start", "May"), "'May' is not a day"),
     (("backfill", "--start", "2024-06-01", "--end", "2024-05-01"), "2024-06-01 is after --end"),
