@@ -10,12 +10,13 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
+from quant_assets.calendars import Calendar
 from quant_assets.load_report import LoadReport
 from quant_assets.loading import Progress, load
 from quant_assets.outcomes import nothing_found, outcomes_of
@@ -149,17 +150,20 @@ class _Run:
         else:
             self.reporter.step = step.from_source(self.profile.name)
             for window in _windows(wanted):
-                self._load(source, window)
+                for calendar, symbols in self.platform.by_calendar(window.symbols):
+                    source = self.platform.price_source(self.config.source, calendar)
+                    self._load(source, replace(window, symbols=symbols), calendar)
         self._finish()
 
-    def _load(self, source: PriceSource, window: Window) -> None:
+    def _load(self, source: PriceSource, window: Window, calendar: Calendar) -> None:
         errors: Mapping[str, str] = {}
         try:
             report = load(
                 self.platform.warehouse,
                 source,
                 window,
-                self.platform.calendar,
+                calendar,
+                asking=self.platform.asking,
                 force=self.config.force,
                 identities=self.platform.identities(source),
                 run_id=self.context.run.run_id,

@@ -23,6 +23,7 @@ from quant_assets.identity import canonical_symbol
 from quant_assets.loading import MixedMarketsError, load
 from quant_assets.planning import Window
 from quant_assets.platform import SIMULATED, Platform
+from quant_assets.refreshing import known_symbols
 from quant_assets.settings import shown
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.status import warehouse_status
@@ -152,30 +153,35 @@ def backfill(
     if since > until:
         raise typer.BadParameter(f"--start {since} is after --end {until}.")
     named = [canonical_symbol(text) for text in symbols.split(",") if text.strip()]
-    window = Window(tuple(dict.fromkeys(named)) or chosen.symbols(), since, until)
+    wanted = tuple(dict.fromkeys(named)) or chosen.symbols() or known_symbols(platform)
+    window = Window(wanted, since, until)
     if dagster and not dry_run:
         _backfill_in_dagster(platform, window, source, force=force, as_json=as_json)
         return
-    with terminal.progress(quiet=as_json) as step:
-        report = load(
-            platform.warehouse,
-            chosen,
-            window,
-            platform.calendar,
-            force=force,
-            dry_run=dry_run,
-            fail_fast=fail_fast,
-            allow_mixing=allow_mixing,
-            identities=platform.identities(chosen),
-            on_progress=step,
-        )
+    reports = []
+    for calendar, some in platform.by_calendar(window.symbols):
+        with terminal.progress(quiet=as_json) as step:
+            report = load(
+                platform.warehouse,
+                platform.price_source(source, calendar),
+                Window(some, since, until),
+                calendar,
+                force=force,
+                dry_run=dry_run,
+                fail_fast=fail_fast,
+                allow_mixing=allow_mixing,
+                identities=platform.identities(chosen),
+                asking=platform.asking,
+                on_progress=step,
+            )
+        reports.append(report)
+        if as_json:
+            print(report.to_json())
+        else:
+            terminal.print_report(report)
     if not dry_run and platform.warehouse.exists():
         publish(platform.warehouse)
-    if as_json:
-        print(report.to_json())
-    else:
-        terminal.print_report(report)
-    raise typer.Exit(ATTENTION if report.needs_attention else DONE)
+    raise typer.Exit(ATTENTION if any(report.needs_attention for report in reports) else DONE)
 
 
 def _backfill_in_dagster(

@@ -56,8 +56,9 @@ def refresh(
     platform = options.platform_of(context)
     named = _symbols(symbols)
     steps = refresh_steps(platform, symbols=named, universe=universe, source=source)
-    asking = _asking(
-        platform,
+    asking = dataclasses.replace(
+        platform.asking,
+        look_back_everywhere=True,
         priority=priority or None,
         most_requests=max_requests,
         # Whoever names a symbol wants it, whatever became of it before.
@@ -90,7 +91,7 @@ def resume(
     steps = open_steps(platform, given_up=retry_failed)
     if not steps and not as_json:
         say("There is nothing to go on with: every load was completed.")
-    asking = _asking(platform, heed_tasks=not retry_failed)
+    asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = _load(platform, steps, asking, dry_run=dry_run, quiet=as_json)
     _end(platform, reports, as_json=as_json)
 
@@ -109,7 +110,7 @@ def quickstart(
     start = end - dt.timedelta(days=days)
     chosen = source or platform.settings.source or YAHOO
     steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
-    reports = _load(platform, steps, _asking(platform))
+    reports = _load(platform, steps, platform.asking)
     frame = (
         read.prices(
             [symbol for report in reports for symbol in _known(report)],
@@ -193,11 +194,6 @@ def _check(datasets: str, priority: str) -> None:
 def _symbols(text: str) -> tuple[str, ...]:
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(named))
-
-
-def _asking(platform: Platform, **more: Any) -> Asking:
-    settings = platform.settings
-    return Asking(settings.look_back_days, settings.full_look_back_days, **more)
 
 
 def _load(

@@ -252,6 +252,9 @@ class _Run:
         """Take note of symbols that need not be asked for."""
         self.settled += len(planned.settled)
         self.left |= planned.left
+        if planned.fulfilled:
+            with self._writing() as writing:
+                write_tasks(writing, planned.fulfilled)
         on_decided(planned.settled, _told(planned.asked_before))
 
     def begin(self, planned: Plan) -> tuple[str, ...]:

@@ -51,20 +51,19 @@ class Window:
 class Asking:
     """How to ask, beyond what is due.
 
-    A request looks back ``look_back_days`` (None: a year at a live source, else not at all), and
-    at all that is stored where that was last done ``full_look_back_days`` ago. With ``heed_tasks``
-    symbols are left alone that were given up, or that are not to be asked yet. At most
-    ``most_requests`` are made. ``priority`` is that of the symbols; None keeps what they have.
+    A request at a live source looks back ``look_back_days``, and at all that is stored where that
+    was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do others, whose
+    archive may have been corrected. With ``heed_tasks`` symbols are left alone that were given up,
+    or that are not to be asked yet. At most ``most_requests`` are made. ``priority`` is that of
+    the symbols; None keeps what they have.
     """
 
-    look_back_days: int | None = None
+    look_back_days: int = 365
     full_look_back_days: int = 30
+    look_back_everywhere: bool = False
     priority: str | None = None
     most_requests: int | None = None
     heed_tasks: bool = False
-
-
-LIVE_LOOK_BACK_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Plan:
     are symbols that another run of the same backfill was sent for, each with its error if any;
     ``recorded`` counts what loads had recorded of symbols when the plan was made. ``left`` are
     symbols with something due that are not asked for now, each with why not. ``tasks`` are the
-    tasks of the requests, by symbol.
+    tasks of the requests, by symbol; ``fulfilled`` those that are open although nothing is due.
     """
 
     window: Window
@@ -88,6 +87,7 @@ class Plan:
     recorded: int = 0
     left: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    fulfilled: tuple[Task, ...] = ()
 
     def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
         """The sessions a request covers."""
@@ -154,6 +154,11 @@ def plan(
         stand.recorded,
         left,
         {symbol: tasks[symbol] for symbol in ordered},
+        tuple(
+            stand.tasks[symbol].fulfilled()
+            for symbol in settled
+            if not due[symbol] and symbol in stand.tasks and stand.tasks[symbol].unfinished
+        ),
     )
 
 
@@ -269,12 +274,9 @@ class _Stand:
         now: dt.datetime,
     ) -> dt.date | None:
         """The first day to look back to from ``start``; None where there is no need to."""
-        days = asking.look_back_days
-        if days is None:
-            days = LIVE_LOOK_BACK_DAYS if source.live else 0
-        if days == 0:
+        if not (source.live or asking.look_back_everywhere):
             return None
-        since = now.date() - dt.timedelta(days=days)
+        since = now.date() - dt.timedelta(days=asking.look_back_days)
         stored = [
             self.first_stored[name.security_id]
             for name in self.names.get(symbol, ())

@@ -13,6 +13,7 @@ from pathlib import Path
 from quant_assets.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.identity import KnownIdentity, is_pair, known_identities
 from quant_assets.pacing import Pace, Pacer
+from quant_assets.planning import Asking
 from quant_assets.raw_bodies import RawBodies
 from quant_assets.settings import Settings
 from quant_assets.sources.contract import PriceSource, UniverseSource
@@ -128,6 +129,12 @@ class Platform:
         asked = self.settings.yahoo
         pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
         return Pacer(self.settings.home_path / "pacing.sqlite", source, pace, judge=judge)
+
+    @property
+    def asking(self) -> Asking:
+        """How far the settings have requests look back."""
+        settings = self.settings
+        return Asking(settings.look_back_days, settings.full_look_back_days)
 
     def universe_source(self) -> UniverseSource:
         """The lists the settings name, or the simulated market where that is the source."""

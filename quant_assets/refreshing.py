@@ -30,7 +30,7 @@ class NothingToRefreshError(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            "There is nothing to refresh yet. Name symbols (--symbols AAPL,MSFT), import an index "
+            "There are no symbols to load yet. Name them (--symbols AAPL,MSFT), import an index "
             "(quant-assets universe import) or load something first (quant-assets quickstart AAPL)."
         )
 
@@ -70,9 +70,7 @@ def refresh_steps(
     UnknownUniverseError.
     """
     names, loaded = _names_and_loaded(platform)
-    wanted = list(symbols) or _wanted(platform, names, loaded, universe)
-    if not wanted:
-        raise NothingToRefreshError
+    wanted = symbols or _wanted(platform, names, loaded, universe)
     today = platform.clock().date()
     groups: dict[tuple[str, str], dict[str, dt.date | None]] = {}
     for symbol in dict.fromkeys(wanted):
@@ -83,6 +81,13 @@ def refresh_steps(
         calendar = platform.calendar_of(symbol)
         groups.setdefault((chosen, calendar.name), {})[symbol] = first
     return [_step(platform, chosen, firsts, start) for (chosen, _), firsts in groups.items()]
+
+
+def known_symbols(platform: Platform) -> tuple[str, ...]:
+    """The index's present members, and whatever was loaded and still trades. Raises
+    NothingToRefreshError.
+    """
+    return _wanted(platform, *_names_and_loaded(platform), "")
 
 
 def open_steps(platform: Platform, *, given_up: bool = False) -> list[Step]:
@@ -136,7 +141,7 @@ def _wanted(
     names: Mapping[str, Sequence[Name]],
     loaded: Mapping[int, Sequence[_Loaded]],
     universe: str,
-) -> list[str]:
+) -> tuple[str, ...]:
     """Tickers of the present: members of the universe, or of the index and whatever was loaded."""
     today = platform.clock().date()
     bearers = {
@@ -150,7 +155,10 @@ def _wanted(
         raise UnknownUniverseError(universe, sorted(members))
     in_it = members.get(universe or DEFAULT_UNIVERSE, ())
     securities = [*in_it, *(() if universe else loaded)]
-    return [bearers[number] for number in dict.fromkeys(securities) if number in bearers]
+    found = tuple(bearers[number] for number in dict.fromkeys(securities) if number in bearers)
+    if not found:
+        raise NothingToRefreshError
+    return found
 
 
 def _members(platform: Platform) -> dict[str, list[int]]:

@@ -88,6 +88,10 @@ class Task:
     def begun(self) -> Task:
         return self if self.state == IN_PROGRESS else self.to(IN_PROGRESS)
 
+    def fulfilled(self) -> Task:
+        """Completed by another load, which brought what was wanted."""
+        return self.planned(self.start_session, self.end_session, self.priority).completed()
+
     def completed(self) -> Task:
         return self.begun().to(COMPLETED, attempts=0, retry_at=None, error=None)
 
@@ -102,9 +106,13 @@ class Task:
         return self.to(PENDING) if self.state == IN_PROGRESS else self
 
     @property
+    def unfinished(self) -> bool:
+        return self.state != COMPLETED
+
+    @property
     def open(self) -> bool:
         """Whether a load that goes on would ask for it."""
-        return self.state != COMPLETED and not self.given_up
+        return self.unfinished and not self.given_up
 
     @property
     def given_up(self) -> bool:

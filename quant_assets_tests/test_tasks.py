@@ -73,6 +73,11 @@ def test_a_new_session_starts_the_attempts_anew() -> None:
     assert (again.state, again.attempts) == ("pending", 0)
 
 
+def test_what_another_load_has_brought_is_completed() -> None:
+    for task in (TASK, TASK.begun(), TASK.failed("down"), TASK.limited("limited", NOON)):
+        assert task.fulfilled() == TASK.completed()
+
+
 def test_being_turned_away_is_no_failure_of_the_symbol() -> None:
     task = TASK.limited("yahoo limits our requests", NOON)
     assert (task.state, task.attempts, task.open) == ("rate_limited", 0, True)
