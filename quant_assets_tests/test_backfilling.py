@@ -113,7 +113,7 @@ class Fed(Platform):
 
     source: PriceSource = field(default_factory=Source)
 
-    def price_source(self, name: str = "") -> PriceSource:
+    def price_source(self, name: str = "", calendar: object = None) -> PriceSource:
         return self.source
 
 
