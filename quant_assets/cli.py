@@ -55,11 +55,12 @@ def common(
         Path | None,
         typer.Option(help="Settings file; else QUANT_ASSETS_CONFIG, else ./quant_assets.toml."),
     ] = None,
+    log_level: options.LogLevel = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
     ] = False,
 ) -> None:
-    context.obj = config
+    """What holds for every command; ``options.platform_of`` looks here."""
 
 
 @app.command()
@@ -273,7 +274,7 @@ def ui(
     folder = prepare(platform.settings.home_path)
     environment = {**os.environ, "DAGSTER_HOME": str(folder)}
     environment["QUANT_ASSETS_HOME"] = str(platform.settings.home_path)
-    config = context.find_root().obj
+    config = context.find_root().params["config"]
     if config is not None:
         environment["QUANT_ASSETS_CONFIG"] = str(Path(config).absolute())
     command = [

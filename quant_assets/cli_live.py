@@ -211,6 +211,8 @@ def _load(
     reports: list[LoadReport] = []
     for step in steps:
         source = platform.price_source(step.source, step.calendar)
+        if source.profile.live and not quiet:
+            terminal.print_budget(step.source, platform.pacer(step.source).budget())
         with terminal.progress(quiet=quiet) as watched:
             report = load(
                 platform.warehouse,

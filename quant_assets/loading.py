@@ -390,8 +390,8 @@ class _Run:
     ) -> None:
         """Keep what is known of the symbols by now, where their tasks stand, and what was said."""
         if self.profile.live:
-            answered = set(answer.symbols) - set(answer.failures)
-            requests = [request for request in planned.requests if request.symbol in answered]
+            told = {instrument.symbol for instrument in answer.instruments}
+            requests = [request for request in planned.requests if request.symbol in told]
             note_asked(
                 writing, self.profile.name, requests, answer.instruments, identified.securities
             )
@@ -462,6 +462,7 @@ class _Run:
         report = self.report()
         with self._writing() as writing:
             writing.upsert(LOAD_RUNS, self._totals(finished))
+            write_tasks(writing, [task.put_back() for task in self.tasks.values()])
             for outage in report.outages:
                 self.journal.warning(outage.describe(self.profile.name))
             self.journal.info(report.sentence())

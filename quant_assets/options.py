@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sys
 from typing import Annotated
 
 import typer
 
+from quant_assets.journal import LEVELS, to_console
 from quant_assets.platform import Platform
 from quant_assets.settings import load_settings
 
 
 def platform_of(context: typer.Context, **flags: object) -> Platform:
     """What the settings file, the environment and the flags describe."""
+    root = context.find_root()
+    flags["log_level"] = root.params["log_level"]
     given = {key: value for key, value in flags.items() if value is not None}
-    config = context.find_root().obj
-    return Platform(load_settings(os.environ, config=config, flags=given))
+    settings = load_settings(os.environ, config=root.params["config"], flags=given)
+    if settings.log_level != "off":
+        root.with_resource(to_console(sys.stderr, settings.log_level))
+    return Platform(settings)
 
 
 def _day(text: str) -> dt.date:
@@ -31,6 +37,10 @@ def day_option(what: str) -> typer.models.OptionInfo:
     return option
 
 
+LogLevel = Annotated[
+    str | None,
+    typer.Option(help=f"Show what loads say: {', '.join(LEVELS)} or off; else the settings'."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Start = Annotated[dt.date | None, day_option("First day.")]
 End = Annotated[dt.date | None, day_option("Last day; the last closed session unless said.")]

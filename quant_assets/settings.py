@@ -174,6 +174,9 @@ class Settings(_Frozen):
     full_look_back_days: int = Field(
         default=30, ge=1, description="Days after which it looks back at all that is stored."
     )
+    log_level: Literal["debug", "info", "warning", "error", "off"] = Field(
+        default="off", description="From which level on the terminal shows what a load says."
+    )
     yahoo_url: str = Field(
         default="", description="Base URL in place of Yahoo's: a proxy, a mirror, a stand-in."
     )

@@ -31,6 +31,7 @@ from rich.table import Table
 
 from quant_assets.load_report import LoadReport
 from quant_assets.outcomes import stretches
+from quant_assets.pacing import Budget
 from quant_assets.universe import UniverseReport
 
 if TYPE_CHECKING:
@@ -280,6 +281,14 @@ def print_next_steps(home: Path, symbols: Sequence[str]) -> None:
         "  quant-assets refresh        up to the last closed session, whenever you like\n"
         "  quant-assets ui             the asset graph in the browser"
     )
+
+
+def print_budget(source: str, budget: Budget) -> None:
+    """Before a source is asked: how much it was asked lately, and whether it is left alone."""
+    used = f"{budget.requests_last_hour:,} of {budget.hourly_cap:,} requests in the last hour"
+    until = budget.breaker_until
+    down = f"; it was down, and is left alone until {until:%H:%M:%S} UTC" if until else ""
+    complain(f"{source}: {used}{down}.")
 
 
 def print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
