@@ -54,8 +54,8 @@ FLOAT_ERROR = 2.0**-24
 SLACK = 4
 """How many such errors a price may be off: Yahoo rounds at each split it adjusts for."""
 
-AMOUNT_ERROR = 0.5e-6
-"""Yahoo rounds adjusted dividends to six decimals."""
+ROUNDING_ERROR = 0.5e-6
+"""Yahoo rounds what it adjusts, prices and dividends, to six decimals, and to 32 bits then."""
 
 DIGITS = 8
 """Significant digits kept of a number that is no short decimal; 32 bits hold less than that."""
@@ -474,9 +474,10 @@ def _rows(
     symbol: str, currency: str, days: Days, bars: Floats, splits: Mapping[dt.date, float]
 ) -> pa.Table:
     factor = factors(days, splits)
+    error = np.where(factor == 1, 0.0, ROUNDING_ERROR)
     session = pa.array(days, pa.date32())
     prices = {
-        name: pa.array(as_traded(bars[:, place], factor), from_pandas=True)
+        name: pa.array(as_traded(bars[:, place], factor, error), from_pandas=True)
         for place, name in enumerate(BAR[:4])
     }
     return pa.table(
@@ -532,7 +533,7 @@ def _actions(chart: Chart, since: dt.date) -> list[dict[str, object]]:
     paid = {key: amount for key, amount in chart.payments.items() if key[0] >= since}
     days = np.array([day for day, _ in paid], dtype="datetime64[D]")
     reported = np.array(list(paid.values()), dtype=np.float64)
-    amounts = as_traded(reported, factors(days, chart.splits), AMOUNT_ERROR).tolist()
+    amounts = as_traded(reported, factors(days, chart.splits), ROUNDING_ERROR).tolist()
     for ((day, kind), told), amount in zip(paid.items(), amounts, strict=True):
         [row] = records([Reported(symbol, day, None, amount, day, currency)], {})
         rows.append(row | {"kind": kind, "reported_amount": told})

@@ -29,6 +29,7 @@ from quant_assets.sources.contract import (
     UnknownSymbolAtSource,
 )
 from quant_assets.yahoo_chart import (
+    ROUNDING_ERROR,
     answer_for,
     as_traded,
     factors,
@@ -213,6 +214,15 @@ def test_cents_come_back_exactly_from_any_list_of_splits(
     assert as_traded((traded / factor).astype(np.float32).astype(float), factor).tolist() == [
         cent / 100 for cent in cents
     ]
+
+
+@pytest.mark.parametrize(("traded", "ratio"), [(23.89, 15), (17.46, 15), (645.57, 28), (0.07, 3)])
+def test_cents_come_back_though_yahoo_rounds_what_it_adjusts_to_six_decimals(
+    traded: float, ratio: float
+) -> None:
+    told = np.array([float(np.float32(round(traded / ratio, 6)))])
+    restored = as_traded(told, np.array([float(ratio)]), ROUNDING_ERROR)
+    assert restored.tolist() == [traded]
 
 
 @given(
