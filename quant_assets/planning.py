@@ -20,7 +20,7 @@ from quant_assets.identity import Name
 from quant_assets.securities import read_names
 from quant_assets.sources.contract import PriceRequest, SourceProfile
 from quant_assets.tables import DAILY_PRICES, PRIORITIES
-from quant_assets.tasks import Task, read_tasks
+from quant_assets.tasks import FAILED, Task, read_tasks
 from quant_assets.warehouse import Warehouse
 
 
@@ -108,9 +108,10 @@ def plan(
     """Find out what is due: sessions neither present nor confirmed empty for this source.
 
     A symbol is asked for over the span of its due sessions, one request a symbol; at a live source
-    those of the highest priority come first, and of these the most stale. With ``force`` all is
-    due. A Dagster ``backfill`` arrives as many runs; each symbol is asked for in the first of them
-    alone. Raises OpenSessionError where no session of the window has closed.
+    those of the highest priority come first, and of these the most stale; what failed last time
+    comes last. With ``force`` all is due. A Dagster ``backfill`` arrives as many runs; each symbol
+    is asked for in the first of them alone. Raises OpenSessionError where no session of the window
+    has closed.
     """
     asking = asking or Asking()
     now = warehouse.clock()
@@ -130,7 +131,14 @@ def plan(
     left = _left_alone(stand, tasks, now) if asking.heed_tasks else {}
     ordered = [symbol for symbol in wanted if symbol not in left]
     if source.live:
-        ordered.sort(key=lambda symbol: (PRIORITIES.index(tasks[symbol].priority), due[symbol][0]))
+        ordered.sort(
+            key=lambda symbol: (
+                PRIORITIES.index(tasks[symbol].priority),
+                # Several bad symbols in a row look like a source that is down.
+                stand.failed_before(symbol),
+                due[symbol][0],
+            )
+        )
     if asking.most_requests is not None:
         spared = ordered[asking.most_requests :]
         left |= dict.fromkeys(spared, f"only {asking.most_requests} requests were allowed")
@@ -264,6 +272,9 @@ class _Stand:
             given = priority or PRIORITIES[1]
             return Task(DAILY_PRICES.name, source.name, symbol, start, end, priority=given)
         return held.planned(start, end, priority or (held.priority if held.open else PRIORITIES[1]))
+
+    def failed_before(self, symbol: str) -> bool:
+        return symbol in self.tasks and self.tasks[symbol].state == FAILED
 
     def since(
         self,
