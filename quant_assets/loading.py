@@ -1,8 +1,8 @@
 """How symbol-days get into the warehouse: plan → fetch → validate → compare → store → record.
 
-One function a stage, top to bottom, for any source that keeps the contract. A chunk of symbols is
-fetched with no connection open, then stored in one short transaction together with the record that
-it arrived: a kill at any moment loses nothing committed and leaves nothing half.
+The whole of a load, for any source that keeps the contract. A chunk of symbols is fetched with no
+connection open, then stored (``storing``) in one short transaction together with the record that it
+arrived: a kill at any moment loses nothing committed and leaves nothing half.
 """
 
 from __future__ import annotations
@@ -15,27 +15,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from quant_assets.answers import (
-    Identified,
-    first_of_each,
-    identify,
-    outcomes,
-    symbol_reports,
-)
 from quant_assets.calendars import Calendar
 from quant_assets.claims import Claims
-from quant_assets.comparison import Compared, compared
 from quant_assets.identity import KnownIdentity, known_identities
-from quant_assets.instruments import describe_securities, note_asked
+from quant_assets.instruments import note_asked
 from quant_assets.journal import Every, Journal, to_files
 from quant_assets.liveness import alive
 from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, outages, symbol_rows
 from quant_assets.pacing import PacingError
 from quant_assets.planning import Asking, Plan, Window, plan
-from quant_assets.quality import Checked, check_actions, check_prices
-from quant_assets.securities import Register
 from quant_assets.sources.contract import (
     PRICE_COLUMNS,
     PriceAnswer,
@@ -44,18 +33,16 @@ from quant_assets.sources.contract import (
     SourceError,
     SourceProfile,
 )
+from quant_assets.storing import Storing
 from quant_assets.tables import (
-    CORPORATE_ACTIONS,
     DAILY_PRICES,
     LOAD_RUN_SYMBOLS,
     LOAD_RUNS,
     LOG_ENTRIES,
-    QUARANTINE,
     SOURCES,
-    Table,
 )
 from quant_assets.tasks import Task, write_tasks
-from quant_assets.warehouse import Upserted, Warehouse, WarehouseError, Writing
+from quant_assets.warehouse import Warehouse, WarehouseError, Writing
 
 
 class AnotherMarketError(Exception):
@@ -89,10 +76,6 @@ class ClaimedElsewhereError(SourceError):
             f"{symbol} has been asked for by run {run_id} for more than {seconds:.0f} s, and was "
             "not asked for again. Look at that run, or end it; then load the symbol again.",
         )
-
-
-class HeldLoadError(SourceError):
-    """What a source says of a symbol now can't be squared with what it said before."""
 
 
 Progress = Callable[[int, int, str], None]
@@ -221,6 +204,7 @@ class _Run:
         self.journal = Journal(
             self.run_id, DAILY_PRICES.name, self.profile.name, clock=self.warehouse.clock
         )
+        self.storing = Storing(self.profile, self.calendar, self.identities, accept=self.accept)
 
     def plan(self, window: Window, *, force: bool = False) -> Plan:
         return plan(
@@ -299,35 +283,12 @@ class _Run:
         return again
 
     def store(self, answer: PriceAnswer, planned: Plan) -> list[SymbolReport]:
-        """Validate one answer and commit it whole: rows, actions, ledger, quarantine, summary."""
-        last_closed = self.calendar.last_closed_session(self.warehouse.clock())
-        checked = check_prices(answer.rows, self.calendar, last_closed)
-        actions = check_actions(answer.actions)
+        """Commit one answer whole: what it says, what became of its symbols, and what was said."""
+        valid = self.storing.validated(answer, self.warehouse.clock())
         with self._writing() as writing:
-            register = Register.read(writing.con, self.identities, self.profile.name)
-            identified = identify(answer, checked.accepted, register, self.profile.names_on)
-            describe_securities(register, answer.instruments, identified.securities)
-            register.write(writing)
-            found = self._compare(writing, identified, actions)
-            answer, identified = _without_held(answer, identified, found, self.profile.name)
-            rejected = pa.concat_tables([checked.rejected, identified.rejected, answer.unreadable])
-            stored = self._store(writing, found)
-            self._quarantine(writing, DAILY_PRICES, rejected)
-            self._quarantine(writing, CORPORATE_ACTIONS, actions.rejected)
-            became = outcomes(answer, identified, rejected, planned)
-            writing.record_outcomes(
-                DAILY_PRICES, self.profile.name, became.drop_columns(["symbol"])
-            )
-            reports = symbol_reports(
-                answer,
-                identified,
-                stored,
-                rejected=pa.concat_tables([rejected, actions.rejected]),
-                became=became,
-                planned=planned,
-            )
+            answer, securities, reports = self.storing.store(writing, valid, planned)
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
-            self._note(writing, answer, identified, reports, planned)
+            self._note(writing, answer, securities, reports, planned)
             self.claims.release(writing, answer.symbols)
         self.notices += answer.notices
         self.reports += reports
@@ -335,56 +296,11 @@ class _Run:
         self.lacking.update(day for report in reports for day in report.silent)
         return reports
 
-    def _compare(self, writing: Writing, identified: Identified, actions: Checked) -> Compared:
-        return compared(
-            writing.con,
-            self.profile,
-            identified.keyed(identified.accepted, "session"),
-            first_of_each(
-                identified.keyed(actions.accepted, "ex_date"), ("security_id", "ex_date", "kind")
-            ),
-            identified.symbols,
-            accept=self.accept,
-        )
-
-    def _store(self, writing: Writing, found: Compared) -> Upserted:
-        source = {"source": self.profile.name}
-        prices = found.rows
-        same: dict[str, object] = {**source, "provisional": False}
-        if self.profile.live:
-            del same["provisional"]
-            prices = self._provisional(writing, prices)
-        currencies = prices["currency"].unique()
-        if len(currencies) == 1:
-            # Said once for all rows: a million equal texts take as long as the prices.
-            same["currency"] = currencies[0].as_py()
-            prices = prices.drop_columns(["currency"])
-        stored = writing.upsert(DAILY_PRICES, prices, constants=same, differences=found.differences)
-        writing.clear_outcomes(DAILY_PRICES, self.profile.name, list(stored.by_security))
-        writing.upsert(
-            CORPORATE_ACTIONS,
-            found.actions,
-            constants=source,
-            supersede=("security_id", "ex_date", "source"),
-        )
-        return stored
-
-    def _provisional(self, writing: Writing, prices: pa.Table) -> pa.Table:
-        """``prices`` with the newest session marked where it is seen for the first time."""
-        newest = self.calendar.last_closed_session(self.warehouse.clock())
-        seen = writing.con.execute(
-            "select security_id from daily_prices where source = ? and session = ?",
-            [self.profile.name, newest],
-        ).fetchall()
-        is_newest = pc.equal(prices["session"], pa.scalar(newest, pa.date32()))
-        was_seen = pc.is_in(prices["security_id"], pa.array([row[0] for row in seen], pa.int32()))
-        return prices.append_column("provisional", pc.and_(is_newest, pc.invert(was_seen)))
-
     def _note(
         self,
         writing: Writing,
         answer: PriceAnswer,
-        identified: Identified,
+        securities: Mapping[str, int],
         reports: Sequence[SymbolReport],
         planned: Plan,
     ) -> None:
@@ -392,9 +308,7 @@ class _Run:
         if self.profile.live:
             told = {instrument.symbol for instrument in answer.instruments}
             requests = [request for request in planned.requests if request.symbol in told]
-            note_asked(
-                writing, self.profile.name, requests, answer.instruments, identified.securities
-            )
+            note_asked(writing, self.profile.name, requests, answer.instruments, securities)
         ended = []
         for report in reports:
             error = answer.failures.get(report.symbol)
@@ -436,13 +350,6 @@ class _Run:
                 self.claims.release(writing, tuple(self.tasks))
                 self.journal.info(f"stopped by {type(error).__name__}")
             raise
-
-    def _quarantine(self, writing: Writing, meant_for: Table, rejected: pa.Table) -> None:
-        writing.upsert(
-            QUARANTINE,
-            rejected.group_by(rejected.column_names).aggregate([]),
-            constants={"source": self.profile.name, "dataset": meant_for.name},
-        )
 
     @contextmanager
     def _writing(self) -> Iterator[Writing]:
@@ -523,20 +430,6 @@ def _ended(task: Task, report: SymbolReport, error: SourceError | None, now: dt.
         wait = LIMITED_SECONDS if error.retry_after is None else error.retry_after
         return task.limited(str(error), now + dt.timedelta(seconds=wait))
     return task.failed(report.error) if report.error else task.completed()
-
-
-def _without_held(
-    answer: PriceAnswer, identified: Identified, found: Compared, source: str
-) -> tuple[PriceAnswer, Identified]:
-    """The answer as if the source had failed on the symbols that are held."""
-    held = {
-        symbol: HeldLoadError(source, f"{symbol}: {found.holds[security]}")
-        for symbol, security in identified.securities.items()
-        if security in found.holds
-    }
-    if not held:
-        return answer, identified
-    return replace(answer, failures={**answer.failures, **held}), identified.without(held)
 
 
 def _source_row(profile: SourceProfile) -> pa.Table:

@@ -51,9 +51,9 @@ class Window:
 class Asking:
     """How to ask, beyond what is due.
 
-    A request at a live source looks back ``look_back_days``, and at all that is stored where that
-    was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do others, whose
-    archive may have been corrected. With ``heed_tasks`` symbols are left alone that were given up,
+    A request at a source that is live or restates looks back ``look_back_days``, and at all that is
+    stored where that was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do
+    others, whose archive may have been corrected. With ``heed_tasks`` symbols are left alone that were given up,
     or that are not to be asked yet. At most ``most_requests`` are made. ``priority`` is that of
     the symbols; None keeps what they have.
     """
@@ -285,7 +285,7 @@ class _Stand:
         now: dt.datetime,
     ) -> dt.date | None:
         """The first day to look back to from ``start``; None where there is no need to."""
-        if not (source.live or asking.look_back_everywhere):
+        if not (source.live or source.restates or asking.look_back_everywhere):
             return None
         since = now.date() - dt.timedelta(days=asking.look_back_days)
         stored = [

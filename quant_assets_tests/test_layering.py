@@ -42,6 +42,7 @@ ORDER = (
     "answers",
     "comparison",
     "instruments",
+    "storing",
     "loading",
     "outcomes",
     "universe",

@@ -136,6 +136,8 @@ class SourceProfile:
     live: bool = False
     """Whether it is asked over a network about markets under way: a request costs the same for a
     day and for ten years, so it looks back, and the newest session may change once more."""
+    restates: bool = False
+    """Whether it is known to say otherwise later what it said before, as deliveries do."""
 
 
 @dataclass(frozen=True)

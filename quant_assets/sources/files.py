@@ -94,6 +94,7 @@ class FilesSource:
             has_distributions=bool(told.dividend) or self._derives,
             convention=_CONVENTIONS[archive.adjusted_close_convention],
             names_on=archive.symbols_on or self._span[1],
+            restates=archive.deliveries,
         )
 
     def symbols(self) -> tuple[str, ...]:
