@@ -53,9 +53,9 @@ class Asking:
 
     A request at a source that is live or restates looks back ``look_back_days``, and at all that is
     stored where that was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do
-    others, whose archive may have been corrected. With ``heed_tasks`` symbols are left alone that were given up,
-    or that are not to be asked yet. At most ``most_requests`` are made. ``priority`` is that of
-    the symbols; None keeps what they have.
+    others, whose archive may have been corrected. With ``heed_tasks`` symbols are left alone that
+    were given up, or that are not to be asked yet. At most ``most_requests`` are made.
+    ``priority`` is that of the symbols; None keeps what they have.
     """
 
     look_back_days: int = 365
