@@ -7,6 +7,7 @@ import dagster as dg
 from quant_assets.backfilling import ASSET, PricesConfig, load_and_tell
 from quant_assets.identity import canonical_symbol
 from quant_assets.instance import end_dead_runs
+from quant_assets.journal import prune_logs
 from quant_assets.loading import Progress
 from quant_assets.partitions import add_tickers, range_tags
 from quant_assets.platform import Platform
@@ -88,7 +89,10 @@ def dead_runs(
 def delete_old_logs(context: dg.OpExecutionContext, platform: dg.ResourceParam[Platform]) -> None:
     before = platform.clock() - dt.timedelta(days=platform.settings.history_days)
     pruned = prune(context.instance, before)
-    context.log.info(f"Deleted of the time before {before:%Y-%m-%d %H:%M %Z}: {pruned}.")
+    files, _ = prune_logs(platform.settings.home_path, before)
+    context.log.info(
+        f"Deleted of the time before {before:%Y-%m-%d %H:%M %Z}: {pruned}, and {files} log files."
+    )
     for note in pruned.left_alone:
         context.log.info(note)
 

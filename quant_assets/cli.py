@@ -20,6 +20,7 @@ from quant_assets.backups import publish
 from quant_assets.cli_live import live_app
 from quant_assets.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.identity import canonical_symbol
+from quant_assets.journal import prune_logs
 from quant_assets.loading import MixedMarketsError, load
 from quant_assets.planning import Window
 from quant_assets.platform import SIMULATED, Platform
@@ -332,17 +333,23 @@ def prune(
     dry_run: options.DeleteNothing = False,
     as_json: options.Json = False,
 ) -> None:
-    """Delete the logs of old Dagster runs; materializations and prices stay."""
+    """Delete the logs of old loads and Dagster runs; materializations and prices stay."""
     from quant_assets.retention import prune_folder
 
     platform = options.platform_of(context)
     before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
+    home = platform.settings.home_path
     with terminal.working("pruning"):
-        pruned = prune_folder(platform.settings.home_path, before, dry_run=dry_run)
+        pruned = prune_folder(home, before, dry_run=dry_run)
+        files, size = prune_logs(home, before, dry_run=dry_run)
     if as_json:
-        show_json({**vars(pruned), "before": before, "dry_run": dry_run})
+        log_files = {"log_files": files, "log_file_bytes": size}
+        show_json({**vars(pruned), **log_files, "before": before, "dry_run": dry_run})
     else:
         terminal.print_pruned(pruned, before, dry_run=dry_run)
+        if files:
+            verb = "Would delete" if dry_run else "Deleted"
+            say(f"{verb} {terminal.counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
 
 
 @universe_app.command("import")

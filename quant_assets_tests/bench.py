@@ -32,6 +32,7 @@ from quant_assets.sources.contract import PriceAnswer, PriceRequest, PriceSource
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse import Warehouse
 from quant_assets_tests.bench_dagster import dagster_rows
+from quant_assets_tests.bench_live import live_rows
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = (
@@ -72,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         rows = []
-        for part in (ingest, backfill, reading, dagster_rows):
+        for part in (ingest, backfill, reading, dagster_rows, live_rows):
             for row in part(home):
                 print(" · ".join(filter(None, row)), file=sys.stderr, flush=True)
                 rows.append(row)
