@@ -23,9 +23,7 @@ def alive(folder: Path, name: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = _lock_file(folder, name)
     lock = filelock.FileLock(path, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+    if not _taken(lock):
         yield
         return
     try:
@@ -41,13 +39,19 @@ def is_alive(folder: Path, name: str) -> bool:
     if not path.exists():
         return False
     lock = filelock.FileLock(path, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+    if not _taken(lock):
         return True
     path.unlink(missing_ok=True)
     lock.release()
     return False
+
+
+def _taken(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return False
+    return True
 
 
 def _lock_file(folder: Path, name: str) -> Path:

@@ -20,7 +20,7 @@ from quant_assets.calendars import Calendar
 from quant_assets.claims import Claims
 from quant_assets.identity import KnownIdentity, known_identities
 from quant_assets.instruments import note_asked
-from quant_assets.journal import Every, Journal, to_files
+from quant_assets.journal import ENTRY_COLUMNS, Every, Journal, to_files
 from quant_assets.liveness import alive
 from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, outages, symbol_rows
 from quant_assets.pacing import PacingError
@@ -42,7 +42,7 @@ from quant_assets.tables import (
     SOURCES,
 )
 from quant_assets.tasks import Task, write_tasks
-from quant_assets.warehouse import Warehouse, WarehouseError, Writing
+from quant_assets.warehouse import Warehouse, Writing
 
 
 class AnotherMarketError(Exception):
@@ -345,7 +345,8 @@ class _Run:
         try:
             yield
         except BaseException as error:
-            with suppress(WarehouseError), self._writing() as writing:
+            # Whatever goes wrong here, why the load was stopped is what matters.
+            with suppress(Exception), self._writing() as writing:
                 write_tasks(writing, [task.put_back() for task in self.tasks.values()])
                 self.claims.release(writing, tuple(self.tasks))
                 self.journal.info(f"stopped by {type(error).__name__}")
@@ -354,7 +355,7 @@ class _Run:
     @contextmanager
     def _writing(self) -> Iterator[Writing]:
         """A transaction, which takes along what was said up to its end."""
-        said = LOG_ENTRIES.arrow_schema.empty_table()
+        said = ENTRY_COLUMNS.empty_table()
         try:
             with self.warehouse.writing(self.run_id, f"load from {self.profile.name}") as writing:
                 yield writing
