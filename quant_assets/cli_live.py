@@ -90,7 +90,9 @@ def resume(
     platform = options.platform_of(context)
     steps = open_steps(platform, given_up=retry_failed)
     if not steps and not as_json:
-        say("There is nothing to go on with: every load was completed.")
+        say("There is nothing to go on with.")
+        if open_steps(platform, given_up=True):
+            say("Some symbols were given up; resume --retry-failed asks for them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = _load(platform, steps, asking, dry_run=dry_run, quiet=as_json)
     _end(platform, reports, as_json=as_json)

@@ -288,8 +288,9 @@ class _Run:
         with self._writing() as writing:
             answer, securities, reports = self.storing.store(writing, valid, planned)
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
-            self._note(writing, answer, securities, reports, planned)
+            tasks = self._note(writing, answer, securities, reports, planned)
             self.claims.release(writing, answer.symbols)
+        self.tasks = tasks
         self.notices += answer.notices
         self.reports += reports
         self.failures += sum(bool(report.failed) for report in reports)
@@ -303,27 +304,30 @@ class _Run:
         securities: Mapping[str, int],
         reports: Sequence[SymbolReport],
         planned: Plan,
-    ) -> None:
-        """Keep what is known of the symbols by now, where their tasks stand, and what was said."""
+    ) -> dict[str, Task]:
+        """Keep what is known of the symbols by now, where their tasks stand, and what was said;
+        returns the tasks that are left.
+        """
         if self.profile.live:
             told = {instrument.symbol for instrument in answer.instruments}
             requests = [request for request in planned.requests if request.symbol in told]
             note_asked(writing, self.profile.name, requests, answer.instruments, securities)
-        ended = []
+        left, changed = dict(self.tasks), []
         for report in reports:
             error = answer.failures.get(report.symbol)
-            if report.symbol in self.tasks:
-                task = self.tasks.pop(report.symbol)
-                ended.append(_ended(task, report, error, writing.now))
+            task = left.pop(report.symbol, None)
+            if task is not None:
+                changed.append(_ended(task, report, error, writing.now))
             if report.error:
                 self.journal.error(report.error, symbol=report.symbol, error=error)
         for symbol in answer.under_way:
-            if symbol in self.tasks:
-                self.tasks[symbol] = self.tasks[symbol].begun()
-                ended.append(self.tasks[symbol])
-        write_tasks(writing, ended)
+            if symbol in left:
+                left[symbol] = left[symbol].begun()
+                changed.append(left[symbol])
+        write_tasks(writing, changed)
         for notice in answer.notices:
             self.journal.warning(notice)
+        return left
 
     def noted(self, on_progress: Progress) -> Progress:
         """A progress that the log hears of too, at each tenth symbol."""

@@ -95,7 +95,7 @@ def compare(
     rows in the shares of its newest one whatever their basis says; its splits are inferred.
     """
     held, told = held.sort_by("session"), told.sort_by("session")
-    pairs = _Pairs.of(held, told)
+    pairs = _Pairs.of(held, told, splits)
     if len(pairs.days) == 0:
         return Overlap(told)
     shares = pairs.known_shares(splits, everywhere=not reports_splits)
@@ -189,6 +189,10 @@ def _one_after_the_other(
 class _Pairs:
     """The numbers of one comparison; ``days`` are the sessions that stand in both tables.
 
+    ``rounded_to`` is, per row told, how many of its shares the newest one is, at least one: a
+    source that keeps volumes in whole shares of the present knows them no better after a reverse
+    split.
+
     ``shares`` of a method are, per row told, by what its prices are multiplied (and its volume
     divided) to express them in the shares of the stored row.
     """
@@ -203,14 +207,18 @@ class _Pairs:
     held_basis: Days
     held_prices: Grid
     held_volume: Floats
+    rounded_to: Floats
 
     @classmethod
-    def of(cls, held: pa.Table, told: pa.Table) -> _Pairs:
+    def of(cls, held: pa.Table, told: pa.Table, splits: Dated) -> _Pairs:
         told_days = _days(told, "session")
         days, in_held, at = np.intersect1d(
             _days(held, "session"), told_days, assume_unique=True, return_indices=True
         )
         again = held.take(pa.array(in_held))
+        newer = np.ones(len(told_days))
+        for ex_date, ratio in splits:
+            newer *= np.where(told_days < np.datetime64(ex_date), ratio, 1.0)
         return cls(
             told,
             told_days,
@@ -222,6 +230,7 @@ class _Pairs:
             _days(again, "basis_on"),
             _prices(again),
             _floats(again, "volume"),
+            np.maximum(1 / newer, 1.0),
         )
 
     @property
@@ -261,6 +270,7 @@ class _Pairs:
             self.held_prices, shares[self.at]
         )
         slack = np.maximum(_volume_slack(self.held_volume), 0.5 / shares[self.at])
+        slack = np.maximum(slack, self.rounded_to[self.at])
         same_volume = np.abs(volume[self.at] - self.held_volume) <= slack
         with np.errstate(divide="ignore", invalid="ignore"):
             far = np.abs(prices[self.at] / self.held_prices - 1).max(axis=1) > LARGEST_RESTATEMENT

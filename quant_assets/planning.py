@@ -179,7 +179,8 @@ def _left_alone(stand: _Stand, tasks: Mapping[str, Task], now: dt.datetime) -> d
         if before is None:
             continue
         if before.given_up and before.covers(task.start_session, task.end_session):
-            left[symbol] = f"given up after {before.attempts} attempts: {before.error}"
+            why = (before.error or "").rstrip(".")
+            left[symbol] = f"given up after {before.attempts} attempts: {why}"
         elif before.waits(moment):
             left[symbol] = f"not to be asked before {before.retry_at:%Y-%m-%d %H:%M:%S} UTC"
     return left

@@ -66,7 +66,9 @@ def complain(text: str) -> None:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(
+        text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal
+    )
 
 
 def counted(number: int, noun: str) -> str:
@@ -210,7 +212,7 @@ def print_report(report: LoadReport) -> None:
             f"{counted(report.total('empty'), 'symbol-day')} confirmed empty, "
             f"{report.total('failed'):,} failed; {symbols}, {window}, {seconds:.1f} s."
         )
-    else:
+    elif report.settled or not report.left:
         say(
             f"Nothing due: {settled} every session from {window}. Nothing was written. "
             f"({seconds:.1f} s)"

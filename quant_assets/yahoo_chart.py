@@ -383,10 +383,10 @@ def _within(chart: Chart, first: dt.date, today: dt.date) -> Chart:
 
 def _foreign(what: Instrument) -> PriceAnswer:
     """A failure: its prices can't be stored, and no other currency is put in place of theirs."""
-    said = f"prices {what.symbol} in {what.currency}"
+    said = f"prices {what.symbol} in {what.currency}, which is no currency known here."
     if not what.currency:
-        said = f"names no currency for {what.symbol}"
-    error = BadAnswer(SOURCE, f"{SOURCE} {said}; known are those of tables.CURRENCIES.")
+        said = f"names no currency for {what.symbol}."
+    error = BadAnswer(SOURCE, f"{SOURCE} {said}")
     return PriceAnswer(
         (what.symbol,),
         PRICE_COLUMNS.empty_table(),

@@ -531,8 +531,8 @@ def test_pence_become_gbx() -> None:
 @pytest.mark.parametrize(
     ("currency", "message"),
     [
-        ("ILA", "yahoo prices AAA in ILA; known are those of tables.CURRENCIES."),
-        (None, "yahoo names no currency for AAA; known are those of tables.CURRENCIES."),
+        ("ILA", "yahoo prices AAA in ILA, which is no currency known here."),
+        (None, "yahoo names no currency for AAA."),
     ],
 )
 def test_an_unknown_currency_fails_the_symbol(currency: str | None, message: str) -> None:

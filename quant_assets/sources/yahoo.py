@@ -219,7 +219,7 @@ class _Told:
         """The answer. Raises SourceError."""
         if isinstance(self.error, SourceError):
             raise self.error
-        if isinstance(self.error, StillThrottled | BudgetSpent):
+        if isinstance(self.error, StillThrottled):
             wait = (self.error.retry_at - now).total_seconds()
             raise RateLimited(SOURCE, max(wait, 0.0)) from self.error
         if self.error:
