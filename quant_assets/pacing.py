@@ -35,6 +35,9 @@ LONGEST_BREAK_SECONDS = 900.0
 TRIAL_SECONDS = 60.0
 """A trial request without a result for so long was killed, and another may be made."""
 BUSY_SECONDS = 30.0
+LONGEST_WAY_SECONDS = 0.02
+"""How long after its start a request may have arrived. Requests sent at even distances arrive at
+uneven ones, and at a delay that is a limit's own, one in twelve would come too early."""
 
 _SCHEMA = """
 create table if not exists sources (
@@ -160,6 +163,7 @@ class PacingFileError(Exception):
 class _Turn:
     """A request that has begun."""
 
+    name: str
     began_at: float
     is_trial: bool
 
@@ -283,7 +287,14 @@ class _Books:
         is_trial = self.standing.open_seconds > 0
         if is_trial:
             self.standing.open_until = self.now + max(self.standing.open_seconds, TRIAL_SECONDS)
-        return _Turn(self.now, is_trial)
+        return _Turn(turn, self.now, is_trial)
+
+    def note_arrival(self, turn: _Turn) -> None:
+        """A request has arrived when it is answered, at the latest; a source counts from there."""
+        arrived = min(self.now, turn.began_at + LONGEST_WAY_SECONDS)
+        self.db.execute(
+            "update turns set starts_at = max(starts_at, ?) where turn = ?", [arrived, turn.name]
+        )
 
     def note_contact(self) -> None:
         """The source is up."""
@@ -479,6 +490,7 @@ class Pacer:
 
     def _note_answer(self, counters: _Counters, turn: _Turn) -> None:
         with counters.books() as books:
+            books.note_arrival(turn)
             books.note_contact()
             if turn.began_at >= books.standing.throttled_at:
                 books.standing.throttled_in_a_row = 0
@@ -486,6 +498,7 @@ class Pacer:
     def _note_throttled(self, counters: _Counters, turn: _Turn, fault: Fault, tries: int) -> None:
         """Raises StillThrottled once the waits are used up, by this call or by all of them."""
         with counters.books() as books:
+            books.note_arrival(turn)
             books.note_throttled(turn, fault.retry_after_seconds, self._pace)
             standing = books.standing
         if max(tries, standing.throttled_in_a_row) > len(self._pace.throttle_waits_seconds):

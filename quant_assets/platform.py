@@ -40,10 +40,6 @@ FILES = "files"
 YAHOO = "yahoo"
 EXCHANGE = "XNYS"
 
-UNEVENNESS = 1.03
-"""How much longer than its delay to wait. A limit counts what arrives, and requests sent evenly
-arrive some milliseconds apart unevenly: at the delay itself one in twelve came too early."""
-
 
 class UnknownSourceNameError(ValueError):
     """A source that the settings do not describe."""
@@ -131,8 +127,7 @@ class Platform:
         if source != YAHOO:
             raise UnknownSourceNameError(source, (YAHOO,))
         asked = self.settings.yahoo
-        delay = asked.min_delay_seconds * UNEVENNESS
-        pace = Pace(min_delay_seconds=delay, hourly_cap=asked.hourly_cap)
+        pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
         return Pacer(self.settings.home_path / "pacing.sqlite", source, pace, judge=judge)
 
     @property

@@ -103,6 +103,23 @@ def fail(world: World, pacer: Pacer) -> None:
 # --- turns ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("on_the_way", "next_at"), [(0.008, 0.508), (0.3, 0.52)])
+def test_the_delay_counts_from_when_a_request_arrives_as_far_as_that_is_known(
+    world: World, on_the_way: float, next_at: float
+) -> None:
+    """It has by its answer; of a slow one, the way there may have been short."""
+
+    def slowly() -> str:
+        answer = world.request()
+        world.now += on_the_way
+        return answer
+
+    pacer = world.pacer()
+    pacer.call(slowly)
+    pacer.call(slowly)
+    assert world.seconds() == [0.0, next_at]
+
+
 def test_requests_start_a_delay_apart_whichever_pacer_makes_them(world: World) -> None:
     one, other = world.pacer(), world.pacer()
     assert [one.call(world.request), other.call(world.request), one.call(world.request)] == [
