@@ -77,7 +77,8 @@ class LoadReport:
     """What a load did, in total and symbol by symbol; kept in ``load_runs``.
 
     ``settled`` counts the symbols that had everything already; they were not asked for. ``left``
-    are symbols with something due that were not asked for, each with why not.
+    are symbols with something due that were not to be asked for, each with why not, ``postponed``
+    those that no request was left for.
     """
 
     run_id: str
@@ -91,6 +92,7 @@ class LoadReport:
     dry_run: bool = False
     left: Mapping[str, str] = field(default_factory=dict)
     outages: tuple[Outage, ...] = ()
+    postponed: tuple[str, ...] = ()
 
     def total(self, name: str) -> int:
         """The sum of a count over all symbols, such as ``inserted``."""
@@ -98,8 +100,10 @@ class LoadReport:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether something failed, was quarantined or is worth a notice."""
-        return bool(self.notices) or self.total("failed") > 0 or self.total("quarantined") > 0
+        """Whether something failed, was quarantined, given up or is worth a notice."""
+        return bool(self.notices or self.left) or any(
+            self.total(name) > 0 for name in ("failed", "quarantined")
+        )
 
     @property
     def failures(self) -> tuple[SymbolReport, ...]:

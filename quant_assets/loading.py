@@ -197,6 +197,7 @@ class _Run:
     failures: int = 0
     settled: int = 0
     left: dict[str, str] = field(default_factory=dict)
+    postponed: tuple[str, ...] = ()
     lacking: Counter[dt.date] = field(default_factory=Counter)
     tasks: dict[str, Task] = field(default_factory=dict)
 
@@ -236,6 +237,7 @@ class _Run:
         """Take note of symbols that need not be asked for."""
         self.settled += len(planned.settled)
         self.left |= planned.left
+        self.postponed += planned.postponed
         if planned.fulfilled:
             with self._writing() as writing:
                 write_tasks(writing, planned.fulfilled)
@@ -383,6 +385,7 @@ class _Run:
     def dry(self, planned: Plan) -> LoadReport:
         """What would be asked for."""
         self.settled, self.left = len(planned.settled), dict(planned.left)
+        self.postponed = planned.postponed
         self.reports = [
             SymbolReport(
                 request.symbol,
@@ -408,6 +411,7 @@ class _Run:
             dry_run,
             self.left,
             outages(self.lacking, len(self.reports)),
+            self.postponed,
         )
 
     def _totals(self, finished: dt.datetime | None) -> pa.Table:

@@ -45,6 +45,9 @@ CLEAR = 0.2
 price off by some random factor passes for a split in less than one of fifteen cases at the worst,
 and then all four prices of its row must be off by the same."""
 
+MANY_ROWS = 10
+"""Rows off by one factor that is no split's ratio, from which on it is no row's correction."""
+
 FOLLOWING = 0.9
 """Share of the rows before a split that must follow it: others may be corrected at the same
 time."""
@@ -104,6 +107,9 @@ def compare(
         explained = _follows_dividends(pairs, pairs.expressed(shares), dividends)
         if explained:
             return _held_back(pairs, shares, "dividend", _dividend_sentence(pairs, explained))
+        scaled = _scaled(pairs.held_prices, pairs.expressed(shares)) if reports_splits else None
+        if scaled:
+            return _held_back(pairs, shares, "unexplained", _scaled_sentence(pairs, *scaled))
         return pairs.settled(shares)
     count, ratio = found
     later = pairs.told_days[pairs.told_days > pairs.days[count - 1]]
@@ -378,6 +384,29 @@ def _simplest(low: float, high: float) -> Fraction:
         return Fraction(whole)
     below = math.floor(low)
     return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
+
+
+def _scaled(held: Grid, told: Grid) -> tuple[int, float] | None:
+    """How many rows, from the first on, are off by one common factor, and that factor.
+
+    No one corrects a past by one factor; something happened that the source takes out of its
+    prices and does not list, such as a spin-off.
+    """
+    ratio = np.median(told / held, axis=1)
+    slack = NOISE + HALF_A_CENT / held.min(axis=1)
+    off = np.flatnonzero(np.abs(ratio - 1) > 2 * slack)
+    if len(off) < MANY_ROWS or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
+        return None
+    factor = float(np.median(ratio[off]))
+    same = np.abs(ratio[off] - factor) <= 2 * slack[off] * max(factor, 1.0)
+    return (int(off[-1]) + 1, factor) if same.mean() >= FOLLOWING else None
+
+
+def _scaled_sentence(pairs: _Pairs, count: int, factor: float) -> str:
+    return (
+        f"The {count} sessions up to {pairs.days[count - 1]} came again multiplied by {factor:.6g} "
+        f"({_example(pairs, count - 1)}); no event that is listed explains it."
+    )
 
 
 def _follows_dividends(pairs: _Pairs, told: Grid, dividends: Dated) -> Dated:

@@ -74,8 +74,9 @@ class Plan:
     window that have closed, ``due`` the number of symbol-days missing. ``asked_before``
     are symbols that another run of the same backfill was sent for, each with its error if any;
     ``recorded`` counts what loads had recorded of symbols when the plan was made. ``left`` are
-    symbols with something due that are not asked for now, each with why not. ``tasks`` are the
-    tasks of the requests, by symbol; ``fulfilled`` those that are open although nothing is due.
+    symbols with something due that are not to be asked for now, each with why not; ``postponed``
+    those that no request was left for. ``tasks`` are the tasks of the requests, by symbol;
+    ``fulfilled`` those that are open although nothing is due.
     """
 
     window: Window
@@ -88,6 +89,7 @@ class Plan:
     left: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
     fulfilled: tuple[Task, ...] = ()
+    postponed: tuple[str, ...] = ()
 
     def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
         """The sessions a request covers."""
@@ -139,9 +141,9 @@ def plan(
                 due[symbol][0],
             )
         )
+    postponed: tuple[str, ...] = ()
     if asking.most_requests is not None:
-        spared = ordered[asking.most_requests :]
-        left |= dict.fromkeys(spared, f"only {asking.most_requests} requests were allowed")
+        postponed = tuple(ordered[asking.most_requests :])
         ordered = ordered[: asking.most_requests]
     settled = tuple(symbol for symbol in due if symbol in before or not due[symbol])
     return Plan(
@@ -167,6 +169,7 @@ def plan(
             for symbol in settled
             if not due[symbol] and symbol in stand.tasks and stand.tasks[symbol].unfinished
         ),
+        postponed,
     )
 
 

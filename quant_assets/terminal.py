@@ -212,7 +212,7 @@ def print_report(report: LoadReport) -> None:
             f"{counted(report.total('empty'), 'symbol-day')} confirmed empty, "
             f"{report.total('failed'):,} failed; {symbols}, {window}, {seconds:.1f} s."
         )
-    elif report.settled or not report.left:
+    elif report.settled or not (report.left or report.postponed):
         say(
             f"Nothing due: {settled} every session from {window}. Nothing was written. "
             f"({seconds:.1f} s)"
@@ -222,6 +222,8 @@ def print_report(report: LoadReport) -> None:
     for outage in report.outages:
         complain(f"Note: {outage.describe(report.source)}")
     _print_left(report.left)
+    if report.postponed:
+        complain(f"Left for the next time: {_few(report.postponed)}.")
     alone = {failure.symbol for failure in report.failures}
     troubled = [r for r in report.symbols if r.symbol in alone or r.quarantined]
     rows = [
@@ -244,8 +246,12 @@ def _print_left(left: Mapping[str, str]) -> None:
     for symbol, reason in left.items():
         by_reason.setdefault(reason, []).append(symbol)
     for reason, symbols in by_reason.items():
-        more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
-        complain(f"Not asked for: {', '.join(symbols[:5])}{more}; {reason}.")
+        complain(f"Not asked for: {_few(symbols)}; {reason}.")
+
+
+def _few(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
+    return ", ".join(symbols[:5]) + more
 
 
 def print_charts(frame: pd.DataFrame) -> None:

@@ -240,6 +240,23 @@ def test_a_row_or_two_corrected_by_a_tenth_are_no_stock_dividend() -> None:
         assert set(overlap.differences.values()) == {"restatement"}
 
 
+@pytest.mark.parametrize("factor", [1.0323, 0.84034, 1.19])
+def test_a_past_multiplied_by_one_factor_holds_the_symbol(factor: float) -> None:
+    """A spin-off taken out of the prices and not listed: 119:100 is no split's ratio."""
+    held = [
+        (dt.date(2015, 7, 1) + dt.timedelta(day), p, p + 1, p - 1, p + 0.25, 1000.0)
+        for day, p in enumerate(np.linspace(40, 55, 20).round(2).tolist())
+    ]
+    told = [(row[0], *(round(p * factor, 6) for p in row[1:5]), row[5]) for row in held[:15]]
+    overlap = compare(bars(held), bars([*told, *held[15:]]), reports_splits=True)
+    assert overlap.hold is not None
+    assert f"The 15 sessions up to 2015-07-15 came again multiplied by {factor:.6g}" in overlap.hold
+    assert "no event that is listed explains it" in overlap.hold
+    assert len(overlap.differences) == 15
+    few = compare(bars(held), bars([*told[:5], *held[5:]]), reports_splits=True)
+    assert few.hold is None
+
+
 # Properties
 
 RATIOS = [2, 3, 4, 5, 7, 10, 20, 50, 1.5, 4 / 3, 1.25, 1.2, 1.1, 1.05]

@@ -119,7 +119,7 @@ def test_a_dry_run_asks_nothing_and_says_how_long_it_would_take(shell: Shell) ->
 def test_max_requests_leaves_the_rest_for_later_and_names_it(shell: Shell) -> None:
     told = shell("refresh", "--symbols", "AAA,BBB,CCC", "--max-requests", "2")
     assert told.exit_code == DONE
-    assert "Not asked for: CCC; only 2 requests were allowed." in told.stderr
+    assert "Left for the next time: CCC." in told.stderr
     assert shell.asked() == ["AAA", "BBB"]
 
 
