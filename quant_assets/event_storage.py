@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -287,6 +288,26 @@ def _is_of_asset(event: EventLogEntry) -> bool:
     )
 
 
+HISTORY = "history"
+EVENTS = f"{HISTORY}/events"
+
+
+def _create(base: Path) -> None:
+    """Make all databases beside their place and move them there, the history last.
+
+    Dagster takes a file that is there for one that has its tables: a process killed while it
+    created them would leave a history that never works.
+    """
+    beside = base / "creating"
+    shutil.rmtree(beside, ignore_errors=True)
+    DagsterSqliteStorage(str(beside))
+    BatchedEventLogStorage(str(beside / EVENTS))
+    for made in sorted(beside.iterdir(), key=lambda path: path.name == HISTORY):
+        if not (base / made.name).exists():
+            made.rename(base / made.name)
+    shutil.rmtree(beside)
+
+
 class BatchedSqliteStorage(DagsterSqliteStorage):
     """Runs, events and schedules under one folder, events in batches.
 
@@ -295,11 +316,14 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        Path(base_dir).mkdir(parents=True, exist_ok=True)
+        base = Path(base_dir)
+        base.mkdir(parents=True, exist_ok=True)
         # Two processes that meet an empty folder would both try to create the tables.
-        with filelock.FileLock(Path(base_dir) / "creation.lock"):
+        with filelock.FileLock(base / "creation.lock"):
+            if not (base / HISTORY).exists():
+                _create(base)
             super().__init__(base_dir, inst_data)
-            self._batched = BatchedEventLogStorage(str(Path(base_dir) / "history" / "events"))
+            self._batched = BatchedEventLogStorage(str(base / EVENTS))
 
     @property
     def event_log_storage(self) -> EventLogStorage:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import dagster as dg
 import pytest
+import sqlalchemy
 import yaml
 from dagster._core.events import (
     AssetMaterializationPlannedData,
@@ -35,6 +36,7 @@ from dagster._core.storage.event_log.base import AssetRecord, EventLogStorage
 from dagster._core.storage.event_log.schema import (
     AssetEventTagsTable,
     AssetKeyTable,
+    SqlEventLogStorageMetadata,
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -613,6 +615,37 @@ def test_processes_that_meet_an_empty_folder_all_open_it(tmp_path: Path) -> None
         pipe.send("go")
     # A process that failed has closed its end, and reading that raises EOFError.
     assert [pipe.recv() for pipe in pipes] == [([], [], {"a"})] * 3
+
+
+class Killed(BaseException):
+    """Not an error that anything on the way would handle."""
+
+
+def test_a_creation_that_is_cut_short_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster takes a file that is there for one that has its tables."""
+
+    def make_the_file_alone(engine: sqlalchemy.Engine) -> None:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("create table half (made text)"))
+            connection.commit()
+        raise Killed
+
+    base = str(tmp_path / "dagster")
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlEventLogStorageMetadata, "create_all", make_the_file_alone)
+        with pytest.raises(Killed):
+            BatchedSqliteStorage(base)
+    storage = BatchedSqliteStorage(base)
+    storage.event_log_storage.add_dynamic_partitions("symbols", ["AAPL"])
+    assert storage.event_log_storage.get_dynamic_partitions("symbols") == ["AAPL"]
+    assert storage.run_storage.get_run_ids() == []
+    assert sorted(path.name for path in (tmp_path / "dagster").iterdir()) == [
+        "creation.lock",
+        "history",
+        "schedules",
+    ]
 
 
 # --- what the storage relies on in Dagster -------------------------------------------------------

@@ -225,8 +225,12 @@ def test_answers_come_in_the_order_asked_for_and_once_each(standin: StandIn) -> 
 
 
 def test_what_is_ready_is_told_without_waiting_for_the_rest(standin: StandIn) -> None:
-    answers = ask(yahoo(standin, at_least_every_seconds=0), ["AAA", "BBB", "CCC"])
-    assert [answer.symbols for answer in answers] == [("AAA",), ("BBB",), ("CCC",)]
+    standin.order(silence(60), symbol="CCC")
+    requests = [PriceRequest(symbol, TUESDAY, WEDNESDAY) for symbol in ("AAA", "BBB", "CCC")]
+    answers = yahoo(standin, at_least_every_seconds=0).fetch(requests)
+    assert next(answers).symbols[0] == "AAA"
+    standin.release()
+    assert [symbol for answer in answers for symbol in answer.symbols][-1] == "CCC"
 
 
 # The contract of every source, but for two tests: what lies after a request is told here too.
