@@ -36,7 +36,7 @@ from quant_assets_tests.faults import (
 )
 from quant_assets_tests.test_durability import FACTS, duplicates, facts
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "5"))
 SECONDS_OF_WRITERS = float(os.environ.get("SECONDS_OF_WRITERS", "4"))
 """``make faults`` has 50 kills and a minute of writers."""
 COMPANIES = 12
@@ -345,7 +345,7 @@ def test_a_command_stopped_at_any_moment_ends_with_a_sentence(
     folder = DataFolder(tmp_path, COMPANIES)
     everything = [*folder.backfill(), "--force"]
     stopped = 0
-    for _ in range(6):
+    for _ in range(4):
         # The market takes two seconds to answer, however fast the machine is.
         command = nursery.start(everything, folder.environment, at_once=AT_ONCE, slow=0.5)
         ended = command.wait(moments.uniform(0.1, 2))
