@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.identity import Name, UnknownSymbolError
+from quant_assets.identity import Name, UnknownSymbolError, bearer_on
 from quant_assets.load_report import SymbolReport
 from quant_assets.planning import Plan
 from quant_assets.quality import REJECTED
@@ -49,9 +49,7 @@ class Identified:
     def of(self, symbol: str, day: dt.date) -> int | None:
         if symbol in self.securities:
             return self.securities[symbol]
-        return next(
-            (n.security_id for n in self.names.get(symbol, ()) if n.overlaps(day, day)), None
-        )
+        return bearer_on(self.names.get(symbol, ()), day)
 
     @property
     def symbols(self) -> dict[int, str]:
@@ -121,16 +119,12 @@ def _ids(
     if not names or ids.null_count == 0:
         return ids
     looked_up = [
-        number if number is not None else _bearer(names.get(symbol, ()), on)
+        number if number is not None else bearer_on(names.get(symbol, ()), on)
         for number, symbol, on in zip(
             ids.to_pylist(), rows["symbol"].to_pylist(), rows[day].to_pylist(), strict=True
         )
     ]
     return pa.array(looked_up, pa.int32())
-
-
-def _bearer(names: Sequence[Name], day: dt.date) -> int | None:
-    return next((name.security_id for name in names if name.overlaps(day, day)), None)
 
 
 def _nameable(

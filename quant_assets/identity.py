@@ -72,6 +72,11 @@ class Name:
         return f"{who} (security {self.security_id}, {self.symbol} from {self.valid_from} {until})"
 
 
+def bearer_on(names: Iterable[Name], day: dt.date) -> int | None:
+    """The security that bore one of ``names`` of a symbol on ``day``, if any did."""
+    return next((name.security_id for name in names if name.overlaps(day, day)), None)
+
+
 class UnknownSymbolError(LookupError):
     """No security bears the symbol in the days asked for."""
 

@@ -11,7 +11,7 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -351,11 +351,13 @@ class _Run:
         try:
             yield
         except BaseException as error:
-            # Whatever goes wrong here, why the load was stopped is what matters.
-            with suppress(Exception), self._writing() as writing:
-                write_tasks(writing, [task.put_back() for task in self.tasks.values()])
-                self.claims.release(writing, tuple(self.tasks))
-                self.journal.info(f"stopped by {type(error).__name__}")
+            try:
+                with self._writing() as writing:
+                    write_tasks(writing, [task.put_back() for task in self.tasks.values()])
+                    self.claims.release(writing, tuple(self.tasks))
+                    self.journal.info(f"stopped by {type(error).__name__}")
+            except Exception as trouble:  # noqa: BLE001 - why it was stopped is what matters
+                self.journal.error("what was being asked for was not put back", error=trouble)
             raise
 
     @contextmanager

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from quant_assets.calendars import Calendar
-from quant_assets.identity import Name
+from quant_assets.identity import Name, bearer_on
 from quant_assets.securities import read_names
 from quant_assets.sources.contract import PriceRequest, SourceProfile
 from quant_assets.tables import DAILY_PRICES, PRIORITIES
@@ -255,7 +255,7 @@ class _Stand:
             return list(sessions)
         if names_on is not None:
             # Whether a name not borne that day means its bearer all the same is for the register.
-            security = _bearer(names, names_on)
+            security = bearer_on(names, names_on)
             return list(sessions if security is None else self.missing.get(security, sessions))
         if len({name.security_id for name in names}) == 1:
             return list(self.missing.get(names[0].security_id, sessions))
@@ -331,7 +331,3 @@ def _missing(
         {"source": source, "first": sessions[0], "last": sessions[-1]},
     ).fetchall()
     return {row[0]: row[1] or [] for row in rows}
-
-
-def _bearer(names: Sequence[Name], day: dt.date) -> int | None:
-    return next((name.security_id for name in names if name.overlaps(day, day)), None)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_assets.calendars import Calendar
-from quant_assets.identity import Name
+from quant_assets.identity import Name, bearer_on
 from quant_assets.planning import Window
 from quant_assets.platform import YAHOO, Platform
 from quant_assets.read import UnknownUniverseError
@@ -74,7 +74,7 @@ def refresh_steps(
     today = platform.clock().date()
     groups: dict[tuple[str, str], dict[str, dt.date | None]] = {}
     for symbol in dict.fromkeys(wanted):
-        security = _bearer(names.get(symbol, ()), today)
+        security = bearer_on(names.get(symbol, ()), today)
         held = loaded.get(security, ()) if security is not None else ()
         chosen = source or _source_of(platform, held)
         first = next((each.first_session for each in held if each.source == chosen), None)
@@ -196,7 +196,3 @@ def _names_and_loaded(
     for security, source, first, fetched_at in rows:
         loaded.setdefault(security, []).append(_Loaded(source, first, fetched_at))
     return names, loaded
-
-
-def _bearer(names: Sequence[Name], day: dt.date) -> int | None:
-    return next((name.security_id for name in names if name.overlaps(day, day)), None)
