@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test faults check ui bench clean
+.PHONY: install demo test faults properties check ui bench clean
 
 install: .venv/.installed
 
@@ -20,6 +20,10 @@ test: install
 # What the suite does briefly, at length: 50 kills of a run, five writers for a minute.
 faults: install
 	KILLS=50 SECONDS_OF_WRITERS=60 $(BIN)/python -m pytest quant_assets_tests/test_faults.py
+
+# Properties on thousands of new examples, where the suite tries the same hundred each time.
+properties: install
+	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile search
 
 check: install
 	$(BIN)/ruff check .

@@ -13,9 +13,12 @@ from quant_assets.calendars import Calendar, exchange_calendar
 from quant_assets.warehouse import Warehouse
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
-# How long a test takes says nothing on a machine with other work to do.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# How long a test takes says nothing on a machine with other work to do. The suite tries the same
+# examples each time, so that it speaks of the code and not of luck; `make properties` looks for
+# others, many of them.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=3000, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
 """A Monday before the open: the last closed session is Friday, 2024-05-31."""

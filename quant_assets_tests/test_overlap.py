@@ -264,10 +264,14 @@ RATIOS = [2, 3, 4, 5, 7, 10, 20, 50, 1.5, 4 / 3, 1.25, 1.2, 1.1, 1.05]
 
 @st.composite
 def series(draw: st.DrawFn) -> list[Bar]:
-    """Bars of 30 to 60 sessions in cents, at prices that a split leaves above a dollar."""
+    """Bars of 30 to 60 sessions in cents, at prices whose cents still tell a ratio of 50.
+
+    Half a cent of 2.50 is 0.2 %, which of a ratio of 50 is what ``CLEAR`` allows.
+    """
     count = draw(st.integers(30, 60))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    close = draw(st.floats(60, 1000)) * np.exp(np.cumsum(random.normal(0, 0.02, count)))
+    walk = np.exp(np.cumsum(random.normal(0, 0.02, count)))
+    close = draw(st.floats(130, 1000)) * walk / walk.min()
     opened = close * np.exp(random.normal(0, 0.01, count))
     low, high = np.minimum(opened, close) * 0.99, np.maximum(opened, close) * 1.01
     prices = np.round(np.column_stack([opened, high, low, close]), 2)
