@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SqlType = Literal[
     "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "BOOLEAN", "UUID", "CURRENCY"
@@ -55,6 +55,13 @@ ACTION_KINDS = (
 
 OUTCOMES = ("empty", "quarantined", "failed")
 """What the ledger says of a symbol-day that is not simply present."""
+
+EVIDENCE_KINDS = ("listed", "interval", "added", "removed")
+"""What a source can say of a membership: that its lists had the security from one day to another,
+that it was a member from one day to another, or that it joined or left on a day."""
+
+CHANGE_KINDS = ("added", "removed", "renamed", "announced", "withdrawn")
+"""Kinds of membership event; ``withdrawn`` takes an announcement back."""
 
 TASK_STATES = ("pending", "in_progress", "completed", "failed", "rate_limited")
 PRIORITIES = ("high", "normal", "low")
@@ -223,7 +230,14 @@ UNIVERSES = Table(
     "Named sets of securities.",
     (
         Column("universe", "VARCHAR", "Name, such as sp500."),
+        Column("kind", "VARCHAR", "index, or custom where users decide.", required=False),
         Column("source", "VARCHAR", "Where its members come from."),
+        Column(
+            "passed_over",
+            "VARCHAR",
+            "Better sources that could not answer, and why; null where the first one answered.",
+            required=False,
+        ),
         Column("listed_on", "DATE", "Day of the latest list of its members.", required=False),
         _CREATED,
         _UPDATED,
@@ -247,6 +261,119 @@ MEMBERSHIP = Table(
         _UPDATED,
     ),
     key=("universe", "security_id", "effective_on"),
+    revised=True,
+)
+
+MEMBERSHIP_LISTS = Table(
+    "membership_lists",
+    "Each day on which a source gave a list of members, and whether it was believed.",
+    (
+        Column("universe", "VARCHAR", "Name of the universe."),
+        Column("source", "VARCHAR", "Who gave it."),
+        Column("listed_on", "DATE", "The day of the list."),
+        Column("accepted", "BOOLEAN", "Whether it was believed."),
+        Column("members", "INTEGER", "Members it has."),
+        Column(
+            "reason", "VARCHAR", "Why it was refused, or accepted all the same.", required=False
+        ),
+        _FETCHED,
+        _RUN,
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("universe", "source", "listed_on", "accepted"),
+)
+
+MEMBERSHIP_EVIDENCE = Table(
+    "membership_evidence",
+    "What each source says of each membership. The intervals of universe_membership are decided "
+    "from these rows and the days of membership_lists, and from nothing else.",
+    (
+        Column("universe", "VARCHAR", "Name of the universe."),
+        Column("source", "VARCHAR", "Who says so."),
+        Column("kind", "VARCHAR", f"One of {', '.join(EVIDENCE_KINDS)}."),
+        Column("security_id", "INTEGER", "The security."),
+        Column("from_on", "DATE", "First day listed, first day a member, or day of the change."),
+        Column(
+            "until_on",
+            "DATE",
+            "First day no longer listed, or no longer a member.",
+            required=False,
+        ),
+        Column("symbol", "VARCHAR", "The ticker it goes by there."),
+        Column("said_added_on", "DATE", "When it joined, as a list says.", required=False),
+        Column("reason", "VARCHAR", "Why it changed, as the source says.", required=False),
+        _RUN,
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("universe", "source", "kind", "security_id", "from_on"),
+)
+
+MEMBERSHIP_CHANGES = Table(
+    "membership_changes",
+    "Every change of a universe, in the order in which it was noticed here.",
+    (
+        Column("change_id", "BIGINT", "Number of the event, rising."),
+        Column("universe", "VARCHAR", "Name of the universe."),
+        Column("kind", "VARCHAR", f"One of {', '.join(CHANGE_KINDS)}."),
+        Column("security_id", "INTEGER", "The security."),
+        Column("symbol", "VARCHAR", "Its ticker, the new one where it was renamed."),
+        Column("former_symbol", "VARCHAR", "The ticker before a renaming.", required=False),
+        Column("effective_on", "DATE", "First session on which it holds (before the open)."),
+        Column("announced_on", "DATE", "When it was announced, where known.", required=False),
+        Column("detected_at", "TIMESTAMP", "When this database learnt of it."),
+        Column("source", "VARCHAR", "Who said so."),
+        Column("reason", "VARCHAR", "Why, as the source says.", required=False),
+        _RUN,
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("change_id",),
+)
+
+MEMBERSHIP_CONFLICTS = Table(
+    "membership_conflicts",
+    "Days on which a source says other than what was decided of a membership.",
+    (
+        Column("universe", "VARCHAR", "Name of the universe."),
+        Column("security_id", "INTEGER", "The security."),
+        Column("source", "VARCHAR", "Who says otherwise."),
+        Column("from_on", "DATE", "First day of the disagreement."),
+        Column("until_on", "DATE", "First day after it; null while it lasts.", required=False),
+        Column("symbol", "VARCHAR", "The ticker in question."),
+        Column("says_member", "BOOLEAN", "Whether that source has it as a member in these days."),
+        Column("cause", "VARCHAR", "What kind of disagreement it is, in words."),
+        Column("decided_by", "VARCHAR", "The source that was followed."),
+        Column("detected_at", "TIMESTAMP", "When it was noticed.", provenance=True),
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("universe", "security_id", "source", "from_on"),
+)
+
+DELISTINGS = Table(
+    "delistings",
+    "Securities that are traded no more, and what became of their last share.",
+    (
+        Column("security_id", "INTEGER", "The security."),
+        Column("symbol", "VARCHAR", "Its last ticker."),
+        Column("last_session", "DATE", "The last session it traded."),
+        Column("reason", "VARCHAR", "Why, in words; unknown where nobody said."),
+        Column(
+            "terminal_value",
+            "DOUBLE",
+            "What a share was worth at the end, in currency; null where unknown.",
+            required=False,
+            non_negative=True,
+        ),
+        Column("currency", "CURRENCY", "Currency of the terminal value."),
+        Column("source", "VARCHAR", "Who said so."),
+        Column("detected_at", "TIMESTAMP", "When this database learnt of it.", provenance=True),
+        _CREATED,
+        _UPDATED,
+    ),
+    key=("security_id",),
     revised=True,
 )
 
@@ -539,6 +666,11 @@ SCHEMA = Schema(
         SECURITY_PROFILES,
         UNIVERSES,
         MEMBERSHIP,
+        MEMBERSHIP_LISTS,
+        MEMBERSHIP_EVIDENCE,
+        MEMBERSHIP_CHANGES,
+        MEMBERSHIP_CONFLICTS,
+        DELISTINGS,
         SOURCES,
         DAILY_PRICES,
         CORPORATE_ACTIONS,
