@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -26,6 +26,10 @@ from quant_assets.tables import (
     Table,
 )
 from quant_assets.warehouse import Writing
+
+JOINED_ANEW = dt.timedelta(days=100)
+"""Who joins an index this long after its ticker's last bearer left it is another company, unless
+somebody looked it up."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +146,72 @@ class Register:
             self._from_slug(identity)
         return sorted(self._names[symbol], key=lambda name: name.valid_from)
 
-    def stays(self, stays: Iterable[Stay]) -> list[tuple[Stay, int]]:
-        """The security of each stay, a stay cut in two where its symbol changed hands within it."""
+    def bearer(self, symbol: str, day: dt.date) -> Name | None:
+        """The name by which ``symbol`` means somebody on ``day``, else the last one before."""
+        names = self.bearers(symbol)
+        held = [name for name in names if name.overlaps(day, day)]
+        before = [name for name in names if name.valid_from <= day]
+        return next(iter(held), None) or next(iter(before[-1:] or names[:1]), None)
+
+    def is_looked_up(self, symbol: str, day: dt.date) -> bool:
+        """Whether somebody looked up who bore ``symbol`` on ``day``, or soon after it: lists are
+        edited some days early.
+        """
+        soon = day + dt.timedelta(days=10)
+        return any(
+            i.valid_from <= soon and (i.valid_to is None or day < i.valid_to)
+            for i in self._known[symbol]
+        )
+
+    def cik_of(self, security_id: int) -> str | None:
+        return self._securities[security_id].cik
+
+    def name_of(self, security_id: int) -> str | None:
+        return self._securities[security_id].name
+
+    def rename(self, security_id: int, symbol: str, on: dt.date) -> bool:
+        """Let the security go by ``symbol`` from ``on``, and by its former ticker until then.
+
+        Returns whether that is news.
+        """
+        own = [n for n in self.names() if n.security_id == security_id and n.overlaps(on, on)]
+        if any(name.symbol == symbol for name in own):
+            return False
+        for name in own:
+            self._end(name, on)
+        self._give(symbol, on, security_id)
+        return True
+
+    def succeed(self, symbol: str, on: dt.date) -> int:
+        """A new security that bears ``symbol`` from ``on``, in place of whoever bore it before."""
+        security_id = max(self._securities, default=0) + 1
+        self._keep(_Security(security_id))
+        self._give(symbol, on, security_id)
+        return security_id
+
+    def _give(self, symbol: str, on: dt.date, security_id: int) -> None:
+        names = self._names[symbol]
+        for name in [n for n in names if n.overlaps(on, on)]:
+            self._end(name, on)
+        later = [name.valid_from for name in names if name.valid_from > on]
+        names.append(Name(symbol, on, min(later, default=None), security_id))
+        self._changed_names.add(symbol)
+
+    def _end(self, name: Name, on: dt.date) -> None:
+        """Let a name end on ``on``; one that had just begun was never borne."""
+        if name.valid_from < on:
+            self._replace(name, replace(name, valid_to=on))
+        else:
+            self._names[name.symbol].remove(name)
+            self._changed_names.add(name.symbol)
+
+    def stays(
+        self, stays: Iterable[Stay], joined: Mapping[int, dt.date] | None = None
+    ) -> list[tuple[Stay, int]]:
+        """The security of each stay, a stay cut in two where its symbol changed hands within it.
+
+        ``joined`` are the days on which present members are known to have joined.
+        """
         by_symbol: dict[str, list[Stay]] = defaultdict(list)
         for stay in stays:
             by_symbol[stay.symbol].append(stay)
@@ -158,7 +226,8 @@ class Register:
                     # Without better knowledge a ticker that comes back is another company: two
                     # histories kept apart can be joined later, joined ones can't be told apart.
                     last = at == len(ordered) - 1
-                    found.append((stay, self._over(symbol, stay.start, stay.end, last=last)))
+                    security = self._over(symbol, stay.start, stay.end, joined or {}, last=last)
+                    found.append((stay, security))
         return found
 
     def known_since(self, security_id: int) -> dt.date | None:
@@ -299,7 +368,15 @@ class Register:
                 self._replace(held[0], replace(held[0], valid_to=row.valid_to))
         return security_id
 
-    def _over(self, symbol: str, start: dt.date, end: dt.date | None, *, last: bool) -> int:
+    def _over(
+        self,
+        symbol: str,
+        start: dt.date,
+        end: dt.date | None,
+        joined: Mapping[int, dt.date],
+        *,
+        last: bool,
+    ) -> int:
         """The security of a symbol nobody looked up, over a stay; added where there is none."""
         until = (end or dt.date.max) - dt.timedelta(days=1)
         for name in self._names[symbol]:
@@ -315,6 +392,8 @@ class Register:
         if not later:
             return self._add(symbol, start, None)
         bearer = min(later, key=lambda name: name.valid_from)
+        if joined.get(bearer.security_id, dt.date.min) > until + JOINED_ANEW:
+            return self._add(symbol, start, bearer.valid_from)
         self._replace(bearer, replace(bearer, valid_from=start))
         return bearer.security_id
 

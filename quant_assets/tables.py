@@ -272,6 +272,7 @@ MEMBERSHIP_LISTS = Table(
         Column("source", "VARCHAR", "Who gave it."),
         Column("listed_on", "DATE", "The day of the list."),
         Column("accepted", "BOOLEAN", "Whether it was believed."),
+        Column("trusted", "BOOLEAN", "Whether a user vouched for it, so that it needs no second."),
         Column("members", "INTEGER", "Members it has."),
         Column(
             "reason", "VARCHAR", "Why it was refused, or accepted all the same.", required=False

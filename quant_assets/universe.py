@@ -1,37 +1,104 @@
-"""Who belongs to an index: lists turned into membership intervals of securities.
+"""What a source says of a universe, taken over: judged → identified → noted → decided → stored.
 
-A list of today's constituents opens and closes intervals; a list of dated intervals tells the
-history. No list can wipe a universe: one of an impossible size is refused. Nothing is fetched here.
+No list can wipe a universe: one of an impossible size, or with more changes than the time since the
+last one explains, is refused. Whom a list means is found in ``constituents``, who belonged when is
+decided in ``membership``. Nothing is fetched here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+import duckdb
 import pyarrow as pa
 
+from quant_assets.constituents import Meant, Renamed, meant_by
 from quant_assets.identity import KnownIdentity
-from quant_assets.securities import Register, Stay
-from quant_assets.sources.contract import UniverseAnswer
-from quant_assets.tables import MEMBERSHIP, UNIVERSES
+from quant_assets.membership import (
+    ADDED,
+    BRIEF,
+    INTERVAL,
+    REMOVED,
+    SAME_EVENT,
+    Conflict,
+    Decision,
+    Said,
+    Stay,
+    decide,
+)
+from quant_assets.membership_evidence import Book, Entry, voice_of
+from quant_assets.securities import Register
+from quant_assets.securities import Stay as Listing
+from quant_assets.sources.contract import Constituent, UniverseAnswer
+from quant_assets.tables import (
+    MEMBERSHIP,
+    MEMBERSHIP_CHANGES,
+    MEMBERSHIP_CONFLICTS,
+    MEMBERSHIP_LISTS,
+    UNIVERSES,
+    Table,
+)
 from quant_assets.warehouse import Warehouse, Writing
+from quant_assets.writing import listed_ids
 
 PLAUSIBLE_SIZE = {"sp500": range(490, 516)}
 """Sizes of a list that can be the index: share classes make the S&P 500 some 503 lines."""
 
+CHANGES_AT_ONCE = 10
+CHANGES_A_MONTH = 6
+"""Changes that a list may bring: the index has about 1.5 a month, four at a quarter's end, and the
+lists of others are sometimes half a year behind."""
 
-class ImplausibleUniverseError(ValueError):
+TOLD_BEFORE = dt.timedelta(days=400)
+"""A table of changes counts from so long before the first list on: of earlier days its tickers may
+mean other companies, and a history file says more."""
+
+
+class RefusedUniverseError(ValueError):
+    """A list that is not believed; nothing was changed."""
+
+    def __init__(self, universe: str, source: str, why: str) -> None:
+        super().__init__(
+            f"{why} The list of {source} was refused and nothing of {universe} was changed. If it "
+            "is right, say quant-assets universe import --accept."
+        )
+        self.universe = universe
+        self.source = source
+        self.why = why
+
+
+class ImplausibleUniverseError(RefusedUniverseError):
     """A list that can't be the index it claims to be."""
 
-    def __init__(self, universe: str, size: int) -> None:
+    def __init__(self, universe: str, source: str, size: int) -> None:
         sizes = PLAUSIBLE_SIZE[universe]
         super().__init__(
-            f"The list has {size} members; {universe} has {sizes.start} to {sizes.stop - 1}. "
-            "Nothing was changed. If the list is right, say --accept."
+            universe,
+            source,
+            f"The list has {size} members; {universe} has {sizes.start} to {sizes.stop - 1}.",
+        )
+
+
+class TooManyChangesError(RefusedUniverseError):
+    """A list that differs too much from the last one that was believed."""
+
+    def __init__(
+        self,
+        universe: str,
+        source: str,
+        changes: tuple[Sequence[str], Sequence[str]],
+        since: dt.date,
+        allowed: int,
+    ) -> None:
+        new, gone = changes
+        super().__init__(
+            universe,
+            source,
+            f"The list brings {len(new)} new members ({_some(new)}) and lacks {len(gone)} "
+            f"({_some(gone)}); the time since {since} explains {allowed} at most.",
         )
 
 
@@ -44,17 +111,16 @@ class Interval:
     removed_on: dt.date | None
     symbol: str
     source: str
-
-    def touches(self, other: Interval) -> bool:
-        """Whether the two overlap or follow each other without a day between."""
-        return (other.removed_on is None or self.effective_on <= other.removed_on) and (
-            self.removed_on is None or other.effective_on <= self.removed_on
-        )
+    announced_on: dt.date | None = None
 
 
 @dataclass(frozen=True)
 class UniverseReport:
-    """What an import did to a universe; ``intervals`` are all of it, past and present."""
+    """What an import did to a universe; ``intervals`` are all of it, past and present.
+
+    ``waiting`` are members that the latest list lacks, and that leave when the next one lacks them
+    too; ``conflicts`` counts the disagreements on record.
+    """
 
     universe: str
     source: str
@@ -63,6 +129,10 @@ class UniverseReport:
     removed: tuple[str, ...]
     intervals: tuple[Interval, ...]
     notices: tuple[str, ...] = ()
+    renamed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    conflicts: int = 0
+    passed_over: tuple[str, ...] = ()
 
     def tickers_since(self, day: dt.date) -> tuple[str, ...]:
         """Tickers of everyone who belonged to the universe on ``day`` or later, sorted."""
@@ -83,160 +153,493 @@ def import_universe(
 ) -> UniverseReport:
     """Take over what a source says of a universe; importing it twice changes nothing.
 
-    ``on`` is the day of the constituents list: members it lacks leave on that day, members new to
-    it join on their own date where the list gives one. History may be imported before or after it;
-    who belonged on the day of the latest list is for that list to say.
-    Raises ImplausibleUniverseError unless ``accept`` or this is the first list, and WarehouseError.
+    ``on`` is the day of the constituents list, where the answer has no day of its own. Lists and
+    histories may come in any order. Raises RefusedUniverseError unless ``accept`` or this is the
+    first list, and WarehouseError.
     """
-    with warehouse.writing(run_id or str(uuid.uuid4()), f"import of {universe}") as writing:
-        held, listed_on = _held(writing, universe)
-        current = {i.security_id for i in held if i.removed_on is None}
-        size = len({constituent.symbol for constituent in answer.constituents})
-        if (
-            current
-            and size
-            and not accept
-            and size not in PLAUSIBLE_SIZE.get(universe, range(size, size + 1))
-        ):
-            raise ImplausibleUniverseError(universe, size)
-        register = Register.read(writing.con, (*known, *answer.names), answer.source)
-        for identity in answer.names:
-            register.bearers(identity.symbol)
-        intervals = _with_history(held, answer, register, listed_on)
-        if size:
-            latest = max(on, listed_on or on)
-            intervals = _with_constituents(intervals, answer, register, on, latest)
-            listed_on = latest
-        register.write(writing)
-        row = {"universe": universe, "source": answer.source, "listed_on": listed_on}
+    run = run_id or str(uuid.uuid4())
+    day = answer.listed_on or on
+    try:
+        with warehouse.writing(run, f"import of {universe}") as writing:
+            return _Import(writing, answer, known, universe, day, accept=accept).run()
+    except RefusedUniverseError as error:
+        with warehouse.writing(run, f"import of {universe}") as writing:
+            _write_list(writing, universe, answer, day, refused=error.why)
+        raise
+
+
+class _Import:
+    """One answer on its way into a universe."""
+
+    def __init__(
+        self,
+        writing: Writing,
+        answer: UniverseAnswer,
+        known: Sequence[KnownIdentity],
+        universe: str,
+        day: dt.date,
+        *,
+        accept: bool,
+    ) -> None:
+        self.writing, self.answer, self.universe, self.day = writing, answer, universe, day
+        self.accept = accept
+        self.voice = voice_of(answer.source)
+        self.book = Book.read(writing.con, universe)
+        self.held = _held(writing.con, universe)
+        self.register = Register.read(writing.con, (*known, *answer.names), answer.source)
+        if not self.book.securities:
+            self._take_over_held()
+
+    def run(self) -> UniverseReport:
+        first = not self.held
+        self._refuse_custom()
+        for identity in self.answer.names:
+            self.register.bearers(identity.symbol)
+        self._note_intervals()
+        meant = self._note_list() if self.answer.constituents else Meant({}, ())
+        self._note_changes(meant)
+        everybody = bool(self.answer.intervals)
+        concerned = self.book.securities if everybody else self.book.affected(self.day)
+        lists = self.book.lists()
+        decided = {
+            security: decide(self.book.of(security, self.register.known_since(security)), lists)
+            for security in sorted(concerned)
+        }
+        # An older list changes history; what is new is told of the latest one's day.
+        self.day = max(self.day, self.book.last_list() or self.day)
+        self.register.write(self.writing)
+        self.book.write(self.writing)
+        return self._store(decided, meant.renamed, first=first)
+
+    def _refuse_custom(self) -> None:
+        """Raises RefusedUniverseError for a universe that users decide."""
+        custom = self.writing.con.execute(
+            "select 1 from universes where universe = ? and kind = 'custom'", [self.universe]
+        ).fetchall()
+        if custom:
+            why = f"{self.universe} is a universe that users decide, and follows no list."
+            raise RefusedUniverseError(self.universe, self.answer.source, why)
+
+    def _take_over_held(self) -> None:
+        """Make evidence of intervals that were stored before evidence was kept."""
+        for security, several in self.held.items():
+            for i in several:
+                said = Said(i.source, INTERVAL, i.effective_on, i.removed_on, i.symbol)
+                self.book.say(security, said)
+
+    # What is said
+
+    def _note_intervals(self) -> None:
+        if not self.answer.intervals:
+            return
+        joined = {
+            security: several[-1].effective_on
+            for security, several in self.held.items()
+            if several[-1].removed_on is None
+        }
+        listings = [
+            Listing(i.symbol, i.effective_on, i.removed_on, i.slug) for i in self.answer.intervals
+        ]
+        told = [
+            (
+                security,
+                Said(
+                    self.answer.source,
+                    INTERVAL,
+                    listing.start,
+                    listing.end,
+                    listing.symbol,
+                    said_on=self.day,
+                ),
+            )
+            for listing, security in self.register.stays(listings, joined)
+        ]
+        self.book.forget(self.answer.source, (INTERVAL,), told)
+        for security, said in told:
+            self.book.say(security, said)
+
+    def _note_list(self) -> Meant:
+        lines = _once(self.answer.constituents)
+        sizes = PLAUSIBLE_SIZE.get(self.universe)
+        before = self.book.last_list()
+        judged = before is not None and not self.accept
+        if sizes and judged and len(lines) not in sizes:
+            raise ImplausibleUniverseError(self.universe, self.answer.source, len(lines))
+        latest = before is None or self.day >= before
+        meant = meant_by(
+            lines, self.register, self.day, self._members(), self._left(), latest=latest
+        )
+        if sizes and judged:
+            self._refuse_upheaval(meant)
+        entries = {
+            security: Entry(line.symbol, line.added_on)
+            for security, line in meant.constituents.items()
+        }
+        # Outside an index, a list is what a user wants and not what somebody reports.
+        trusted = self.accept or self.universe not in PLAUSIBLE_SIZE
+        self.book.add_list(self.voice, self.day, entries, trusted=trusted)
+        if latest:
+            for security, line in meant.constituents.items():
+                self.register.describe(security, line)
+        _write_list(self.writing, self.universe, self.answer, self.day, trusted=trusted)
+        return meant
+
+    def _members(self) -> dict[int, str]:
+        """Who belonged about the day of the list, by the ticker the same voice knew it under."""
+        members = {
+            security: stay.symbol
+            for security, several in self.held.items()
+            for stay in several
+            if stay.effective_on <= self.day + BRIEF
+            and (stay.removed_on is None or self.day < stay.removed_on + BRIEF)
+        }
+        listed = self.book.on_list(self.voice, self.day)
+        return members | {security: run.symbol for security, run in listed.items() if run.symbol}
+
+    def _left(self) -> dict[int, dt.date]:
+        """When those left who belong no more, except who has traded on and on since."""
+        left = {
+            security: several[-1].removed_on
+            for security, several in self.held.items()
+            if several[-1].removed_on is not None and several[-1].removed_on <= self.day
+        }
+        went_on = _traded_since(self.writing.con, left, self.day)
+        return {security: day for security, day in left.items() if security not in went_on}
+
+    def _refuse_upheaval(self, meant: Meant) -> None:
+        """Raises TooManyChangesError."""
+        days = self.book.days.get(self.voice, [])
+        if not days:
+            return
+        since = max((d for d in days if d <= self.day), default=days[0])
+        before = self.book.on_list(self.voice, since)
+        allowed = CHANGES_AT_ONCE + round(CHANGES_A_MONTH * abs((self.day - since).days) / 30.4)
+        new = [c.symbol for s, c in meant.constituents.items() if s not in before]
+        gone = [run.symbol for s, run in before.items() if s not in meant.constituents]
+        if max(len(new), len(gone)) > allowed:
+            raise TooManyChangesError(
+                self.universe, self.answer.source, (sorted(new), sorted(gone)), since, allowed
+            )
+
+    def _note_changes(self, meant: Meant) -> None:
+        """Note the dated additions and removals, of securities that can be told."""
+        if not self.answer.changes:
+            return
+        first = min((days[0] for days in self.book.days.values() if days), default=self.day)
+        tickers = {symbol: security for security, symbol in self._members().items()}
+        tickers |= {run.former_symbol: run.security_id for run in meant.renamed}
+        listed = {line.symbol: security for security, line in meant.constituents.items()}
+        told: list[tuple[int, Said]] = []
+        for change in self.answer.changes:
+            for kind, symbol in ((ADDED, change.added), (REMOVED, change.removed)):
+                if symbol is None:
+                    continue
+                security = listed.get(symbol, tickers.get(symbol))
+                if change.on < first - TOLD_BEFORE and not (
+                    kind == ADDED and self._dates_joining(security, change.on, meant)
+                ):
+                    continue
+                if security is None and kind == ADDED and change.on > self.day:
+                    line = Constituent(symbol, change.added_name, added_on=change.on)
+                    found = meant_by([line], self.register, self.day, {}, {}, latest=False)
+                    security = next(iter(found.constituents))
+                if security is not None:
+                    said = Said(
+                        self.answer.source, kind, change.on, None, symbol, change.reason, self.day
+                    )
+                    told.append((security, said))
+        old = [
+            (security, s)
+            for security, several in self.book.said.items()
+            for s in several
+            if s.from_on < self.day - TOLD_BEFORE
+        ]
+        self.book.forget(self.answer.source, (ADDED, REMOVED), [*told, *old])
+        for security, said in told:
+            self.book.say(security, said)
+
+    def _dates_joining(self, security: int | None, day: dt.date, meant: Meant) -> bool:
+        """Whether a row about a ticker of long ago tells of the joining of its present bearer."""
+        line = meant.constituents.get(security) if security is not None else None
+        return bool(line and line.added_on and abs(line.added_on - day) <= SAME_EVENT)
+
+    # What follows
+
+    def _store(
+        self, decided: Mapping[int, Decision], renamed: Sequence[Renamed], *, first: bool
+    ) -> UniverseReport:
+        after = {
+            **self.held,
+            **{
+                security: tuple(_interval(security, stay) for stay in decision.stays)
+                for security, decision in decided.items()
+            },
+        }
+        _replace_rows(
+            self.writing,
+            MEMBERSHIP,
+            self.universe,
+            decided,
+            [{"universe": self.universe, **vars(i)} for s in decided for i in after[s]],
+        )
+        _replace_rows(
+            self.writing,
+            MEMBERSHIP_CONFLICTS,
+            self.universe,
+            decided,
+            [
+                _conflict_row(self.universe, security, conflict)
+                for security, decision in decided.items()
+                for conflict in decision.conflicts
+            ],
+        )
+        if not first:
+            events = [
+                _Event(
+                    "renamed", r.security_id, r.symbol, r.on, self.answer.source, r.former_symbol
+                )
+                for r in renamed
+            ]
+            events += _events(self.held, after, decided, self.day, self.answer.source)
+            _write_events(self.writing, self.universe, events)
+        self._write_universe()
+        return self._report(after, decided, renamed)
+
+    def _write_universe(self) -> None:
+        row = {
+            "universe": self.universe,
+            "kind": "index",
+            "source": self.answer.source,
+            "passed_over": " ".join(self.answer.passed_over) or None,
+            "listed_on": self.book.last_list(),
+        }
         fields = [f for f in UNIVERSES.arrow_schema if f.name in row]
-        writing.upsert(UNIVERSES, pa.Table.from_pylist([row], schema=pa.schema(fields)))
-        _write(writing, universe, intervals)
-        open_now = {i.security_id: i.symbol for i in intervals if i.removed_on is None}
-        before = {i.security_id: i.symbol for i in held if i.removed_on is None}
+        self.writing.upsert(UNIVERSES, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+
+    def _report(
+        self,
+        after: Mapping[int, Sequence[Interval]],
+        decided: Mapping[int, Decision],
+        renamed: Sequence[Renamed],
+    ) -> UniverseReport:
+        before_now, now = _present(self.held, self.day), _present(after, self.day)
+        [(conflicts,)] = self.writing.con.execute(
+            "select count(*) from membership_conflicts where universe = ?", [self.universe]
+        ).fetchall()
         return UniverseReport(
-            universe=universe,
-            source=answer.source,
-            members=len(open_now),
-            added=tuple(sorted(open_now[s] for s in open_now.keys() - before.keys())),
-            removed=tuple(sorted(before[s] for s in before.keys() - open_now.keys())),
-            intervals=tuple(intervals),
-            notices=answer.notices,
+            universe=self.universe,
+            source=self.answer.source,
+            members=len(now),
+            added=tuple(sorted(now[s] for s in now.keys() - before_now.keys())),
+            removed=tuple(sorted(before_now[s] for s in before_now.keys() - now.keys())),
+            intervals=tuple(i for several in after.values() for i in several),
+            notices=self.answer.notices,
+            renamed=tuple(f"{each.former_symbol} → {each.symbol}" for each in renamed),
+            waiting=tuple(
+                sorted(now[s] for s, decision in decided.items() if decision.waiting and s in now)
+            ),
+            conflicts=conflicts,
+            passed_over=self.answer.passed_over,
         )
 
 
-def _held(writing: Writing, universe: str) -> tuple[list[Interval], dt.date | None]:
-    """The intervals on record, and the day of the latest list of members."""
-    rows = writing.con.execute(
-        "select security_id, effective_on, removed_on, symbol, source from universe_membership "
-        "where universe = ? order by security_id, effective_on",
+def _once(lines: Iterable[Constituent]) -> list[Constituent]:
+    """Each symbol once, as the first line has it."""
+    found: dict[str, Constituent] = {}
+    for line in lines:
+        found.setdefault(line.symbol, line)
+    return list(found.values())
+
+
+def _held(con: duckdb.DuckDBPyConnection, universe: str) -> dict[int, tuple[Interval, ...]]:
+    """The intervals on record, by security and in order."""
+    rows = con.execute(
+        "select security_id, effective_on, removed_on, symbol, source, announced_on"
+        " from universe_membership where universe = ? order by security_id, effective_on",
         [universe],
     ).fetchall()
-    listed = writing.con.execute(
-        "select listed_on from universes where universe = ?", [universe]
-    ).fetchall()
-    return [Interval(*row) for row in rows], listed[0][0] if listed else None
+    held: dict[int, tuple[Interval, ...]] = {}
+    for row in rows:
+        held[row[0]] = (*held.get(row[0], ()), Interval(*row))
+    return held
 
 
-def _with_history(
-    held: Sequence[Interval],
-    answer: UniverseAnswer,
-    register: Register,
-    listed_on: dt.date | None,
-) -> list[Interval]:
-    """``held`` with the dated intervals of a source, which win where the two overlap.
-
-    But who belonged on ``listed_on`` a list of members has said: a stay that a history leaves open
-    ends there if that list lacked the member, and one it ended before goes on if the list had it.
-    """
-    members = {i.security_id for i in held if i.removed_on is None}
-    told: dict[int, list[Interval]] = defaultdict(list)
-    stays = [Stay(i.symbol, i.effective_on, i.removed_on, i.slug) for i in answer.intervals]
-    for stay, security in register.stays(stays):
-        told[security].append(Interval(security, stay.start, stay.end, stay.symbol, answer.source))
-    result: list[Interval] = []
-    for security, intervals in told.items():
-        result += [
-            replace(i, removed_on=listed_on)
-            if listed_on
-            and i.removed_on is None
-            and i.effective_on < listed_on
-            and security not in members
-            else i
-            for i in merged(intervals)
-        ]
-    for interval in held:
-        overlapping = [i for i in told.get(interval.security_id, ()) if i.touches(interval)]
-        if not overlapping:
-            result.append(interval)
-            continue
-        until = max(i.removed_on or dt.date.max for i in told[interval.security_id])
-        if listed_on and interval.removed_on is None and until <= listed_on:
-            result.append(replace(interval, effective_on=max(interval.effective_on, until)))
-    return result
+def _traded_since(
+    con: duckdb.DuckDBPyConnection, left: Mapping[int, dt.date | None], day: dt.date
+) -> set[int]:
+    """Of those who left, who has prices from before that until now without a long pause."""
+    return {
+        row[0]
+        for row in con.execute(
+            "select security_id from (select security_id, session, session - lag(session) over"  # noqa: S608 - ids of ours
+            " (partition by security_id order by session) as pause from (select distinct"
+            f" security_id, session from daily_prices where security_id in"
+            f" ({listed_ids(sorted(left))})))"
+            " group by security_id having max(session) > ? and max(pause) < 30",
+            [day - dt.timedelta(days=30)],
+        ).fetchall()
+    }
 
 
-def merged(intervals: Sequence[Interval]) -> list[Interval]:
-    """Intervals of one security in order, those that touch joined into one.
-
-    A list that changes a ticker by removing one and adding the other tells of one stay.
-    """
-    joined: list[Interval] = []
-    for interval in sorted(intervals, key=lambda i: i.effective_on):
-        if not joined or not joined[-1].touches(interval):
-            joined.append(interval)
-            continue
-        last = joined[-1]
-        open_ended = last.removed_on is None or interval.removed_on is None
-        until = None if open_ended else max(last.removed_on, interval.removed_on)  # type: ignore[type-var]
-        joined[-1] = replace(interval, effective_on=last.effective_on, removed_on=until)
-    return joined
+def _present(held: Mapping[int, Sequence[Interval]], day: dt.date) -> dict[int, str]:
+    """The tickers of those who belong on ``day`` or are to join later."""
+    return {
+        security: several[-1].symbol
+        for security, several in held.items()
+        if several and (several[-1].removed_on is None or several[-1].removed_on > day)
+    }
 
 
-def _with_constituents(
-    intervals: Sequence[Interval],
-    answer: UniverseAnswer,
-    register: Register,
-    on: dt.date,
-    latest: dt.date,
-) -> list[Interval]:
-    """``intervals`` brought in line with the list of the day ``on``.
-
-    A list older than the ``latest`` one ends no stay, and one it adds is over by then.
-    """
-    listed = {}
-    for constituent in answer.constituents:
-        security = register.on(constituent.symbol, on)
-        register.describe(security, constituent)
-        listed[security] = constituent
-    result = [
-        i
-        if i.removed_on is not None
-        or i.security_id in listed
-        or i.effective_on >= on
-        or on < latest
-        else replace(i, removed_on=on)
-        for i in intervals
-    ]
-    # Whoever is known as a member of later days needs no list of an earlier one.
-    present = {i.security_id for i in result if i.removed_on is None or i.removed_on > on}
-    for security, constituent in listed.items():
-        if security in present:
-            continue
-        earlier = [i.removed_on for i in result if i.security_id == security and i.removed_on]
-        # Lists date a successor by its predecessor's joining: nobody belonged before he was there.
-        joined = max(constituent.added_on or on, register.known_since(security) or dt.date.min)
-        start = min(on, max([joined, *earlier]))
-        until = latest if on < latest else None
-        result.append(Interval(security, start, until, constituent.symbol, answer.source))
-    return result
+def _interval(security: int, stay: Stay) -> Interval:
+    return Interval(
+        security,
+        stay.effective_on,
+        stay.removed_on,
+        stay.symbol,
+        stay.source,
+        stay.announced_on,
+    )
 
 
-def _write(writing: Writing, universe: str, intervals: Sequence[Interval]) -> None:
-    rows = [{"universe": universe, **vars(interval)} for interval in intervals]
-    fields = [f for f in MEMBERSHIP.arrow_schema if rows and f.name in rows[0]]
+def _conflict_row(universe: str, security: int, conflict: Conflict) -> dict[str, object]:
+    return {"universe": universe, "security_id": security, **vars(conflict)}
+
+
+def _replace_rows(
+    writing: Writing,
+    table: Table,
+    universe: str,
+    securities: Iterable[int],
+    rows: Sequence[Mapping[str, object]],
+) -> None:
+    """Let ``rows`` be all that a table has of these securities in a universe."""
+    told = {row["security_id"] for row in rows}
+    silent = [security for security in securities if security not in told]
+    if silent:
+        writing.con.execute(
+            f"delete from {table.name} where universe = ?"  # noqa: S608 - our table and ids
+            f" and security_id in ({listed_ids(silent)})",
+            [universe],
+        )
+    fields = [f for f in table.arrow_schema if rows and f.name in rows[0]]
     writing.upsert(
-        MEMBERSHIP,
-        pa.Table.from_pylist(rows, schema=pa.schema(fields)),
+        table,
+        pa.Table.from_pylist(list(rows), schema=pa.schema(fields)),
         supersede=("universe", "security_id"),
     )
+
+
+def _write_list(
+    writing: Writing,
+    universe: str,
+    answer: UniverseAnswer,
+    day: dt.date,
+    *,
+    refused: str | None = None,
+    trusted: bool = False,
+) -> None:
+    row = {
+        "universe": universe,
+        "source": answer.source,
+        "listed_on": day,
+        "accepted": refused is None,
+        "trusted": trusted,
+        "members": len(_once(answer.constituents)),
+        "reason": refused,
+    }
+    fields = [f for f in MEMBERSHIP_LISTS.arrow_schema if f.name in row]
+    writing.upsert(MEMBERSHIP_LISTS, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class _Event:
+    kind: str
+    security_id: int
+    symbol: str
+    effective_on: dt.date
+    source: str
+    former_symbol: str | None = None
+    announced_on: dt.date | None = None
+    reason: str | None = None
+
+
+def _events(
+    before: Mapping[int, Sequence[Interval]],
+    after: Mapping[int, Sequence[Interval]],
+    decided: Mapping[int, Decision],
+    day: dt.date,
+    source: str,
+) -> list[_Event]:
+    """What changed of the membership of ``day`` and of later days."""
+    events = []
+    for security, decision in decided.items():
+        old = _last(before.get(security, ()), day)
+        new = _last(after.get(security, ()), day)
+        stay = decision.stays[-1] if decision.stays else None
+        if old is None and new is not None and stay:
+            reason = stay.reason or _came_back(before.get(security, ()), new)
+            events.append(_event("added", new, new.effective_on, source, reason))
+            if new.removed_on:
+                events.append(_event("removed", new, new.removed_on, source, stay.removal_reason))
+        elif old is not None and new is None:
+            events.append(_gone(old, after.get(security, ()), stay, day, source))
+        elif old and new and old.removed_on != new.removed_on:
+            if new.removed_on and not old.removed_on:
+                why = stay.removal_reason if stay else None
+                events.append(_event("removed", new, new.removed_on, source, why))
+            elif old.removed_on and not new.removed_on:
+                why = f"it was to leave on {old.removed_on}"
+                events.append(_event("withdrawn", new, old.removed_on, source, why))
+    return events
+
+
+def _last(stays: Sequence[Interval], day: dt.date) -> Interval | None:
+    """The stay that lasts on ``day`` or is to begin."""
+    last = stays[-1] if stays else None
+    return last if last and (last.removed_on is None or last.removed_on > day) else None
+
+
+def _came_back(before: Sequence[Interval], new: Interval) -> str | None:
+    left = before[-1].removed_on if before else None
+    if left and new.effective_on < left:
+        return f"the lists that left it out from {left} on were wrong; it never left"
+    return None
+
+
+def _gone(
+    old: Interval, after: Sequence[Interval], stay: Stay | None, day: dt.date, source: str
+) -> _Event:
+    if old.effective_on > day:
+        why = f"it was to join on {old.effective_on}"
+        return _event("withdrawn", old, old.effective_on, source, why)
+    ended = after[-1].removed_on if after else None
+    return _event("removed", old, ended or day, source, stay.removal_reason if stay else None)
+
+
+def _event(kind: str, stay: Interval, on: dt.date, source: str, reason: str | None) -> _Event:
+    announced = stay.announced_on if kind == "added" else None
+    return _Event(
+        kind, stay.security_id, stay.symbol, on, source, announced_on=announced, reason=reason
+    )
+
+
+def _write_events(writing: Writing, universe: str, events: Sequence[_Event]) -> None:
+    if not events:
+        return
+    [(last,)] = writing.con.execute(
+        "select coalesce(max(change_id), 0) from membership_changes"
+    ).fetchall()
+    rows = [
+        {"change_id": last + place, "universe": universe, "detected_at": writing.now, **vars(event)}
+        for place, event in enumerate(sorted(events, key=lambda e: (e.effective_on, e.symbol)), 1)
+    ]
+    fields = [f for f in MEMBERSHIP_CHANGES.arrow_schema if f.name in rows[0]]
+    writing.upsert(MEMBERSHIP_CHANGES, pa.Table.from_pylist(rows, schema=pa.schema(fields)))
+
+
+def _some(symbols: Sequence[str]) -> str:
+    more = f", … {len(symbols) - 5} more" if len(symbols) > 5 else ""
+    return f"{', '.join(symbols[:5])}{more}" if symbols else "none"
