@@ -5,6 +5,7 @@ The one place that knows every source by name. Nothing is opened or fetched by m
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from quant_assets.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.identity import KnownIdentity, is_pair, known_identities
+from quant_assets.membership_chain import LastAccepted, MembershipChain
 from quant_assets.pacing import Pace, Pacer
 from quant_assets.planning import Asking
 from quant_assets.raw_bodies import RawBodies
 from quant_assets.settings import Settings
+from quant_assets.sources import wikipedia
+from quant_assets.sources.bundled import BundledList
 from quant_assets.sources.contract import PriceSource, UniverseSource
 from quant_assets.sources.files import FilesSource
 from quant_assets.sources.membership import MembershipLists
@@ -25,13 +29,13 @@ from quant_assets.warehouse import Clock, Warehouse, utc_now
 
 
 class NoListsError(ValueError):
-    """The settings name no list of an index's members."""
+    """The settings name no source of an index's members."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The settings name no membership list. Set universe.constituents, universe.intervals "
-            "or both in quant_assets.toml, paths or URLs; or say quant-assets universe import "
-            "--from."
+            "The settings name no source of the membership. Set universe.sources, "
+            "universe.constituents or universe.intervals in quant_assets.toml; or say quant-assets "
+            "universe import --from."
         )
 
 
@@ -124,11 +128,14 @@ class Platform:
 
     def pacer(self, source: str) -> Pacer:
         """The pace of a source, counted in the data folder. Raises UnknownSourceNameError."""
+        path = self.settings.home_path / "pacing.sqlite"
+        if source == wikipedia.SOURCE:
+            return Pacer(path, source, wikipedia.PACE, judge=wikipedia.judge)
         if source != YAHOO:
-            raise UnknownSourceNameError(source, (YAHOO,))
+            raise UnknownSourceNameError(source, (YAHOO, wikipedia.SOURCE))
         asked = self.settings.yahoo
         pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
-        return Pacer(self.settings.home_path / "pacing.sqlite", source, pace, judge=judge)
+        return Pacer(path, source, pace, judge=judge)
 
     @property
     def asking(self) -> Asking:
@@ -137,16 +144,51 @@ class Platform:
         return Asking(settings.look_back_days, settings.full_look_back_days)
 
     def universe_source(self) -> UniverseSource:
-        """The lists the settings name, or the simulated market where that is the source."""
-        lists = self.settings.universe
-        locations = [
-            self.settings.resolve(at) for at in (lists.intervals, lists.constituents) if at
-        ]
-        if locations:
-            return MembershipLists(tuple(locations))
-        if SIMULATED in (self.settings.source, self._loaded_by()):
+        """Who tells the members of the index: the sources of the settings, one after another.
+
+        Lists alone, history included, where the settings leave no other source; the simulated
+        market where that is the source and no list is named. Raises NoListsError.
+        """
+        asked = self.settings.universe
+        locations = [at for at in (asked.intervals, asked.constituents) if at]
+        if not locations and SIMULATED in (self.settings.source, self._loaded_by()):
             return self.simulated_market()
-        raise NoListsError
+        if asked.order:
+            sources = [(name, self._members_from(name)) for name in asked.order]
+            return MembershipChain(sources, LastAccepted(self._last_accepted))
+        if not locations:
+            raise NoListsError
+        return MembershipLists(tuple(map(self.settings.resolve, locations)))
+
+    def universe_history(self) -> UniverseSource | None:
+        """The list of dated stays, where ``universe_source`` does not tell them already."""
+        asked = self.settings.universe
+        if not (asked.intervals and asked.order):
+            return None
+        return MembershipLists((self.settings.resolve(asked.intervals),))
+
+    def _members_from(self, name: str) -> UniverseSource:
+        asked, resolve = self.settings.universe, self.settings.resolve
+        if name == wikipedia.SOURCE:
+            url = asked.wikipedia_url
+            return wikipedia.WikipediaSource(
+                resolve(url), self.pacer(name).call, clock=self.clock, contact=asked.contact
+            )
+        if name == "list":
+            return MembershipLists((resolve(asked.constituents),))
+        return BundledList()
+
+    def _last_accepted(self) -> tuple[dt.date, int] | None:
+        """The day and the size of the list of the index accepted last."""
+        if not self.warehouse.exists():
+            return None
+        self.warehouse.migrate()
+        with self.warehouse.reading() as con:
+            row = con.execute(
+                "select listed_on, members from membership_lists"
+                " where universe = 'sp500' and accepted order by listed_on desc, fetched_at desc"
+            ).fetchone()
+        return (row[0], row[1]) if row else None
 
     def simulated_market(self) -> SimulatedMarket:
         """The simulated market up to the last closed session."""

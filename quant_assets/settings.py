@@ -29,6 +29,7 @@ ENVIRONMENT_PREFIX = "QUANT_ASSETS_"
 CONFIG_FILE = "quant_assets.toml"
 SECRET_WORDS = ("token", "secret", "password", "api_key", "webhook")
 MASK = "********"
+WIKIPEDIA_URL = "https://en.wikipedia.org/wiki/List_of_S%26P_500_companies"
 
 _BEFORE_HOST = re.compile(r"(://)[^/?#\s]+@")
 _IN_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
@@ -119,10 +120,40 @@ class FilesArchive(_Frozen):
 
 
 class UniverseFiles(_Frozen):
-    """Where the index membership comes from: paths or URLs, empty where there is none."""
+    """Where the index membership comes from: paths or URLs, empty where there is none.
+
+    ``sources`` are asked one after another for the members of today, ``contact`` tells Wikipedia
+    who asks; ``intervals`` are history. See ``docs/sources.md``.
+    """
 
     constituents: str = ""
     intervals: str = ""
+    sources: tuple[Literal["wikipedia", "list", "bundled"], ...] = ("wikipedia", "list", "bundled")
+    wikipedia_url: str = WIKIPEDIA_URL
+    contact: str = ""
+
+    @field_validator("contact")
+    @classmethod
+    def _contact_fits_a_header(cls, contact: str) -> str:
+        if not (contact.isascii() and (contact.isprintable() or not contact)):
+            raise ValueError("a contact is an address or a URL on one line")
+        return contact
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The sources asked for the members, best first; none where lists alone tell them.
+
+        Unless ``sources`` or ``wikipedia_url`` is said, a list in a local file comes first: whoever
+        put it there meant it. History in a local file then needs no other list beside it.
+        """
+        needs = {"wikipedia": self.wikipedia_url, "list": self.constituents, "bundled": "nothing"}
+        order = tuple(name for name in self.sources if needs[name])
+        if self.model_fields_set & {"sources", "wikipedia_url"}:
+            return order
+        if self.constituents and "://" not in self.constituents:
+            return ("list", *(name for name in order if name != "list"))
+        history_alone = not self.constituents and self.intervals and "://" not in self.intervals
+        return () if history_alone else order
 
 
 class SimulatedSettings(_Frozen):
@@ -278,7 +309,7 @@ def _from_environment(environment: Mapping[str, str], here: Path) -> dict[str, o
 
 def _listed(key: str, text: str) -> object:
     """Settings that hold several values are separated by commas in the environment."""
-    several = key in ("extra_closures", "source_order", "paths")
+    several = key in ("extra_closures", "source_order", "sources", "paths")
     return [part.strip() for part in text.split(",") if part.strip()] if several else text
 
 
