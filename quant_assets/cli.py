@@ -18,6 +18,7 @@ import typer
 from quant_assets import options, read, terminal
 from quant_assets.backups import publish
 from quant_assets.cli_live import live_app
+from quant_assets.cli_universe import universe_app
 from quant_assets.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.identity import canonical_symbol
 from quant_assets.journal import prune_logs
@@ -26,11 +27,9 @@ from quant_assets.planning import Window
 from quant_assets.platform import SIMULATED, Platform
 from quant_assets.refreshing import known_symbols
 from quant_assets.settings import shown
-from quant_assets.sources.membership import MembershipLists
 from quant_assets.status import warehouse_status
 from quant_assets.tables import data_dictionary
 from quant_assets.terminal import complain, say, show_json
-from quant_assets.universe import import_universe
 
 if TYPE_CHECKING:
     from quant_assets.materialize import Materialized
@@ -42,7 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-universe_app = typer.Typer(help="Who belongs to an index, and when.", no_args_is_help=True)
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(live_app)
 app.add_typer(universe_app, name="universe")
@@ -350,65 +348,6 @@ def prune(
         if files:
             verb = "Would delete" if dry_run else "Deleted"
             say(f"{verb} {terminal.counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
-
-
-@universe_app.command("import")
-def universe_import(
-    context: typer.Context,
-    sources: Annotated[
-        list[str] | None,
-        typer.Option("--from", help="CSV file or URL: constituents or intervals; repeatable."),
-    ] = None,
-    name: Annotated[str, typer.Option(help="Universe to import into.")] = "sp500",
-    on: Annotated[dt.date | None, options.day_option("Day of the list; today unless said.")] = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Accept a list of an unusual size.")
-    ] = False,
-    as_json: options.Json = False,
-) -> None:
-    """Import members and membership history; without --from, from the settings' lists."""
-    platform = options.platform_of(context)
-    lists = platform.settings.universe
-    simulated = platform.settings.source == SIMULATED
-    if not (sources or lists.constituents or lists.intervals or simulated):
-        raise typer.BadParameter(
-            "No list was named. Give --from FILE, or set universe.constituents or "
-            "universe.intervals in quant_assets.toml."
-        )
-    source = MembershipLists(tuple(sources)) if sources else platform.universe_source()
-    report = import_universe(
-        platform.warehouse,
-        source.fetch_universe(),
-        platform.identities(source),
-        universe=name,
-        on=on or platform.clock().date(),
-        accept=accept,
-    )
-    publish(platform.warehouse)
-    if as_json:
-        show_json({**vars(report), "intervals": len(report.intervals)})
-    else:
-        terminal.print_import(report)
-    raise typer.Exit(ATTENTION if report.notices else DONE)
-
-
-@universe_app.command("show")
-def universe_show(
-    context: typer.Context,
-    on: Annotated[
-        dt.date | None, options.day_option("Day of the membership; today unless said.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Universe to show.")] = "sp500",
-    as_json: options.Json = False,
-) -> None:
-    """The members on a day, and how many of them have prices here."""
-    frame = read.universe(name, on=on, home=options.platform_of(context).settings.home_path)
-    if as_json:
-        for column in ("effective_on", "removed_on"):
-            frame[column] = frame[column].dt.strftime("%Y-%m-%d")
-        print(frame.to_json(orient="records"))
-    else:
-        terminal.print_members(frame)
 
 
 @config_app.command("show")

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from quant_assets.calendars import CalendarRangeError
 from quant_assets.corporate_actions import DecisionError
+from quant_assets.custom_universes import CustomUniverseError
 from quant_assets.derive.price_rows import UnknownSourceError
 from quant_assets.identity import AmbiguousSymbolError, InvalidSymbolError, UnknownSymbolError
 from quant_assets.loading import AnotherMarketError, MixedMarketsError
@@ -30,7 +31,7 @@ from quant_assets.refreshing import NothingToRefreshError
 from quant_assets.settings import SettingsError
 from quant_assets.sources.contract import SourceError
 from quant_assets.terminal import complain
-from quant_assets.universe import ImplausibleUniverseError
+from quant_assets.universe import RefusedUniverseError
 from quant_assets.warehouse import WarehouseError
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
@@ -49,7 +50,8 @@ _WRONG = (
     OpenSessionError,
     MixedMarketsError,
     AnotherMarketError,
-    ImplausibleUniverseError,
+    RefusedUniverseError,
+    CustomUniverseError,
     DecisionError,
     UnknownUniverseError,
     NothingToRefreshError,

@@ -32,7 +32,6 @@ from rich.table import Table
 from quant_assets.load_report import LoadReport
 from quant_assets.outcomes import stretches
 from quant_assets.pacing import Budget
-from quant_assets.universe import UniverseReport
 
 if TYPE_CHECKING:
     from quant_assets.reconcile import Differences
@@ -41,8 +40,21 @@ if TYPE_CHECKING:
 TROUBLED_SHOWN = 20
 """Symbols a report lists before it says how many more there are."""
 
-_WRAPPING = ("reason", "message", "error", "for_example", "why", "name", "sector", "source")
+_WRAPPING = (
+    "reason",
+    "message",
+    "error",
+    "for_example",
+    "why",
+    "name",
+    "sector",
+    "source",
+    "we followed",
+)
 """Columns that may go on in a second line; numbers and days never do."""
+
+_DAYS = ("_session", "_on", "_from")
+"""Endings of columns that hold days, which frames keep as times at midnight."""
 
 _STATUS_TITLES = {
     "sources": "Daily prices by source",
@@ -327,8 +339,8 @@ def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> N
     if form == "csv":
         print(frame.to_csv(index=False), end="")
         return
-    sessions = {str(name): frame[name].dt.date for name in frame if str(name).endswith("_session")}
-    plain = frame.assign(**sessions).astype(object).where(frame.notna(), None)
+    days = {str(name): frame[name].dt.date for name in frame if str(name).endswith(_DAYS)}
+    plain = frame.assign(**days).astype(object).where(frame.notna(), None)
     rows: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()} for row in plain.to_dict("records")
     ]
@@ -342,17 +354,6 @@ def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> N
             row["run_id"] = row["run_id"][:8]
     empty = {key for key in frame.columns if all(row[key] in (None, "", 0) for row in rows)}
     print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
-
-
-def print_import(report: UniverseReport) -> None:
-    """What an import made of a list of members."""
-    say(
-        f"{report.universe}: {counted(report.members, 'member')}, "
-        f"{counted(len(report.intervals), 'interval')} in all; {len(report.added):,} added, "
-        f"{len(report.removed):,} removed. Source: {report.source}."
-    )
-    for notice in report.notices:
-        complain(f"Note: {notice}")
 
 
 def print_status(found: Mapping[str, Any]) -> None:
@@ -390,26 +391,6 @@ def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:
         say(f"{'Would delete' if dry_run else 'Deleted'} of the time before {since}: {pruned}.")
     for note in pruned.left_alone:
         complain(f"Note: {note}")
-
-
-def print_members(frame: pd.DataFrame) -> None:
-    """The frame of ``read.universe``."""
-    facts = frame.attrs
-    say(
-        f"{facts['universe']} on {facts['on']}: {counted(facts['members'], 'member')}, "
-        f"{facts['with_prices']:,} of them with prices here."
-    )
-    rows = [
-        {
-            "symbol": row.symbol,
-            "name": _text(row.name),
-            "sector": _text(row.sector),
-            "member since": f"{row.effective_on:%Y-%m-%d}",
-            "prices": "yes" if row.has_prices else "no",
-        }
-        for row in frame.itertuples(index=False)
-    ]
-    print_rows("", rows)
 
 
 def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
@@ -476,7 +457,3 @@ def _shown(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "" if value is None else str(value)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

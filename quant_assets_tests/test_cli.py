@@ -181,8 +181,6 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("prices", "AAPL", "--adjust", "full"), "--adjust full: it is none, split or total_return"),
     (("prices", "AAPL", "--source", "nope"), "No rows of source nope are stored"),
     (("prices",), "Missing argument"),
-    (("universe", "show", "--json"), "There is no universe sp500"),
-    (("universe", "import"), "No list was named. Give --from FILE, or set universe.constituents"),
     (("nonsense",), "No such command 'nonsense'"),
     (("status", "--nonsense"), "No such option"),
     (("--config", "gone.toml", "status"), "There is no settings file"),
@@ -254,15 +252,6 @@ def test_a_data_folder_that_can_t_be_made_ends_with_3(shell: Shell) -> None:
     told = shell("backfill", *WEEK)
     assert (told.exit_code, told.stdout) == (BROKEN, "")
     assert "Check that the folder exists, may be written" in told.stderr
-
-
-def test_a_universe_is_imported_from_the_simulated_market_where_that_is_the_source(
-    shell: Shell,
-) -> None:
-    env = {"QUANT_ASSETS_SOURCE": "simulated", "QUANT_ASSETS_SIMULATED__SYMBOLS": "2"}
-    told = shell("universe", "import", "--json", env=env)
-    assert told.exit_code == DONE, told.stderr
-    assert json.loads(told.stdout)["members"] == 2
 
 
 def test_what_was_not_foreseen_is_one_line_and_the_traceback_only_with_debug(
@@ -344,28 +333,6 @@ def test_numbers_stand_to_the_right_under_one_another(capsys: pytest.CaptureFixt
     terminal.print_rows("T", [{"what": "a", "rows": 5}, {"what": "b", "rows": 12_345}])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[-2:] == ["a          5", "b     12,345"]
-
-
-def test_members_can_be_imported_and_shown(shell: Shell) -> None:
-    assert shell("backfill", *WEEK).exit_code == DONE
-    (shell.folder / "list.csv").write_text(
-        "Symbol,Security,GICS Sector,GICS Sub-Industry,Date added,CIK\n"
-        "AAPL,Apple Inc.,Information Technology,Hardware,1982-11-30,320193\n"
-        "MSFT,Microsoft,Information Technology,Software,1994-06-01,789019\n"
-    )
-    words = ("universe", "import", "--from", str(shell.folder / "list.csv"), "--name", "two")
-    told = shell(*words, "--on", "2024-05-22", "--json")
-    assert told.exit_code == DONE, told.stderr
-    assert json.loads(told.stdout)["members"] == 2
-    again = shell(*words, "--on", "2024-05-22")
-    assert again.stdout.startswith("two: 2 members, 2 intervals in all; 0 added, 0 removed.")
-    shown = shell("universe", "show", "--name", "two", "--on", "2024-05-22")
-    assert shown.stdout.startswith("two on 2024-05-22: 2 members, 2 of them with prices here.")
-    assert "Apple Inc." in shown.stdout
-    rows = json.loads(
-        shell("universe", "show", "--name", "two", "--on", "2024-05-22", "--json").stdout
-    )
-    assert [(row["symbol"], row["removed_on"]) for row in rows] == [("AAPL", None), ("MSFT", None)]
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(shell: Shell) -> None:

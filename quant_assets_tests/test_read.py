@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +24,16 @@ from quant_assets.identity import (
 )
 from quant_assets.loading import load
 from quant_assets.planning import Window
-from quant_assets.read import UnknownUniverseError, connect, prices, universe
+from quant_assets.read import (
+    UnknownUniverseError,
+    connect,
+    delistings,
+    prices,
+    universe,
+    universe_changes,
+    universe_conflicts,
+    universes,
+)
 from quant_assets.settings import Settings
 from quant_assets.sources.contract import (
     ACTION_COLUMNS,
@@ -34,8 +45,17 @@ from quant_assets.sources.contract import (
     SourceProfile,
     UniverseAnswer,
 )
+from quant_assets.tables import (
+    DELISTINGS,
+    MEMBERSHIP_CHANGES,
+    MEMBERSHIP_CONFLICTS,
+    UNIVERSES,
+    Table,
+)
 from quant_assets.universe import import_universe
 from quant_assets.warehouse import Warehouse, WarehouseMissingError
+from quant_assets.writing import Writing
+from quant_assets_tests.conftest import NOW
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (dt.date(2024, 5, day) for day in range(20, 25))
 WEEK = (MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY)
@@ -516,6 +536,164 @@ def test_a_universe_has_the_members_of_the_day(shelf: Shelf) -> None:
 def test_a_universe_that_is_not_stored_is_told_with_those_that_are(two: Shelf) -> None:
     with pytest.raises(UnknownUniverseError, match=r"no universe sp999; stored: none\. Import one"):
         universe("sp999", home=two.home)
+
+
+@pytest.fixture(scope="module")
+def told(calendar: Calendar, tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A universe of which all that can be said has been said once, by literal rows; only read."""
+    home = tmp_path_factory.mktemp("told")
+    shelf = Shelf(Warehouse(home / "warehouse.duckdb", clock=lambda: NOW), calendar, home)
+    import_universe(shelf.warehouse, MEMBERS, (), universe="tiny", on=FRIDAY)
+    with shelf.warehouse.reading() as con:
+        ids = dict(con.execute("select symbol, security_id from symbol_history").fetchall())
+    with shelf.warehouse.writing(str(uuid.uuid4())) as writing:
+        for table in (MEMBERSHIP_CHANGES, MEMBERSHIP_CONFLICTS, DELISTINGS):
+            writing.con.execute(f"delete from {table.name}")
+        put = partial(_put, writing)
+        put(UNIVERSES, universe="own", kind="custom", source="user")
+        put(
+            UNIVERSES,
+            universe="tiny",
+            kind="index",
+            source="list",
+            passed_over="wikipedia: 403.",
+            listed_on=FRIDAY,
+        )
+        change = {"change_id": 1, "kind": "removed", "symbol": "GONE", "security_id": ids["GONE"]}
+        put(MEMBERSHIP_CHANGES, **change, universe="tiny", effective_on=TUESDAY, source="list")
+        change = {"change_id": 2, "kind": "renamed", "symbol": "AAPL", "former_symbol": "APLE"}
+        change |= {"security_id": ids["AAPL"], "announced_on": MONDAY, "reason": "it said so"}
+        put(MEMBERSHIP_CHANGES, **change, universe="tiny", effective_on=THURSDAY, source="list")
+        conflict = {"universe": "tiny", "source": "other", "decided_by": "list"}
+        late = {"says_member": True, "cause": "lets it leave 3 days later"}
+        put(
+            MEMBERSHIP_CONFLICTS,
+            **(conflict | late),
+            security_id=ids["GONE"],
+            symbol="GONE",
+            from_on=TUESDAY,
+            until_on=FRIDAY,
+        )
+        put(
+            MEMBERSHIP_CONFLICTS,
+            **conflict,
+            says_member=False,
+            cause="does not know of the stay",
+            security_id=ids["MSFT"],
+            symbol="MSFT",
+            from_on=WEDNESDAY,
+        )
+        put(
+            DELISTINGS,
+            security_id=ids["GONE"],
+            symbol="GONE",
+            last_session=MONDAY,
+            reason="unknown",
+            currency="USD",
+            source="fake",
+        )
+    return shelf
+
+
+def _put(writing: Writing, table: Table, **row: object) -> None:
+    fields = [field for field in table.arrow_schema if field.name in row]
+    writing.upsert(table, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+
+
+def types(frame: pd.DataFrame) -> dict[str, str]:
+    return {str(name): str(kind) for name, kind in frame.dtypes.items()}
+
+
+def test_a_universe_says_where_it_comes_from_and_who_is_disputed(told: Shelf) -> None:
+    frame = universe("tiny", on=WEDNESDAY, home=told.home)
+    rows = list(zip(frame["symbol"], frame["disputed"], strict=True))
+    assert rows == [("AAPL", False), ("MSFT", True)]
+    assert frame.attrs == {
+        "universe": "tiny",
+        "on": "2024-05-22",
+        "members": 2,
+        "with_prices": 0,
+        "claimed": 1,
+        "kind": "index",
+        "known_from": "2020-01-02",
+        "source": "list",
+        "passed_over": "wikipedia: 403.",
+        "listed_on": "2024-05-24",
+        "looked_at": "2024-06-03T12:00:00+00:00",
+        "updated_at": "2024-06-03T12:00:00+00:00",
+    }
+    assert universe("tiny", on=FRIDAY, home=told.home).attrs["claimed"] == 0
+    assert universe("own", home=told.home).attrs["known_from"] is None
+
+
+def test_universes_are_listed_with_kind_size_source_and_times(told: Shelf) -> None:
+    frame = universes(home=told.home)
+    assert frame[["universe", "kind", "members", "source"]].values.tolist() == [
+        ["own", "custom", 0, "user"],
+        ["tiny", "index", 2, "list"],
+    ]
+    assert types(frame) == {
+        **dict.fromkeys(("universe", "kind", "source", "passed_over"), "str"),
+        "members": "int64",
+        **dict.fromkeys(("known_from", "listed_on"), "datetime64[us]"),
+        **dict.fromkeys(("looked_at", "updated_at"), "datetime64[us, UTC]"),
+    }
+
+
+def test_changes_are_told_by_universe_day_and_symbol(told: Shelf) -> None:
+    def found(*args: str, **options: object) -> list[str]:
+        frame = universe_changes(*args, home=told.home, **options)  # type: ignore[arg-type]
+        return frame["symbol"].tolist()
+
+    assert found() == found("tiny") == ["GONE", "AAPL"]
+    assert found("own") == []
+    assert found(since=WEDNESDAY) == found(symbol="aapl") == ["AAPL"]
+    assert found(since="2024-05-24") == found(symbol="NOPE") == []
+    with pytest.raises(UnknownUniverseError, match="stored: own, tiny"):
+        found("sp999")
+    with pytest.raises(InvalidSymbolError):
+        found(symbol="A B")
+
+
+def test_conflicts_say_who_disagrees_in_which_days_and_whom_we_followed(told: Shelf) -> None:
+    frame = universe_conflicts("tiny", home=told.home)
+    facts = frame[["symbol", "source", "says_member", "cause", "decided_by"]].values.tolist()
+    assert facts == [
+        ["GONE", "other", True, "lets it leave 3 days later", "list"],
+        ["MSFT", "other", False, "does not know of the stay", "list"],
+    ]
+    assert frame["until_on"].tolist() == [pd.Timestamp(FRIDAY), pd.NaT]
+    still = universe_conflicts(open_only=True, home=told.home)
+    assert still["symbol"].tolist() == ["MSFT"]
+    assert universe_conflicts(symbol="GONE", open_only=True, home=told.home).empty
+
+
+def test_a_delisting_says_its_last_session_its_reason_and_what_is_unknown(told: Shelf) -> None:
+    frame = delistings(home=told.home)
+    [row] = frame.to_dict("records")
+    assert (row["symbol"], row["last_session"]) == ("GONE", pd.Timestamp(MONDAY))
+    assert (row["reason"], row["currency"], row["source"]) == ("unknown", "USD", "fake")
+    assert pd.isna(row["terminal_value"])
+    assert str(row["detected_at"]) == "2024-06-03 12:00:00+00:00"
+
+
+def test_a_frame_has_the_same_types_with_rows_and_without(told: Shelf, shelf: Shelf) -> None:
+    with shelf.warehouse.writing(str(uuid.uuid4())):
+        pass
+    for read_all in (universes, universe_changes, universe_conflicts, delistings):
+        full, empty = read_all(home=told.home), read_all(home=shelf.home)
+        assert (full.empty, empty.empty) == (False, True)
+        assert types(empty) == types(full)
+        assert {kind for name, kind in types(full).items() if name.endswith("_at")} == {
+            "datetime64[us, UTC]"
+        }
+
+
+def test_what_is_known_of_a_universe_can_be_saved_with_its_members(
+    told: Shelf, tmp_path: Path
+) -> None:
+    universe("tiny", on=FRIDAY, home=told.home).to_parquet(tmp_path / "members.parquet")
+    assert pd.read_parquet(tmp_path / "members.parquet").attrs["known_from"] == "2020-01-02"
 
 
 def test_connect_reads_the_copy_published_last(two: Shelf) -> None:
