@@ -43,16 +43,26 @@ class SymbolReport:
 
 @dataclass(frozen=True)
 class Outage:
-    """A session that a source lacks for much of what it was asked for."""
+    """A session that a source lacks for much of what it was asked for.
+
+    ``held`` symbols wait for it until ``held_until``, UTC; not all of them were asked for.
+    """
 
     session: dt.date
     symbols: int
     asked: int
+    held: int = 0
+    held_until: dt.datetime | None = None
 
     def describe(self, source: str) -> str:
+        again = (
+            f"{self.held:,} symbols wait and are asked for again from {self.held_until:%H:%M} UTC"
+            if self.held_until
+            else "Ask again later"
+        )
         return (
             f"{source} has no row of {self.session} for {self.symbols} of {self.asked} symbols. "
-            "The exchange was open: the source lags, or had an outage. Ask again later; nothing "
+            f"The exchange was open: the source lags, or had an outage. {again}; nothing "
             "was made up, and no symbol is to blame."
         )
 
@@ -63,12 +73,16 @@ OUTAGE_SYMBOLS = 10
 asked for lack it, and this share of them."""
 
 
-def outages(lacking: Mapping[dt.date, int], asked: int) -> tuple[Outage, ...]:
-    """The sessions that so many symbols lack that the source is to blame; L11."""
+def outages(
+    lacking: Mapping[dt.date, int], asked: int, lags_from: dt.date | None = None
+) -> tuple[Outage, ...]:
+    """The sessions that so many symbols lack that the source is to blame (L11), and those from
+    ``lags_from`` on, where it was found to lag.
+    """
     return tuple(
         Outage(day, symbols, asked)
         for day, symbols in sorted(lacking.items())
-        if symbols >= max(OUTAGE_SYMBOLS, OUTAGE_FROM * asked)
+        if symbols >= max(OUTAGE_SYMBOLS, OUTAGE_FROM * asked) or (lags_from and day >= lags_from)
     )
 
 
@@ -78,7 +92,7 @@ class LoadReport:
 
     ``settled`` counts the symbols that had everything already; they were not asked for. ``left``
     are symbols with something due that were not to be asked for, each with why not, ``postponed``
-    those that no request was left for.
+    those that no request was left for, ``held`` those that wait because the source lags.
     """
 
     run_id: str
@@ -93,6 +107,7 @@ class LoadReport:
     left: Mapping[str, str] = field(default_factory=dict)
     outages: tuple[Outage, ...] = ()
     postponed: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
     def total(self, name: str) -> int:
         """The sum of a count over all symbols, such as ``inserted``."""

@@ -18,16 +18,26 @@ import pyarrow as pa
 
 from quant_assets.calendars import Calendar
 from quant_assets.claims import Claims
+from quant_assets.delistings import note_delistings
+from quant_assets.holding import LAG_SECONDS, Heard, in_stages, lag_sentence
 from quant_assets.identity import KnownIdentity, known_identities
 from quant_assets.instruments import note_asked
 from quant_assets.journal import ENTRY_COLUMNS, Every, Journal, to_files
 from quant_assets.liveness import alive
-from quant_assets.load_report import COUNTS, LoadReport, SymbolReport, outages, symbol_rows
-from quant_assets.pacing import PacingError
+from quant_assets.load_report import (
+    COUNTS,
+    LoadReport,
+    Outage,
+    SymbolReport,
+    outages,
+    symbol_rows,
+)
+from quant_assets.pacing import PacingError, PacingFileError
 from quant_assets.planning import Asking, Plan, Window, plan
 from quant_assets.sources.contract import (
     PRICE_COLUMNS,
     PriceAnswer,
+    PriceRequest,
     PriceSource,
     RateLimited,
     SourceError,
@@ -126,6 +136,9 @@ def load(
     Dagster ``backfill`` ask for each symbol once between them. Where a source's prices are off from
     what it said before as if by a split it does not list, that symbol is held; with ``accept`` the
     source is taken at its word. Stopped by an exception, it puts back what it was asking for.
+
+    Where a live source lags behind the last closed session, and nothing is forced, a few symbols
+    tell, and what is due of no other is put to wait (``holding``).
     """
     if not dry_run:
         warehouse.migrate()
@@ -140,6 +153,7 @@ def load(
         backfill,
         asking or Asking(),
         accept,
+        force,
     )
     run.check_market(allow_mixing)
     due = run.plan(window, force=force)
@@ -159,19 +173,19 @@ def load(
         while due.requests:
             later = run.begin(due)
             now = [request for request in due.requests if request.symbol not in later]
-            for answer in source.fetch(now) if now else ():
+            for answer in run.answers(source, due, now):
                 reports = run.store(answer, due)
                 on_decided(answer.symbols, _told({r.symbol: r.error for r in reports}))
                 done += len(answer.symbols)
                 on_progress(done, total, answer.symbols[-1] if answer.symbols else "")
                 if fail_fast and run.failures:
-                    return run.finish()
+                    return run.finish(on_decided)
             if not later:
                 break
             on_progress(done, total, f"waiting for another load of {', '.join(later[:3])}")
             due = run.after_waiting(due, later, claim_wait_seconds, on_decided)
             done = total - len(due.requests)
-        return run.finish()
+        return run.finish(on_decided)
 
 
 def _told(errors: Mapping[str, str | None]) -> dict[str, str]:
@@ -192,6 +206,7 @@ class _Run:
     backfill: str | None
     asking: Asking
     accept: bool
+    force: bool
     reports: list[SymbolReport] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     failures: int = 0
@@ -200,8 +215,22 @@ class _Run:
     postponed: tuple[str, ...] = ()
     lacking: Counter[dt.date] = field(default_factory=Counter)
     tasks: dict[str, Task] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
+    lagging: dict[str, Task] = field(default_factory=dict)
+    """Tasks of symbols that lack the newest session, or were not asked for because others do; what
+    becomes of them is decided at the end."""
+    lags_from: dt.date | None = None
+    unasked: tuple[str, ...] = ()
+    """Symbols put to wait without being asked for."""
+    refusal: SourceError | None = None
+    held: tuple[str, ...] = ()
+    held_until: dt.datetime | None = None
 
     def __post_init__(self) -> None:
+        last_closed = self.calendar.last_closed_session(self.started_at)
+        # What is long over, a source does not have later on: nobody waits for that.
+        watched = self.profile.live and self.window.end >= last_closed
+        self.newest = last_closed if watched else None
         self.journal = Journal(
             self.run_id, DAILY_PRICES.name, self.profile.name, clock=self.warehouse.clock
         )
@@ -263,6 +292,39 @@ class _Run:
             self.journal.info(f"asking {self.profile.name} for {len(self.tasks)} symbols")
         return tuple(held)
 
+    def answers(
+        self, source: PriceSource, planned: Plan, requests: Sequence[PriceRequest]
+    ) -> Iterator[PriceAnswer]:
+        """Ask, for a few symbols at first, until all are answered or the source is found to lag."""
+        if not requests:
+            return
+        if self.newest is None or self.force:
+            yield from source.fetch(requests)
+            return
+        left = list(requests)
+        probes = sum(request.symbol in planned.probes for request in requests)
+        for some, enough in in_stages(requests, probes):
+            yield from source.fetch(some)
+            left = left[len(some) :]
+            if self.refusal and left:
+                yield _refused(left, self.refusal)
+                return
+            since = self.heard.lags_from(enough)
+            if since:
+                self._hold([request.symbol for request in left if request.start >= since], since)
+                older = [request for request in left if request.start < since]
+                if older:
+                    yield from source.fetch(older)
+                return
+
+    def _hold(self, symbols: Sequence[str], since: dt.date) -> None:
+        """Ask for these symbols no more; other loads need not wait for that to be noted."""
+        self.lags_from = since
+        self.unasked += tuple(symbols)
+        self.lagging |= {symbol: self.tasks.pop(symbol) for symbol in symbols}
+        with self._writing() as writing:
+            self.claims.release(writing, symbols)
+
     def after_waiting(
         self, planned: Plan, symbols: Sequence[str], seconds: float, on_decided: Decided
     ) -> Plan:
@@ -292,12 +354,28 @@ class _Run:
             writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
             tasks = self._note(writing, answer, securities, reports, planned)
             self.claims.release(writing, answer.symbols)
+        self.lagging |= {
+            report.symbol: self.tasks[report.symbol]
+            for report in reports
+            if self._lags(report) and report.symbol in self.tasks
+        }
         self.tasks = tasks
+        if self.newest:
+            requests = {request.symbol: request for request in planned.requests}
+            for report in reports:
+                asked = planned.asked(requests[report.symbol])
+                self.heard.note(report, asked, self.newest)
+        for error in answer.failures.values():
+            if isinstance(error.__cause__, PacingError | PacingFileError):
+                self.refusal = error
         self.notices += answer.notices
         self.reports += reports
         self.failures += sum(bool(report.failed) for report in reports)
         self.lacking.update(day for report in reports for day in report.silent)
         return reports
+
+    def _lags(self, report: SymbolReport) -> bool:
+        return self.newest is not None and self.newest in report.silent
 
     def _note(
         self,
@@ -318,7 +396,7 @@ class _Run:
         for report in reports:
             error = answer.failures.get(report.symbol)
             task = left.pop(report.symbol, None)
-            if task is not None:
+            if task is not None and not self._lags(report):
                 changed.append(_ended(task, report, error, writing.now))
             if report.error:
                 self.journal.error(report.error, symbol=report.symbol, error=error)
@@ -353,8 +431,9 @@ class _Run:
         except BaseException as error:
             try:
                 with self._writing() as writing:
-                    write_tasks(writing, [task.put_back() for task in self.tasks.values()])
-                    self.claims.release(writing, tuple(self.tasks))
+                    tasks = self.tasks | self.lagging
+                    write_tasks(writing, [task.put_back() for task in tasks.values()])
+                    self.claims.release(writing, tuple(tasks))
                     self.journal.info(f"stopped by {type(error).__name__}")
             except Exception as trouble:  # noqa: BLE001 - why it was stopped is what matters
                 self.journal.error("what was being asked for was not put back", error=trouble)
@@ -373,16 +452,57 @@ class _Run:
             self.journal.give_back(said)
             raise
 
-    def finish(self) -> LoadReport:
+    def finish(self, on_decided: Decided) -> LoadReport:
         finished = self.warehouse.clock()
-        report = self.report()
         with self._writing() as writing:
             writing.upsert(LOAD_RUNS, self._totals(finished))
-            write_tasks(writing, [task.put_back() for task in self.tasks.values()])
+            write_tasks(writing, self._ended_last(finished))
+            if self.profile.live:
+                asked = {report.security_id for report in self.reports}
+                self.notices += note_delistings(writing, self.calendar, self.profile.name, asked)
+            report = self.report()
             for outage in report.outages:
                 self.journal.warning(outage.describe(self.profile.name))
             self.journal.info(report.sentence())
+        if self.unasked:
+            on_decided(self.unasked, dict.fromkeys(self.unasked, self._why_held()))
         return report
+
+    def _ended_last(self, now: dt.datetime) -> list[Task]:
+        """The tasks that are left, once it is known whether the source lags: those of symbols it
+        does not have yet wait, of those it merely lacks a session of have failed, and the rest is
+        put back.
+        """
+        out = {outage.session for outage in self._outages()}
+        lacking = {r.symbol: r for r in self.reports if r.symbol in self.lagging}
+        waiting = [s for s, r in lacking.items() if self.newest in out and r.silent <= out]
+        self.held = tuple(sorted((*waiting, *self.unasked)))
+        if self.held:
+            self.held_until = now.astimezone(dt.UTC) + dt.timedelta(seconds=LAG_SECONDS)
+        ended = []
+        for symbol, task in (self.tasks | self.lagging).items():
+            if self.held_until and symbol in self.held:
+                ended.append(task.limited(self._why_held(), _naive(self.held_until)))
+            elif symbol in lacking:
+                ended.append(task.failed(str(lacking[symbol].error)))
+            else:
+                ended.append(task.put_back())
+        return ended
+
+    def _why_held(self) -> str:
+        if self.newest is None or self.held_until is None:
+            return ""
+        lacking, answered = len(self.heard.lacking_from), self.heard.answered
+        return lag_sentence(self.profile.name, self.newest, lacking, answered, self.held_until)
+
+    def _outages(self) -> tuple[Outage, ...]:
+        found = outages(self.lacking, len(self.reports), self.lags_from)
+        return tuple(
+            replace(outage, held=len(self.held), held_until=self.held_until)
+            if outage.session == self.newest
+            else outage
+            for outage in found
+        )
 
     def dry(self, planned: Plan) -> LoadReport:
         """What would be asked for."""
@@ -412,8 +532,9 @@ class _Run:
             tuple(self.notices),
             dry_run,
             self.left,
-            outages(self.lacking, len(self.reports)),
+            self._outages(),
             self.postponed,
+            self.held,
         )
 
     def _totals(self, finished: dt.datetime | None) -> pa.Table:
@@ -441,6 +562,13 @@ def _ended(task: Task, report: SymbolReport, error: SourceError | None, now: dt.
         wait = LIMITED_SECONDS if error.retry_after is None else error.retry_after
         return task.limited(str(error), now + dt.timedelta(seconds=wait))
     return task.failed(report.error) if report.error else task.completed()
+
+
+def _refused(requests: Sequence[PriceRequest], error: SourceError) -> PriceAnswer:
+    """What becomes of requests that are not made any more, as if the source had said so."""
+    symbols = tuple(request.symbol for request in requests)
+    failures = dict.fromkeys(symbols, error)
+    return PriceAnswer(symbols, PRICE_COLUMNS.empty_table(), failures=failures)
 
 
 def _source_row(profile: SourceProfile) -> pa.Table:

@@ -20,8 +20,11 @@ from quant_assets.identity import Name, bearer_on
 from quant_assets.securities import read_names
 from quant_assets.sources.contract import PriceRequest, SourceProfile
 from quant_assets.tables import DAILY_PRICES, PRIORITIES
-from quant_assets.tasks import FAILED, Task, read_tasks
+from quant_assets.tasks import FAILED, RATE_LIMITED, Task, read_tasks
 from quant_assets.warehouse import Warehouse
+
+PROBES = 3
+"""Symbols to ask first of those that had to wait: they tell whether it is time for the rest."""
 
 
 class OpenSessionError(ValueError):
@@ -76,7 +79,8 @@ class Plan:
     ``recorded`` counts what loads had recorded of symbols when the plan was made. ``left`` are
     symbols with something due that are not to be asked for now, each with why not; ``postponed``
     those that no request was left for. ``tasks`` are the tasks of the requests, by symbol;
-    ``fulfilled`` those that are open although nothing is due.
+    ``fulfilled`` those that are open although nothing is due. ``probes`` are the first of the
+    symbols requested: a few of those that had to wait.
     """
 
     window: Window
@@ -90,6 +94,7 @@ class Plan:
     tasks: Mapping[str, Task] = field(default_factory=dict)
     fulfilled: tuple[Task, ...] = ()
     postponed: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
 
     def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
         """The sessions a request covers."""
@@ -111,9 +116,9 @@ def plan(
 
     A symbol is asked for over the span of its due sessions, one request a symbol; at a live source
     those of the highest priority come first, and of these the most stale; what failed last time
-    comes last. With ``force`` all is due. A Dagster ``backfill`` arrives as many runs; each symbol
-    is asked for in the first of them alone. Raises OpenSessionError where no session of the window
-    has closed.
+    comes last. Before all come a few of those that had to wait. With ``force`` all is due. A
+    Dagster ``backfill`` arrives as many runs; each symbol is asked for in the first of them alone.
+    Raises OpenSessionError where no session of the window has closed.
     """
     asking = asking or Asking()
     now = warehouse.clock()
@@ -132,6 +137,7 @@ def plan(
     tasks = {symbol: stand.task(source, symbol, due[symbol], asking.priority) for symbol in wanted}
     left = _left_alone(stand, tasks, now) if asking.heed_tasks else {}
     ordered = [symbol for symbol in wanted if symbol not in left]
+    probes: tuple[str, ...] = ()
     if source.live:
         ordered.sort(
             key=lambda symbol: (
@@ -141,6 +147,9 @@ def plan(
                 due[symbol][0],
             )
         )
+        newest = [symbol for symbol in ordered if due[symbol][-1] == sessions[-1]]
+        probes = stand.probes(newest)
+        ordered = [*probes, *(symbol for symbol in ordered if symbol not in probes)]
     postponed: tuple[str, ...] = ()
     if asking.most_requests is not None:
         postponed = tuple(ordered[asking.most_requests :])
@@ -170,6 +179,7 @@ def plan(
             if not due[symbol] and symbol in stand.tasks and stand.tasks[symbol].unfinished
         ),
         postponed,
+        probes,
     )
 
 
@@ -208,7 +218,7 @@ def _asked_before(
 class _Stand:
     """How things stand in the warehouse: names on record by symbol, the missing sessions and the
     first stored one of each security that has any row in the window, tasks by symbol, when each was
-    last asked for all that is stored, and how much loads have recorded.
+    last asked for at all, and for all that is stored, and how much loads have recorded.
 
     A security without a row in the window is absent: all of it is missing.
     """
@@ -217,6 +227,7 @@ class _Stand:
     missing: Mapping[int, Sequence[dt.date]] = field(default_factory=dict)
     first_stored: Mapping[int, dt.date] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    asked_at: Mapping[str, dt.datetime] = field(default_factory=dict)
     asked_for_all_at: Mapping[str, dt.datetime] = field(default_factory=dict)
     recorded: int = 0
 
@@ -232,7 +243,7 @@ class _Stand:
             missing = _missing(con, source.name, sessions)
             tasks = read_tasks(con, DAILY_PRICES.name, source.name)
             asked = con.execute(
-                "select symbol, asked_for_all_at from source_symbols where source = ?",
+                "select symbol, asked_at, asked_for_all_at from source_symbols where source = ?",
                 [source.name],
             ).fetchall()
             first = con.execute(
@@ -240,7 +251,9 @@ class _Stand:
                 [source.name],
             ).fetchall()
         by_symbol = {symbol: task for (_, symbol), task in tasks.items()}
-        return cls(names, missing, dict(first), by_symbol, dict(asked), recorded)
+        at = {symbol: moment for symbol, moment, _ in asked}
+        for_all_at = {symbol: moment for symbol, _, moment in asked}
+        return cls(names, missing, dict(first), by_symbol, at, for_all_at, recorded)
 
     def due(
         self, symbol: str, names_on: dt.date | None, sessions: Sequence[dt.date]
@@ -279,6 +292,15 @@ class _Stand:
 
     def failed_before(self, symbol: str) -> bool:
         return symbol in self.tasks and self.tasks[symbol].state == FAILED
+
+    def probes(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Of the symbols that were put to wait the few asked longest ago, so that it is others each
+        time: what halted itself must not hold up the rest for ever.
+        """
+        waited = [s for s in symbols if s in self.tasks and self.tasks[s].state == RATE_LIMITED]
+        never = [symbol for symbol in waited if symbol not in self.asked_at]
+        asked = [symbol for symbol in waited if symbol in self.asked_at]
+        return (*never, *sorted(asked, key=self.asked_at.__getitem__))[:PROBES]
 
     def since(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from quant_assets.tasks import FAILED, MOST_ATTEMPTS
 from quant_assets.warehouse import Warehouse
 
 
@@ -21,13 +22,14 @@ class UnknownRunError(LookupError):
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     """Rows, ranges and trouble of a warehouse as plain values.
 
-    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, tasks, runs;
-    each but the first two a list of rows. Raises WarehouseError.
+    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, tasks,
+    delistings, possibly_delisted, runs; each but the first two a list of rows. Raises
+    WarehouseError.
     """
     with warehouse.reading() as con:
 
-        def rows(sql: str) -> Sequence[dict[str, Any]]:
-            cursor = con.execute(sql)
+        def rows(sql: str, *values: object) -> Sequence[dict[str, Any]]:
+            cursor = con.execute(sql, list(values))
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -61,6 +63,22 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 "select source, state, count(*) as symbols, max(attempts) as attempts,"
                 " min(retry_at) as retry_at, any_value(symbol) as for_example,"
                 " any_value(error) as reason from load_tasks group by 1, 2 order by 1, 2"
+            ),
+            "delistings": rows(
+                "select symbol, last_session, reason, terminal_value, currency, source, detected_at"
+                " from delistings order by last_session desc, symbol"
+            ),
+            "possibly_delisted": rows(
+                "select t.symbol, t.source, max(p.session) as last_session, t.attempts,"
+                " 'possibly delisted: the source no longer knows it' as why"
+                " from load_tasks t join symbol_history h on h.symbol = t.symbol"
+                "  and h.valid_to is null join daily_prices p on p.security_id = h.security_id"
+                " where t.state = ? and t.attempts >= ?"
+                " and starts_with(t.error, t.source || ' has no symbol ' || t.symbol || '.')"
+                " and not exists (from universe_membership m where m.security_id = h.security_id"
+                "  and (m.removed_on is null or m.removed_on > ?))"
+                " group by all order by t.symbol",
+                *(FAILED, MOST_ATTEMPTS, warehouse.clock().date()),
             ),
             "runs": rows(
                 "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"

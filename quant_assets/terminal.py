@@ -63,6 +63,8 @@ _STATUS_TITLES = {
     "ledger": "Symbol-days that are not simply present",
     "quarantine": "Rows in quarantine",
     "tasks": "Load tasks",
+    "delistings": "Delisted",
+    "possibly_delisted": "Possibly delisted: the source knows them no longer",
     "runs": "The last loads",
 }
 

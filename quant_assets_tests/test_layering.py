@@ -55,6 +55,7 @@ ORDER = (
     "membership_evidence",
     "constituents",
     "universe",
+    "membership_refresh",
     "staleness",
     "derive.*",
     "backups",

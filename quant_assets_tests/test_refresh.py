@@ -160,14 +160,18 @@ def test_fail_fast_ends_at_the_first_symbol_that_fails(shell: Shell) -> None:
 def test_an_outage_is_one_notice_and_no_list_of_symbols(shell: Shell) -> None:
     many = [f"S{number:02}" for number in range(20)]
     shell.yahoo.listings = {each.symbol: each for each in invented_market(many, 0.2, LAST)}
-    for symbol in many[:12]:
+    for symbol in (*many[:6], *many[14:]):
         shell.yahoo.order(without_session(f"{LAST}"), symbol=symbol)
     days = {"QUANT_ASSETS_DEFAULT_DAYS": "10"}
     told = shell("refresh", "--symbols", ",".join(many), env=days)
     assert told.exit_code == ATTENTION
     assert f"Note: yahoo has no row of {LAST} for 12 of 20 symbols." in told.stderr
     assert "Needs attention" not in told.stdout
-    assert shell("refresh").exit_code == DONE
+    later = shell("refresh")
+    assert later.exit_code == ATTENTION
+    assert re.search(r"Not asked for: S00, .* and 7 more; not to be asked before ", later.stderr)
+    assert len(shell.asked()) == 20
+    assert shell("refresh", "--symbols", ",".join(many)).exit_code == DONE
     assert len(shell.asked()) == 32
     assert shell.query(f"select count(*) from daily_prices where session = '{LAST}'") == [(20,)]
 
