@@ -27,12 +27,12 @@ from quant_assets.custom_universes import (
 from quant_assets.exits import ATTENTION, DONE, USAGE
 from quant_assets.identity import known_identities
 from quant_assets.locations import fetch, is_address, read_path
+from quant_assets.membership_refresh import Look
 from quant_assets.platform import Platform
 from quant_assets.settings import masked_addresses
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.terminal import complain, print_frame, show_json
 from quant_assets.terminal_universe import Form
-from quant_assets.universe import import_universe
 
 DEFAULT = "sp500"
 
@@ -226,7 +226,7 @@ def import_lists(
     name: Annotated[str, typer.Option(help="Universe to import into.")] = DEFAULT,
     on: Annotated[dt.date | None, options.day_option("Day of the list; today unless said.")] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Accept a list of an unusual size.")
+        bool, typer.Option("--accept", help="Believe the list, whatever its size and changes.")
     ] = False,
     csv: Csv = False,
     as_json: options.Json = False,
@@ -241,15 +241,8 @@ def import_lists(
             raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
         add(context, name=name, lists=lists, csv=csv, as_json=as_json)
         return
-    source = MembershipLists(tuple(lists)) if lists else platform.universe_source()
-    report = import_universe(
-        platform.warehouse,
-        source.fetch_universe(),
-        platform.identities(source),
-        universe=name,
-        on=on or platform.clock().date(),
-        accept=accept,
-    )
+    look = Look(platform, name, on, accept)
+    report = look.at(MembershipLists(tuple(lists)) if lists else None)
     publish(platform.warehouse)
     if as_json:
         show_json({**vars(report), "intervals": len(report.intervals)})
@@ -257,7 +250,7 @@ def import_lists(
         terminal_universe.print_import_rows(report)
     else:
         terminal_universe.print_import(report)
-    raise typer.Exit(ATTENTION if report.notices else DONE)
+    raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
 
 
 def _carry_out(platform: Platform, change: Callable[[], Changed], form: Form) -> NoReturn:

@@ -49,18 +49,25 @@ def meant_by(
     """The securities that a list of the day ``on`` means.
 
     ``members`` are those who belonged last, with their tickers, ``left`` the day on which others
-    left for the last time. Names are changed in the register
-    only by the ``latest`` list; an older one is read with the names that are known.
+    left for the last time. Names are changed in the register by the ``latest`` list alone; an older
+    one is read with the names that are known.
     """
     by_symbol = {symbol: security for security, symbol in members.items()}
     found: dict[int, Constituent] = {}
     strangers: list[Constituent] = []
     for line in constituents:
-        security = by_symbol.get(line.symbol)
-        if security is None:
+        security = register.looked_up(line.symbol, on) or by_symbol.get(line.symbol)
+        if security is None or security in found:
             strangers.append(line)
         else:
             found[security] = line
+    # A company may take the ticker of the one it buys.
+    buyers = {register.cik_of(s): s for s in members if s not in found} if latest else {}
+    for bought, line in list(found.items()):
+        number = _number(line)
+        if number and number in buyers and register.cik_of(bought) not in (None, number):
+            del found[bought]
+            strangers.append(line)
     renamed: list[Renamed] = []
     for line in strangers:
         missing = {s: symbol for s, symbol in members.items() if s not in found}
@@ -78,8 +85,8 @@ def _renamed(
     line: Constituent, missing: Mapping[int, str], register: Register, on: dt.date
 ) -> int | None:
     """The member missing from the list that this line must be, by another ticker."""
-    if register.is_looked_up(line.symbol, on):
-        known = register.on(line.symbol, on)
+    known = register.looked_up(line.symbol, on)
+    if known is not None:
         return known if known in missing else None
     for number, symbol in missing.items():
         if line.previous_symbol and line.previous_symbol == symbol:
@@ -114,9 +121,10 @@ def _bearer(
     outside is not who left long ago, unless its number says so: two histories kept apart can be
     joined later, joined ones can't be told apart.
     """
-    name = None if register.is_looked_up(line.symbol, on) else register.bearer(line.symbol, on)
-    if name is None:
-        return register.on(line.symbol, on)
+    known = register.looked_up(line.symbol, on)
+    name = register.bearer(line.symbol, on)
+    if known is not None or name is None:
+        return known or register.on(line.symbol, on)
     security = name.security_id
     cik, held = _number(line), register.cik_of(security)
     same = cik and cik == held

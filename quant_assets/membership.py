@@ -41,6 +41,10 @@ SAME_EVENT = dt.timedelta(days=100)
 UNWATCHED = dt.timedelta(days=45)
 """Between two lists farther apart than this somebody may have come and gone."""
 
+BY_HAND = dt.timedelta(days=400)
+"""How far a list that is kept by hand and gives no dates may be behind: one was found to lack for a
+year who had joined. A history file then knows the day better."""
+
 ROUNDED = dt.timedelta(days=4)
 """A date of joining on a list may be that of the last close before, or a day of the weekend; a
 history file that is this close to it tells the session."""
@@ -145,11 +149,16 @@ class Lists:
         at = bisect_left(days, day)
         return days[at - 1] if at else None
 
-    def kept_at(self, voice: str, day: dt.date) -> dt.date:
-        """The latest day up to ``day`` on which somebody is known to have kept the list."""
-        changed = self.changed.get(voice, ())
-        at = bisect_right(changed, day)
-        return changed[at - 1] if at else day
+    def true_since(self, edge: _Edge) -> dt.date:
+        """The first day on which a change can have happened that lists show by ``edge``: the last
+        one on which somebody is known to have kept the list, or some days before.
+        """
+        after = edge.after or edge.by
+        if RANKS.get(edge.voice, 1):
+            return after - BY_HAND
+        changed = self.changed.get(edge.voice, ())
+        at = bisect_right(changed, after)
+        return (changed[at - 1] if at else after) - BRIEF
 
     @cached_property
     def first(self) -> dt.date | None:
@@ -285,7 +294,8 @@ def _stray(voice: str, run: Listed, evidence: Evidence, lists: Lists) -> bool:
 def _left_by_word(evidence: Evidence, listed: dt.date | None, gone: dt.date) -> bool:
     """Whether a statement dates the leaving about when lists stop having the security."""
     since = (listed or gone) - BRIEF
-    return any(since <= day <= gone + BRIEF for day, _ in _leavings(evidence))
+    removed, ended = _leavings(evidence)
+    return any(since <= day <= gone + BRIEF for day, _ in (*removed, *ended))
 
 
 def _observed(runs: Mapping[str, Sequence[Listed]], lists: Lists) -> list[_Span]:
@@ -345,7 +355,7 @@ def _start(
     files = [(s.from_on, s.source, s.reason) for s in evidence.said if s.kind == INTERVAL]
     if edge.after is None:
         return _start_of_first(edge, added, column, evidence)
-    since = lists.kept_at(edge.voice, edge.after) - BRIEF
+    since = lists.true_since(edge)
     told = [d for d in (*added, *column, *files) if since <= d[0] <= edge.by + AHEAD]
     if not told:
         return edge.by, edge.voice, None
@@ -378,7 +388,8 @@ def _start_of_first(
         if not close:
             return file
         return _sharpened(close[0], [file]) if close[0] in column else close[0]
-    left = max((day for day, _ in _leavings(evidence) if day <= edge.by), default=dt.date.min)
+    removed, ended = _leavings(evidence)
+    left = max((d for d, _ in (*removed, *ended) if d <= edge.by), default=dt.date.min)
     told = [d for d in told if d[0] >= left]
     if told:
         return told[0]
@@ -411,27 +422,38 @@ def _interval_at(evidence: Evidence, day: dt.date) -> Said | None:
 
 
 def _end(edge: _Edge, evidence: Evidence, lists: Lists) -> tuple[dt.date, str | None]:
-    """When it left, and why."""
-    after = edge.after or edge.by
-    since = lists.kept_at(edge.voice, after) - BRIEF
-    for day, reason in _leavings(evidence):
-        if since <= day <= edge.by + BRIEF:
-            return day, reason
-    # Who leaves is replaced by somebody, before the same open.
+    """When it left, and why: by a table of changes, else with its successor, else by a file."""
+    since, until = lists.true_since(edge), edge.by + BRIEF
+    removed, ended = _leavings(evidence)
+    told = [each for each in removed if since <= each[0] <= until]
+    successors = [] if told else _successors(edge, lists)
+    told += [(day, None) for day in successors[:1]]
+    told += [each for each in ended if since <= each[0] <= until]
+    return told[0] if told else (edge.by, None)
+
+
+def _successors(edge: _Edge, lists: Lists) -> list[dt.date]:
+    """The dates on which those joined whom lists have instead, nearest lists first: who leaves is
+    replaced by somebody before the same open.
+    """
     joined = lists.joined.get(edge.voice, {})
+    since = (edge.after or edge.by) - BRIEF
     near = (edge.by + _DAY * offset for offset in (0, -1, 1, -2, 2, -3, 3))
-    for day in near:
-        dates = [d for d in joined.get(day, ()) if after - BRIEF <= d <= edge.by + BRIEF]
-        if dates:
-            return max(dates), None
-    return edge.by, None
+    return [
+        max(dates)
+        for day in near
+        if (dates := [d for d in joined.get(day, ()) if since <= d <= edge.by + BRIEF])
+    ]
 
 
-def _leavings(evidence: Evidence) -> list[tuple[dt.date, str | None]]:
-    """The days on which statements let the security leave; tables of changes before files."""
+_Leaving = tuple[dt.date, str | None]
+
+
+def _leavings(evidence: Evidence) -> tuple[list[_Leaving], list[_Leaving]]:
+    """The days on which tables of changes let the security leave, and those on which files do."""
     removed = [(s.from_on, s.reason) for s in evidence.said if s.kind == REMOVED]
     ended = [(s.until_on, s.reason) for s in _intervals(evidence) if s.until_on]
-    return [*removed, *ended]
+    return removed, ended
 
 
 def _intervals(evidence: Evidence) -> Iterator[Said]:

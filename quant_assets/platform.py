@@ -155,7 +155,7 @@ class Platform:
             return self.simulated_market()
         if asked.order:
             sources = [(name, self._members_from(name)) for name in asked.order]
-            return MembershipChain(sources, LastAccepted(self._last_accepted))
+            return MembershipChain(sources, LastAccepted(self.last_accepted))
         if not locations:
             raise NoListsError
         return MembershipLists(tuple(map(self.settings.resolve, locations)))
@@ -178,8 +178,8 @@ class Platform:
             return MembershipLists((resolve(asked.constituents),))
         return BundledList()
 
-    def _last_accepted(self) -> tuple[dt.date, int] | None:
-        """The day and the size of the list of the index accepted last."""
+    def last_accepted(self) -> tuple[dt.date, int] | None:
+        """The day and the size of the list of the index that was accepted last, if any was."""
         if not self.warehouse.exists():
             return None
         self.warehouse.migrate()

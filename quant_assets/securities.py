@@ -32,6 +32,10 @@ JOINED_ANEW = dt.timedelta(days=100)
 somebody looked it up."""
 
 
+EDITED_EARLY = dt.timedelta(days=10)
+"""How long before a ticker changes a list may have the new one."""
+
+
 @dataclass(frozen=True)
 class Stay:
     """A symbol's days in a list, from ``start`` until the day before ``end``."""
@@ -132,6 +136,8 @@ class Register:
         on_record = [n for n in bearers if n.overlaps(day, day)]
         if on_record:
             return on_record[0].security_id
+        if self._is_free(bearers, traded):
+            return self.succeed(symbol, traded[0] if traded else day)
         if not self._known[symbol]:
             return resolve(bearers, symbol, day, day) if bearers else self._add(symbol, day, None)
         first, last = traded or (day, day)
@@ -139,6 +145,14 @@ class Register:
             raise UnknownSymbolError(symbol, bearers)
         later = [name.valid_from for name in bearers if name.valid_from > last]
         return self._add(symbol, first, min(later, default=None))
+
+    def _is_free(self, bearers: Sequence[Name], traded: tuple[dt.date, dt.date] | None) -> bool:
+        """Whether what ``traded`` came after the last of ``bearers`` had left the market."""
+        last = max(bearers, key=lambda name: name.valid_from, default=None)
+        if last is None or last.valid_to is None or traded is None:
+            return False
+        delisted = self._securities[last.security_id].delisted_on is not None
+        return delisted and traded[0] >= last.valid_to
 
     def bearers(self, symbol: str) -> list[Name]:
         """Every dated name of ``symbol``, those looked up by hand put on record first."""
@@ -153,15 +167,14 @@ class Register:
         before = [name for name in names if name.valid_from <= day]
         return next(iter(held), None) or next(iter(before[-1:] or names[:1]), None)
 
-    def is_looked_up(self, symbol: str, day: dt.date) -> bool:
-        """Whether somebody looked up who bore ``symbol`` on ``day``, or soon after it: lists are
-        edited some days early.
+    def looked_up(self, symbol: str, day: dt.date) -> int | None:
+        """Whom ``symbol`` means on ``day``, where somebody looked that up, or will mean soon: lists
+        are edited early.
         """
-        soon = day + dt.timedelta(days=10)
-        return any(
-            i.valid_from <= soon and (i.valid_to is None or day < i.valid_to)
-            for i in self._known[symbol]
-        )
+        known = self._known[symbol]
+        exact = [i for i in known if _holds(i.valid_from, i.valid_to, day)]
+        soon = [i for i in known if day < i.valid_from <= day + EDITED_EARLY]
+        return self._from_slug((exact or soon)[0]) if exact or soon else None
 
     def cik_of(self, security_id: int) -> str | None:
         return self._securities[security_id].cik
@@ -363,7 +376,9 @@ class Register:
                 name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
                 self._names[row.symbol].append(name)
                 self._changed_names.add(row.symbol)
-            elif held[0].valid_to != row.valid_to:
+            elif held[0].valid_to != row.valid_to and (
+                row.valid_to or self._securities[security_id].delisted_on is None
+            ):
                 # A name that was borne still when it was recorded has been given up since.
                 self._replace(held[0], replace(held[0], valid_to=row.valid_to))
         return security_id

@@ -123,7 +123,8 @@ class UniverseFiles(_Frozen):
     """Where the index membership comes from: paths or URLs, empty where there is none.
 
     ``sources`` are asked one after another for the members of today, ``contact`` tells Wikipedia
-    who asks; ``intervals`` are history. See ``docs/sources.md``.
+    who asks; ``intervals`` are history. A list with fewer or more members than ``sizes`` is not
+    believed. See ``docs/sources.md``.
     """
 
     constituents: str = ""
@@ -131,6 +132,7 @@ class UniverseFiles(_Frozen):
     sources: tuple[Literal["wikipedia", "list", "bundled"], ...] = ("wikipedia", "list", "bundled")
     wikipedia_url: str = WIKIPEDIA_URL
     contact: str = ""
+    sizes: tuple[int, int] = (490, 515)
 
     @field_validator("contact")
     @classmethod

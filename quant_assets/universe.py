@@ -73,8 +73,7 @@ class RefusedUniverseError(ValueError):
 class ImplausibleUniverseError(RefusedUniverseError):
     """A list that can't be the index it claims to be."""
 
-    def __init__(self, universe: str, source: str, size: int) -> None:
-        sizes = PLAUSIBLE_SIZE[universe]
+    def __init__(self, universe: str, source: str, size: int, sizes: range) -> None:
         super().__init__(
             universe,
             source,
@@ -149,19 +148,23 @@ def import_universe(
     universe: str = "sp500",
     on: dt.date,
     accept: bool = False,
+    sizes: range | None = None,
     run_id: str | None = None,
 ) -> UniverseReport:
     """Take over what a source says of a universe; importing it twice changes nothing.
 
     ``on`` is the day of the constituents list, where the answer has no day of its own. Lists and
-    histories may come in any order. Raises RefusedUniverseError unless ``accept`` or this is the
+    histories may come in any order. ``sizes`` are those a list of the index can have; by default
+    those of PLAUSIBLE_SIZE. Raises RefusedUniverseError unless ``accept`` or this is the
     first list, and WarehouseError.
     """
     run = run_id or str(uuid.uuid4())
     day = answer.listed_on or on
     try:
         with warehouse.writing(run, f"import of {universe}") as writing:
-            return _Import(writing, answer, known, universe, day, accept=accept).run()
+            taking = _Import(writing, answer, known, universe, day)
+            taking.accept, taking.sizes = accept, sizes or taking.sizes
+            return taking.run()
     except RefusedUniverseError as error:
         with warehouse.writing(run, f"import of {universe}") as writing:
             _write_list(writing, universe, answer, day, refused=error.why)
@@ -178,11 +181,9 @@ class _Import:
         known: Sequence[KnownIdentity],
         universe: str,
         day: dt.date,
-        *,
-        accept: bool,
     ) -> None:
         self.writing, self.answer, self.universe, self.day = writing, answer, universe, day
-        self.accept = accept
+        self.accept, self.sizes = False, PLAUSIBLE_SIZE.get(universe)
         self.voice = voice_of(answer.source)
         self.book = Book.read(writing.con, universe)
         self.held = _held(writing.con, universe)
@@ -260,11 +261,10 @@ class _Import:
 
     def _note_list(self) -> Meant:
         lines = _once(self.answer.constituents)
-        sizes = PLAUSIBLE_SIZE.get(self.universe)
-        before = self.book.last_list()
+        before, sizes = self.book.last_list(), self.sizes
         judged = before is not None and not self.accept
         if sizes and judged and len(lines) not in sizes:
-            raise ImplausibleUniverseError(self.universe, self.answer.source, len(lines))
+            raise ImplausibleUniverseError(self.universe, self.answer.source, len(lines), sizes)
         latest = before is None or self.day >= before
         meant = meant_by(
             lines, self.register, self.day, self._members(), self._left(), latest=latest
@@ -276,7 +276,7 @@ class _Import:
             for security, line in meant.constituents.items()
         }
         # Outside an index, a list is what a user wants and not what somebody reports.
-        trusted = self.accept or self.universe not in PLAUSIBLE_SIZE
+        trusted = self.accept or not sizes
         self.book.add_list(self.voice, self.day, entries, trusted=trusted)
         if latest:
             for security, line in meant.constituents.items():
