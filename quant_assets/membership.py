@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -352,7 +352,7 @@ def _start(
     """When it joined, who says so, and why."""
     added = [(s.from_on, s.source, s.reason) for s in evidence.said if s.kind == ADDED]
     column = [(run.said_added_on, edge.voice, None)] if run.said_added_on else []
-    files = [(s.from_on, s.source, s.reason) for s in evidence.said if s.kind == INTERVAL]
+    files = [(s.from_on, s.source, s.reason) for s in _intervals(evidence)]
     if edge.after is None:
         return _start_of_first(edge, added, column, evidence)
     since = lists.true_since(edge)
@@ -408,17 +408,15 @@ def _of_a_month(day: dt.date) -> bool:
 
 
 def _interval_at(evidence: Evidence, day: dt.date) -> Said | None:
-    """The stated interval that has the security as a member on ``day``, begun where those that it
-    follows without a break began.
-    """
-    stated = sorted(_intervals(evidence), key=lambda s: s.from_on)
-    found = next(
-        (s for s in stated if s.from_on <= day and (s.until_on is None or day < s.until_on)), None
+    """The stated stay that has the security as a member on ``day``."""
+    return next(
+        (
+            s
+            for s in _intervals(evidence)
+            if s.from_on <= day and (s.until_on is None or day < s.until_on)
+        ),
+        None,
     )
-    for earlier in reversed(stated):
-        if found and earlier.until_on and earlier.from_on < found.from_on <= earlier.until_on:
-            found = Said(found.source, INTERVAL, earlier.from_on, found.until_on, found.symbol)
-    return found
 
 
 def _end(edge: _Edge, evidence: Evidence, lists: Lists) -> tuple[dt.date, str | None]:
@@ -457,7 +455,26 @@ def _leavings(evidence: Evidence) -> tuple[list[_Leaving], list[_Leaving]]:
 
 
 def _intervals(evidence: Evidence) -> Iterator[Said]:
-    return (s for s in evidence.said if s.kind == INTERVAL)
+    """The stated stays of each source, those that follow one another made one: a file ends a stay
+    and begins another where a ticker changes.
+    """
+    last: Said | None = None
+    stated = (s for s in evidence.said if s.kind == INTERVAL)
+    for said in sorted(stated, key=lambda s: (s.source, s.from_on)):
+        if last is None:
+            last = said
+        elif (
+            said.source == last.source
+            and last.until_on is not None
+            and said.from_on <= last.until_on + ROUNDED
+        ):
+            until = None if said.until_on is None else max(last.until_on, said.until_on)
+            last = replace(said, from_on=last.from_on, until_on=until)
+        else:
+            yield last
+            last = said
+    if last is not None:
+        yield last
 
 
 # Where no list was

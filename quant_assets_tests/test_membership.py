@@ -110,6 +110,13 @@ def test_a_dated_removal_needs_no_second_list() -> None:
     ]
 
 
+def test_a_ticker_that_a_file_changes_is_no_leaving() -> None:
+    # The list lacks the old ticker for a day and has the new one on the next.
+    renamed = stayed("2010-01-04", "2024-06-04"), stayed("2024-06-05")
+    assert stays(decided(book("xx."), *renamed)) == ["2010-01-04"]
+    assert stays(decided(book("xx.x"), *renamed)) == ["2010-01-04"]
+
+
 def test_a_list_that_a_user_vouches_for_needs_no_second_one() -> None:
     made = book("xx")
     made.add_list("wikipedia", day("2024-06-05"), {2: Entry("OTHER")}, trusted=True)

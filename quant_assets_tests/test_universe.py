@@ -369,6 +369,8 @@ EXPLAINED = [
     ("2016-04-08", 2),  # UA, the class C listed from here on, was still the ticker of class A (UAA)
     ("2016-12-07", 1),  # from here on UA is class C's
     ("2018-09-19", 0),
+    ("2020-03-02", -1),  # between its old ticker, IR, and TT the file leaves out a day
+    ("2020-03-03", 0),
     ("2023-10-18", 3),  # BLDR, JBL and UBER joined two months later
     ("2023-12-18", 0),
     ("2025-03-24", -4),  # DASH, EXE, TKO and WSM had joined a month before
