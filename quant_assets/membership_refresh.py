@@ -19,8 +19,8 @@ INDEX = "sp500"
 
 @dataclass(frozen=True)
 class Look:
-    """How to look at a universe: ``on`` is the day of a list that has none of its own, today by
-    default; with ``accept`` a list is believed whatever it says.
+    """How to look at a universe: ``on`` is the day of the list, by default its own, else today;
+    with ``accept`` a list is believed whatever it says.
     """
 
     platform: Platform
@@ -77,10 +77,10 @@ class Look:
         least, most = self.platform.settings.universe.sizes
         return import_universe(
             self.platform.warehouse,
-            answer,
+            replace(answer, listed_on=self.on or answer.listed_on),
             self.platform.identities(source),
             universe=self.universe,
-            on=self.on or self.platform.clock().date(),
+            on=self.platform.clock().date(),
             # A made-up index may have any size.
             accept=self.accept or answer.source == SIMULATED,
             sizes=range(least, most + 1) if self.universe == INDEX else None,
