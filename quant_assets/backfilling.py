@@ -1,4 +1,4 @@
-"""A Dagster run over symbol-days: what its keys ask for, loaded, and told to Dagster.
+"""A Dagster run over symbol-days: what its keys ask for, or a refresh, loaded and told to Dagster.
 
 A rectangle launched from the UI arrives as many runs, one a session. Each asks the source for the
 span that the whole backfill wants of a symbol, unless an earlier run of it did; the later ones find
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
@@ -20,9 +20,10 @@ from quant_assets.calendars import Calendar
 from quant_assets.load_report import LoadReport
 from quant_assets.loading import Progress, load
 from quant_assets.outcomes import nothing_found, outcomes_of
-from quant_assets.partitions import rectangle, symbol_days
-from quant_assets.planning import OpenSessionError, Window
-from quant_assets.platform import Platform
+from quant_assets.partitions import add_tickers, rectangle, symbol_days
+from quant_assets.planning import Asking, OpenSessionError, Window
+from quant_assets.platform import Platform, UnknownSourceNameError
+from quant_assets.refreshing import Step
 from quant_assets.reporting import Reporter, RunStep
 from quant_assets.sources.contract import PriceSource, SourceError
 
@@ -65,7 +66,8 @@ def load_partitions(
     wanted = _spans(asked)
     if backfill:
         wanted |= _spans_of_backfill(context.instance, backfill, wanted)
-    _Run(context, platform, config, backfill, progress, asked).load_and_tell(wanted)
+    run = _Run(context, platform, progress, asked, platform.asking, config.force, backfill)
+    run.load_and_tell(config.source, wanted)
 
 
 def load_and_tell(
@@ -75,7 +77,60 @@ def load_and_tell(
 
     Raises dagster.Failure where any failed, after the good ones are told.
     """
-    _Run(context, platform, config, None, progress, dict(asked)).load_and_tell(_spans(asked))
+    run = _Run(context, platform, progress, dict(asked), platform.asking, config.force)
+    run.load_and_tell(config.source, _spans(asked))
+
+
+def refresh_and_tell(
+    context: Context,
+    platform: Platform,
+    steps: Sequence[Step],
+    asking: Asking,
+    progress: Progress,
+    *,
+    force: bool = False,
+) -> None:
+    """Load the steps of a refresh one after another, and tell Dagster of their symbol-days within
+    the partitions; pairs have none, so they are loaded and not told.
+
+    Raises dagster.Failure where any failed, after the good ones are told.
+    """
+    asked = {symbol: days for step in steps for symbol, days in _partitioned(platform, step)}
+    add_tickers(context.instance, list(asked))
+    _Run(context, platform, progress, asked, asking, force).refresh(steps)
+
+
+def tell_of(context: Context, platform: Platform, tickers: Sequence[str]) -> Reporter:
+    """Tell Dagster what is stored under tickers, over all of their partitions. Nothing is asked
+    for; what is not there stays as it is.
+    """
+    add_tickers(context.instance, tickers)
+    reporter = Reporter(context.instance, RunStep.of(context, ASSET, CODE_VERSION), UPSTREAM)
+    last_closed = platform.calendar.last_closed_session(platform.clock())
+    days = _partition_days(platform, platform.settings.partition_start, last_closed)
+    for some in portions(dict.fromkeys(tickers, days)):
+        found = outcomes_of(platform.warehouse, None, None, some, last_closed)
+        borne = {day: why for day, why in found.empty.items() if day not in found.unborne}
+        reporter.tell(replace(found, empty=borne, failed={}))
+    return reporter
+
+
+def _partitioned(platform: Platform, step: Step) -> Iterator[tuple[str, Sequence[dt.date]]]:
+    """The symbols of a step that have partitions, with the sessions it asks for of each."""
+    if step.calendar.name != platform.calendar.name:
+        return
+    window = step.window
+    by_start: dict[dt.date, Sequence[dt.date]] = {}
+    for symbol in window.symbols:
+        start = window.starts.get(symbol, window.start)
+        if start not in by_start:
+            by_start[start] = _partition_days(platform, start, window.end)
+        yield symbol, by_start[start]
+
+
+def _partition_days(platform: Platform, start: dt.date, end: dt.date) -> Sequence[dt.date]:
+    first = max(start, platform.settings.partition_start)
+    return platform.calendar.between(first, end) if first <= end else ()
 
 
 def _backfill(context: Context) -> str | None:
@@ -132,30 +187,62 @@ class _Run:
 
     context: Context
     platform: Platform
-    config: PricesConfig
-    backfill: str | None
     progress: Progress
     asked: dict[str, Sequence[dt.date]]
+    asking: Asking
+    force: bool
+    backfill: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
 
-    def load_and_tell(self, wanted: Mapping[str, Span]) -> None:
-        step = RunStep.of(self.context, ASSET, CODE_VERSION)
-        self.reporter = Reporter(self.context.instance, step, UPSTREAM)
+    def __post_init__(self) -> None:
+        self.step = RunStep.of(self.context, ASSET, CODE_VERSION)
+        self.reporter = Reporter(self.context.instance, self.step, UPSTREAM)
         self.last_closed = self.platform.calendar.last_closed_session(self.platform.clock())
-        source = self.platform.price_source(self.config.source)
-        try:
-            self.profile = source.profile
-        except SourceError as error:
-            self.context.log.error(str(error))  # noqa: TRY400 - the sentence is the message
-            self.reporter.tell(nothing_found(self.asked, self.last_closed, str(error)))
-        else:
-            self.reporter.step = step.from_source(self.profile.name)
+
+    def load_and_tell(self, name: str, wanted: Mapping[str, Span]) -> None:
+        """Load the spans wanted from the source of that name."""
+        source = self.platform.price_source(name)
+        if self._turn_to(source, tuple(self.asked)):
             for window in _windows(wanted):
                 for calendar, symbols in self.platform.by_calendar(window.symbols):
-                    source = self.platform.price_source(self.config.source, calendar)
+                    source = self.platform.price_source(name, calendar)
                     self._load(source, replace(window, symbols=symbols), calendar)
         self._finish()
 
-    def _load(self, source: PriceSource, window: Window, calendar: Calendar) -> None:
+    def refresh(self, steps: Sequence[Step]) -> None:
+        """Load steps, each from its own source. A source that can't be had costs no other."""
+        for step in steps:
+            try:
+                source = self.platform.price_source(step.source, step.calendar)
+            except UnknownSourceNameError as error:
+                self._nothing_from(step.window.symbols, error)
+                continue
+            if self._turn_to(source, step.window.symbols):
+                self._load(source, step.window, step.calendar, force=step.force)
+        self._finish()
+        if self.errors:
+            # Those of pairs, and of sessions before the first partition: no key shows them.
+            raise dg.Failure(_in_words(self.errors), allow_retries=False)
+
+    def _turn_to(self, source: PriceSource, symbols: Sequence[str]) -> bool:
+        """Speak of ``source`` from here on; False where it can't say what it is."""
+        try:
+            self.profile = source.profile
+        except SourceError as error:
+            self._nothing_from(symbols, error)
+            return False
+        self.reporter.step = self.step.from_source(self.profile.name)
+        return True
+
+    def _nothing_from(self, symbols: Sequence[str], error: Exception) -> None:
+        self.context.log.error(str(error))
+        self.errors |= dict.fromkeys(symbols, str(error))
+        asked = {symbol: self.asked.pop(symbol) for symbol in symbols if symbol in self.asked}
+        self.reporter.tell(nothing_found(asked, self.last_closed, str(error)))
+
+    def _load(
+        self, source: PriceSource, window: Window, calendar: Calendar, *, force: bool = False
+    ) -> None:
         errors: Mapping[str, str] = {}
         try:
             report = load(
@@ -163,8 +250,8 @@ class _Run:
                 source,
                 window,
                 calendar,
-                asking=self.platform.asking,
-                force=self.config.force,
+                asking=self.asking,
+                force=self.force or force,
                 identities=self.platform.identities(source),
                 run_id=self.context.run.run_id,
                 backfill=self.backfill,
@@ -179,6 +266,9 @@ class _Run:
             errors = dict.fromkeys(window.symbols, str(error))
         else:
             self._log(report)
+            errors = report.left
+            self.errors |= {each.symbol: each.error for each in report.symbols if each.error}
+        self.errors |= errors
         self._tell(window.symbols, errors)
 
     def _tell(self, symbols: Sequence[str], errors: Mapping[str, str]) -> None:
@@ -247,6 +337,18 @@ def portions(asked: Asked) -> Iterator[Asked]:
             part, size = {}, 0
     if part:
         yield part
+
+
+def _in_words(errors: Mapping[str, str]) -> str:
+    shown = [f"{symbol}: {why}" for symbol, why in sorted(errors.items())[:10]]
+    rest = [f"and {len(errors) - 10} more."] if len(errors) > 10 else []
+    return "\n".join(
+        [
+            "1 symbol failed." if len(errors) == 1 else f"{len(errors)} symbols failed.",
+            *shown,
+            *rest,
+        ]
+    )
 
 
 def _failures(told: Reporter) -> str:

@@ -56,8 +56,9 @@ def meant_by(
     found: dict[int, Constituent] = {}
     strangers: list[Constituent] = []
     for line in constituents:
-        security = register.looked_up(line.symbol, on) or by_symbol.get(line.symbol)
-        if security is None or security in found:
+        security = by_symbol.get(line.symbol)
+        known = register.looked_up(line.symbol, on)
+        if security is None or known not in (None, security):
             strangers.append(line)
         else:
             found[security] = line
@@ -75,8 +76,8 @@ def meant_by(
         if former is None:
             found[_bearer(line, register, on, found, left)] = line
             continue
-        if register.rename(former, line.symbol, on):
-            renamed.append(Renamed(former, members[former], line.symbol, on))
+        register.rename(former, line.symbol, on)
+        renamed.append(Renamed(former, members[former], line.symbol, on))
         found[former] = line
     return Meant(found, tuple(renamed))
 

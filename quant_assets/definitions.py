@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import dagster as dg
 
+from quant_assets import jobs, schedules, sensors
+from quant_assets.assets.marker import latest_session
 from quant_assets.assets.prices import corporate_actions, daily_prices_asset
 from quant_assets.assets.universe import sp500_universe
-from quant_assets.automation import (
-    backfill_prices,
-    dead_runs,
-    prune_history,
-    prune_history_daily,
-    reconcile_prices,
-)
 from quant_assets.loading import Progress, unwatched
 from quant_assets.partitions import symbol_days
 from quant_assets.platform import Platform
 from quant_assets.resources import WarehouseResource
 from quant_assets.settings import load_settings
 
+_SCHEDULES = (
+    schedules.nightly,
+    schedules.membership_hourly,
+    schedules.crypto_hourly,
+    schedules.prune_history_daily,
+)
+_SENSORS = (
+    sensors.prices_due,
+    sensors.index_membership_sensor,
+    sensors.failed_partitions,
+    sensors.after_prices,
+)
+
 
 def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.Definitions:
     """The definitions over a platform; ``progress`` is told how far a load has come."""
     settings = platform.settings
     partitions = symbol_days(platform.calendar, settings.partition_start)
-    return dg.Definitions(
-        assets=[sp500_universe, daily_prices_asset(partitions), corporate_actions],
-        jobs=[backfill_prices, reconcile_prices, prune_history],
-        schedules=[prune_history_daily],
-        sensors=[dead_runs],
+    definitions = dg.Definitions(
+        assets=[sp500_universe, daily_prices_asset(partitions), corporate_actions, latest_session],
+        jobs=[
+            jobs.backfill_prices,
+            jobs.prune_history,
+            jobs.reconcile_prices,
+            jobs.refresh_membership,
+            jobs.refresh_prices,
+            jobs.tell_prices,
+        ],
+        schedules=_SCHEDULES if settings.automation else [],
+        sensors=[*(_SENSORS if settings.automation else ()), sensors.dead_runs],
         resources={
             "platform": platform,
             "progress": progress,
@@ -38,6 +54,11 @@ def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.
         },
         executor=dg.in_process_executor,
     )
+    with warnings.catch_warnings():
+        # Dagster makes sensors of several jobs anew, with an argument of its own that is in beta.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        definitions.get_repository_def()
+    return definitions
 
 
 @dg.definitions

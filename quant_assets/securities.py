@@ -182,18 +182,14 @@ class Register:
     def name_of(self, security_id: int) -> str | None:
         return self._securities[security_id].name
 
-    def rename(self, security_id: int, symbol: str, on: dt.date) -> bool:
-        """Let the security go by ``symbol`` from ``on``, and by its former ticker until then.
-
-        Returns whether that is news.
-        """
+    def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
+        """Let the security go by ``symbol`` from ``on``, and by its former ticker until then."""
         own = [n for n in self.names() if n.security_id == security_id and n.overlaps(on, on)]
         if any(name.symbol == symbol for name in own):
-            return False
+            return
         for name in own:
             self._end(name, on)
         self._give(symbol, on, security_id)
-        return True
 
     def succeed(self, symbol: str, on: dt.date) -> int:
         """A new security that bears ``symbol`` from ``on``, in place of whoever bore it before."""

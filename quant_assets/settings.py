@@ -207,6 +207,10 @@ class Settings(_Frozen):
     full_look_back_days: int = Field(
         default=30, ge=1, description="Days after which it looks back at all that is stored."
     )
+    automation: bool = Field(
+        default=True,
+        description="Whether the Dagster daemon refreshes by itself; false for a sandbox.",
+    )
     log_level: Literal["debug", "info", "warning", "error", "off"] = Field(
         default="off", description="From which level on the terminal shows what a load says."
     )

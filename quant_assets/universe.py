@@ -398,7 +398,7 @@ class _Import:
                 _Event(
                     "renamed", r.security_id, r.symbol, r.on, self.answer.source, r.former_symbol
                 )
-                for r in renamed
+                for r in _unheard(self.writing.con, renamed)
             ]
             events += _events(self.held, after, decided, self.day, self.answer.source)
             _write_events(self.writing, self.universe, events)
@@ -594,6 +594,14 @@ def _events(
                 why = f"it was to leave on {old.removed_on}"
                 events.append(_event("withdrawn", new, old.removed_on, source, why))
     return events
+
+
+def _unheard(con: duckdb.DuckDBPyConnection, renamed: Sequence[Renamed]) -> list[Renamed]:
+    """The renamings that no other list told of before."""
+    heard = con.execute(
+        "select security_id, symbol, former_symbol from membership_changes where kind = 'renamed'"
+    ).fetchall()
+    return [r for r in renamed if (r.security_id, r.symbol, r.former_symbol) not in heard]
 
 
 def _last(stays: Sequence[Interval], day: dt.date) -> Interval | None:

@@ -4,8 +4,8 @@ import os
 
 import dagster as dg
 
-from quant_assets.automation import rectangle_request
 from quant_assets.definitions import build_definitions
+from quant_assets.jobs import rectangle_request
 from quant_assets.partitions import SYMBOLS, symbols
 from quant_assets.platform import Platform
 from quant_assets.settings import load_settings

@@ -103,11 +103,12 @@ def serving(home: Path, settings: Mapping[str, str], module: str = "") -> Iterat
     """``quant-assets ui`` on a free port with ``home`` as its working directory.
 
     ``settings`` are environment variables; ``module`` holds other definitions than the platform's.
-    Ends the server with everything it started.
+    Nothing runs by itself unless told to. Ends the server with everything it started.
     """
     port = free_port()
     command = ["quant_assets.cli", "ui", "--port", str(port)]
-    environment = {**without_ours(os.environ), **settings}
+    quiet = {"QUANT_ASSETS_AUTOMATION": "false"}
+    environment = {**without_ours(os.environ), **quiet, **settings}
     if module:
         command = ["dagster", "dev", "--module-name", module, "--port", str(port)]
         environment["DAGSTER_HOME"] = str(Path(settings["QUANT_ASSETS_HOME"]) / "dagster")

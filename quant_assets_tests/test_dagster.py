@@ -50,6 +50,7 @@ PROJECT = Path(__file__).parents[1]
 PRICES = dg.AssetKey("daily_prices")
 UNIVERSE = dg.AssetKey("sp500_universe")
 ACTIONS = dg.AssetKey("corporate_actions")
+MARKER = dg.AssetKey("latest_session")
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
 
 TUE, WED, THU, FRI, MON = (
@@ -225,17 +226,34 @@ def test_assets_jobs_and_partitions_keep_their_names(folder: Folder) -> None:
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
         "corporate_actions",
         "daily_prices",
+        "latest_session",
         "sp500_universe",
     }
     assert set(repository.job_names) - {"__ASSET_JOB"} == {
         "backfill_prices",
         "prune_history",
         "reconcile_prices",
+        "refresh_membership",
+        "refresh_prices",
+        "tell_prices",
     }
-    assert [schedule.name for schedule in repository.schedule_defs] == ["prune_history_daily"]
-    assert [sensor.name for sensor in repository.sensor_defs] == ["dead_runs"]
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "crypto_hourly",
+        "membership_hourly",
+        "nightly",
+        "prune_history_daily",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "after_prices",
+        "dead_runs",
+        "failed_partitions",
+        "index_membership_sensor",
+        "prices_due",
+    }
+    assert all(each.default_status.value == "RUNNING" for each in repository.schedule_defs)
+    assert all(each.default_status.value == "RUNNING" for each in repository.sensor_defs)
     assert graph.get(PRICES).parent_keys == {UNIVERSE}
-    assert graph.get(ACTIONS).parent_keys == {PRICES}
+    assert graph.get(ACTIONS).parent_keys == graph.get(MARKER).parent_keys == {PRICES}
     partitions = graph.get(PRICES).partitions_def
     assert isinstance(partitions, dg.MultiPartitionsDefinition)
     assert partitions.partition_dimension_names == ["date", "symbol"]
@@ -252,20 +270,22 @@ def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
         assert node.description, key
         assert "duckdb" in node.kinds, key
         assert list(node.owners) == ["team:data"], key
+        assert node.freshness_policy_or_from_metadata is not None, key
     groups = {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}
     assert groups == {
         "corporate_actions": "prices",
         "daily_prices": "prices",
+        "latest_session": "freshness",
         "sp500_universe": "universe",
     }
 
 
-def test_every_asset_lists_its_columns(green: Folder) -> None:
+def test_every_asset_of_a_table_lists_its_columns(green: Folder) -> None:
     assert materialize_asset(green.platform(), "corporate_actions").success
     graph = build_definitions(green.platform()).resolve_asset_graph()
     first_columns = {}
     with green.instance() as instance:
-        for key in graph.get_all_asset_keys():
+        for key in graph.get_all_asset_keys() - {MARKER}:
             event = instance.get_latest_materialization_event(key)
             assert event is not None
             assert event.asset_materialization is not None

@@ -1,7 +1,9 @@
 """The assets of prices: ``daily_prices``, a partition per symbol-day, and ``corporate_actions``."""
 
+import datetime as dt
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -11,6 +13,29 @@ from quant_assets.backfilling import CODE_VERSION, UPSTREAM, PricesConfig, load_
 from quant_assets.loading import Progress
 from quant_assets.platform import Platform
 from quant_assets.tables import CORPORATE_ACTIONS, DAILY_PRICES
+
+UNTIL_A_LONG_WEEKEND_IS_OVER = dg.FreshnessPolicy.time_window(
+    fail_window=dt.timedelta(days=4, hours=15)
+)
+"""From the evening of a session to that of the next one it is four days over a weekend with a
+holiday, and the morning after is 14½ hours later: only then is something amiss. This looks at the
+newest event alone, of whichever session; what a single evening lacks, ``latest_session`` says."""
+
+
+def once_quiet(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
+    """When ``trigger`` has come up since the last run, and nothing upstream is at work.
+
+    As ``eager``, which never fires here, since the next session's keys are always missing upstream;
+    and without its first run, which would find no warehouse.
+    """
+    return (
+        trigger.since_last_handled()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+
+
+PRICES_CHANGED: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
 
 
 def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -33,6 +58,7 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
         owners=["team:data"],
         code_version=CODE_VERSION,
         pool="prices",
+        freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
         metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
         description="Open, high, low, close and volume of one security on one exchange session, in "
         "the shares of basis_on. Green: the row is in the warehouse, or its absence was confirmed "
@@ -59,6 +85,8 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
     owners=["team:data"],
     code_version=CODE_VERSION,
     pool="prices",
+    freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
+    automation_condition=once_quiet(PRICES_CHANGED),
     description="Splits, dividends, spin-offs and other events, stored by kind as they arrive with "
     "the prices. Stored prices are never adjusted by them; readers do that.",
 )
