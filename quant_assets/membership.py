@@ -102,15 +102,15 @@ class Lists:
 
     ``changed`` are those on which the list was not the one before: proof that somebody keeps it.
     ``joined`` says of each day who was new on it and since when, by the list's own word.
-    ``known_until`` is the last day that each history file speaks of. ``trusted`` lists need no
-    second one to confirm that somebody is gone: a user said so.
+    ``spoken_of`` are the first and the last day that each history file speaks of. ``trusted`` lists
+    need no second one to confirm that somebody is gone: a user said so.
     """
 
     days: Mapping[str, tuple[dt.date, ...]]
     changed: Mapping[str, tuple[dt.date, ...]] = field(default_factory=dict)
     joined: Mapping[str, Mapping[dt.date, tuple[dt.date, ...]]] = field(default_factory=dict)
     trusted: frozenset[tuple[str, dt.date]] = frozenset()
-    known_until: Mapping[str, dt.date] = field(default_factory=dict)
+    spoken_of: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
 
     @cached_property
     def voices(self) -> tuple[tuple[dt.date, str, bool], ...]:
@@ -437,7 +437,9 @@ def _successors(edge: _Edge, lists: Lists) -> list[dt.date]:
     replaced by somebody before the same open.
     """
     joined = lists.joined.get(edge.voice, {})
-    since = (edge.after or edge.by) - BRIEF
+    if edge.after is None or edge.by - edge.after > BRIEF:
+        return []  # of lists far apart, nobody knows who came for whom
+    since = edge.after - BRIEF
     near = (edge.by + _DAY * offset for offset in (0, -1, 1, -2, 2, -3, 3))
     return [
         max(dates)
@@ -627,16 +629,14 @@ def _with_announcement(stay: Stay, evidence: Evidence) -> Stay:
 def _conflicts(stays: Sequence[Stay], evidence: Evidence, lists: Lists) -> tuple[Conflict, ...]:
     found: list[Conflict] = []
     decided = [(s.effective_on, s.removed_on or dt.date.max) for s in stays]
-    by_source: dict[str, list[Said]] = {}
-    for said in _intervals(evidence):
-        by_source.setdefault(said.source, []).append(said)
-    for source, several in by_source.items():
-        theirs = [(s.from_on, s.until_on or dt.date.max) for s in several]
-        symbol = several[-1].symbol
-        until = lists.known_until.get(source, dt.date.max)
+    for source, (first, until) in lists.spoken_of.items():
+        said = [s for s in _intervals(evidence) if s.source == source]
+        theirs = [(s.from_on, s.until_on or dt.date.max) for s in said]
+        symbol = next((each.symbol for each in (*said[::-1], *stays[::-1])), "")
+        ours = [(max(start, first), end) for start, end in decided if end > first]
         found += [
             _conflict(source, symbol, difference, stays, theirs)
-            for difference in _differences(theirs, decided)
+            for difference in _differences(theirs, ours)
             if difference[0] < until
         ]
     for voice, runs in evidence.runs.items():

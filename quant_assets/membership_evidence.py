@@ -176,16 +176,17 @@ class Book:
                     changed[voice].add(run.gone_on)
                 if run.said_added_on and run.listed_on > first:
                     joined[voice][run.listed_on].append(run.said_added_on)
-        known_until: dict[str, dt.date] = {}
+        spoken_of: dict[str, tuple[dt.date, dt.date]] = {}
         for said in (s for several in self.said.values() for s in several if s.kind == INTERVAL):
-            latest = max(said.from_on, said.until_on or said.from_on)
-            known_until[said.source] = max(latest, known_until.get(said.source, latest))
+            days = said.from_on, said.until_on or said.from_on
+            first, last = spoken_of.get(said.source, days)
+            spoken_of[said.source] = min(first, days[0]), max(last, days[1])
         return Lists(
             {voice: tuple(days) for voice, days in self.days.items() if days},
             {voice: tuple(sorted(days)) for voice, days in changed.items()},
             {v: {d: tuple(dates) for d, dates in days.items()} for v, days in joined.items()},
             frozenset(self.trusted),
-            known_until,
+            spoken_of,
         )
 
     def write(self, writing: Writing) -> None:

@@ -549,6 +549,12 @@ def _write_list(
     }
     fields = [f for f in MEMBERSHIP_LISTS.arrow_schema if f.name in row]
     writing.upsert(MEMBERSHIP_LISTS, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+    # The same list seen again is no change, but a look all the same.
+    writing.con.execute(
+        "update membership_lists set fetched_at = ? where (universe, source, listed_on, accepted)"
+        " = (?, ?, ?, ?)",
+        [writing.now, universe, answer.source, day, refused is None],
+    )
 
 
 # Events

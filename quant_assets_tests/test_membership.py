@@ -48,9 +48,10 @@ def book(lists: str, *, every: int = 1, said: str = "", voice: str = "wikipedia"
 def decided(made: Book, *said: Said) -> Decision:
     for each in said:
         made.say(1, each)
-        # The file knows of later days.
+        # The file knows of other days too.
         if each.kind == INTERVAL:
-            made.say(2, Said(each.source, INTERVAL, day("2026-01-02"), None, "OTHER"))
+            until = day("2026-01-02")
+            made.say(2, Said(each.source, INTERVAL, day("1996-01-02"), until, "OTHER"))
     return decide(made.of(1), made.lists())
 
 

@@ -45,13 +45,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """Before the open of ``on``: one joins, one leaves, or one goes by another ticker."""
+    """Before the open of ``on``: one joins, one leaves, or one goes by another ticker.
+
+    The table of changes tells of it from ``announced_on`` on, where that is earlier.
+    """
 
     on: dt.date
     added: str = ""
     removed: str = ""
     reason: str = "Market capitalization change."
     renamed: bool = False
+    cik: str = "0000000000"
+    announced_on: dt.date | None = None
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -77,12 +82,14 @@ class Membership:
             if change.renamed and gone:
                 held[change.added] = replace(gone, symbol=change.added)
             elif change.added:
-                held[change.added] = Member(change.added, added_on=str(change.on))
+                held[change.added] = Member(
+                    change.added, cik=change.cik, added_on=str(change.on)
+                )
         return sorted(held.values(), key=lambda member: member.symbol)
 
     def changes_on(self, day: dt.date) -> list[Change]:
         """As the page tells them: newest first."""
-        told = [change for change in self.changes if change.on <= day and not change.renamed]
+        told = [c for c in self.changes if (c.announced_on or c.on) <= day and not c.renamed]
         return sorted(told, key=lambda change: change.on, reverse=True)
 
 
