@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from quant_assets.calendars import Calendar, exchange_calendar
-from quant_assets.warehouse import Warehouse
+from quant_assets.warehouse import Warehouse, _reader
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 # How long a test takes says nothing on a machine with other work to do. The suite tries the same
@@ -46,6 +47,21 @@ def real() -> Path:
     if not REAL.exists():
         pytest.skip(f"the real data is not at {REAL}")
     return REAL
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads_of_duckdb(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread for each DuckDB, here and in processes that tests start, unless rows are many.
+
+    Below the 122,880 rows that DuckDB hands to a thread at once there is work for one only, and
+    starting and waking a second takes a quarter of the time of a small load. DuckDB has no
+    variable of its own for this, but heeds what a batch system grants it.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        if request.node.get_closest_marker("many_rows") is None:
+            environment.setenv("SLURM_CPUS_ON_NODE", "1")
+        _reader.cache_clear()  # it is kept for the life of a process
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from quant_assets.settings import load_settings
 from quant_assets.sources.contract import PriceSource
 from quant_assets.warehouse import Warehouse
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.many_rows]
 
 SETTINGS = Path(__file__).parents[1] / "examples" / "real.toml"
 KINDS = SETTINGS.parent / "alphavantage_action_kinds.csv"

@@ -32,7 +32,7 @@ from quant_assets_tests.browser import (
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.many_rows]
 
 SYMBOL_DAYS = 131_000
 PATIENCE_SECONDS = 60
