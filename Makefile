@@ -14,8 +14,10 @@ install: .venv/.installed
 demo: install
 	$(BIN)/quant-assets demo
 
+# Bytecode is kept whatever the environment says: six workers and all that they start would compile
+# everything anew.
 test: install
-	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 # What the suite does briefly, at length: 50 kills of a run, five writers for a minute.
 faults: install
