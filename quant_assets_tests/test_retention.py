@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,14 +162,18 @@ class History:
         return logs, self.backfills(), self.output()
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[History]:
-    with open_instance(tmp_path / "data") as instance:
-        yield History(instance)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data folders to copy, each with a history; making the two takes seconds."""
+    path = tmp_path_factory.mktemp("prepared")
+    open_instance(path / "new").dispose()
+    shutil.copytree(path / "new", path / "full")
+    with open_instance(path / "full") as instance:
+        fill(History(instance))
+    return path
 
 
-@pytest.fixture
-def full(history: History) -> History:
+def fill(history: History) -> None:
     """Old and recent runs of every kind; the last is recent."""
     history.run("old-green", OLD, good=("mon", "tue"), lines=5)
     history.run("old-red", OLD, FAILURE, good=("wed",), failed=("tue",))
@@ -179,7 +184,20 @@ def full(history: History) -> History:
     history.run("recent-op", RECENT)
     history.backfill("old-done", OLD, BulkActionStatus.COMPLETED_SUCCESS, OLD)
     history.backfill("recent-done", RECENT, BulkActionStatus.COMPLETED_FAILED, RECENT)
-    return history
+
+
+@pytest.fixture
+def history(prepared: Path, tmp_path: Path) -> Iterator[History]:
+    """A history in which nothing has happened yet."""
+    with open_instance(Path(shutil.copytree(prepared / "new", tmp_path / "data"))) as instance:
+        yield History(instance)
+
+
+@pytest.fixture
+def full(prepared: Path, tmp_path: Path) -> Iterator[History]:
+    """The history that ``fill`` makes."""
+    with open_instance(Path(shutil.copytree(prepared / "full", tmp_path / "data"))) as instance:
+        yield History(instance)
 
 
 COLOURS = {"green": {"mon", "wed"}, "red": {"tue", "thu"}}
