@@ -47,23 +47,36 @@ RUN = "00000000-0000-0000-0000-000000000001"
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder to copy, with the universe alone."""
+    """Data folders to copy: one with the universe alone, and one in which all is green."""
     path = tmp_path_factory.mktemp("prepared")
+    folder = with_archive(path)
+    folder.load_universe()
+    shutil.copytree(path / "data", path / "universe")
+    assert folder.materialize().success
+    (path / "data").rename(path / "green")
+    return path
+
+
+def with_archive(path: Path) -> Folder:
+    """Three tickers and a good archive of them."""
     (path / "members.csv").write_text(MEMBERS, "utf-8")
     folder = Folder(path)
     folder.archive(GOOD, MENDED)
-    folder.load_universe()
-    return path / "data"
+    return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, prepared: Path) -> Folder:
-    """Three tickers, a good archive of them, and nothing loaded."""
-    (tmp_path / "members.csv").write_text(MEMBERS, "utf-8")
-    shutil.copytree(prepared, tmp_path / "data")
-    folder = Folder(tmp_path)
-    folder.archive(GOOD, MENDED)
-    return folder
+    """The universe, and nothing loaded."""
+    shutil.copytree(prepared / "universe", tmp_path / "data")
+    return with_archive(tmp_path)
+
+
+@pytest.fixture
+def green(tmp_path: Path, prepared: Path) -> Folder:
+    """The universe, and every symbol-day materialized."""
+    shutil.copytree(prepared / "green", tmp_path / "data")
+    return with_archive(tmp_path)
 
 
 def found(folder: Folder) -> Differences:
@@ -87,9 +100,8 @@ def forget(folder: Folder, where: str) -> None:
 # --- what is stored and not green ----------------------------------------------------------------
 
 
-def test_where_both_sides_agree_there_is_nothing_to_do(folder: Folder) -> None:
-    assert folder.materialize().success
-    differences = found(folder)
+def test_where_both_sides_agree_there_is_nothing_to_do(green: Folder) -> None:
+    differences = found(green)
     assert not differences.any
     assert differences.compared == len(ALL)
 
@@ -143,39 +155,36 @@ def test_a_ticker_with_data_gets_its_partitions(folder: Folder) -> None:
 
 
 def test_exactly_what_is_green_without_data_turns_red_and_a_backfill_mends_it(
-    folder: Folder,
+    green: Folder,
 ) -> None:
-    assert folder.materialize().success
-    forget(folder, f"session = '{THU}'")
+    forget(green, f"session = '{THU}'")
     lost = {f"{THU}|{symbol}" for symbol in ("AAPL", "MSFT", "PLTR")}
-    assert keys(found(folder), "lost") == lost
-    assert folder.colours() == {"green": ALL, "red": set()}
-    run = reconcile_prices(folder.platform())
+    assert keys(found(green), "lost") == lost
+    assert green.colours() == {"green": ALL, "red": set()}
+    run = reconcile_prices(green.platform())
     assert not run.success
     assert "3 symbol-days were green and the warehouse does not have them" in run.failure
     assert run.facts["lost"] == 3
-    assert folder.colours() == {"green": ALL - lost, "red": lost}
-    assert not found(folder).any
-    assert folder.backfill("AAPL", "MSFT", "PLTR").success
-    assert folder.colours() == {"green": ALL, "red": set()}
+    assert green.colours() == {"green": ALL - lost, "red": lost}
+    assert not found(green).any
+    assert green.backfill("AAPL", "MSFT", "PLTR").success
+    assert green.colours() == {"green": ALL, "red": set()}
 
 
-def test_a_lost_warehouse_turns_everything_red(folder: Folder) -> None:
-    assert folder.materialize().success
-    folder.platform().settings.warehouse_path.unlink()
-    assert keys(found(folder), "lost") == ALL
-    assert not reconcile_prices(folder.platform()).success
-    assert folder.colours() == {"green": set(), "red": ALL}
+def test_a_lost_warehouse_turns_everything_red(green: Folder) -> None:
+    green.platform().settings.warehouse_path.unlink()
+    assert keys(found(green), "lost") == ALL
+    assert not reconcile_prices(green.platform()).success
+    assert green.colours() == {"green": set(), "red": ALL}
 
 
-def test_a_lost_history_is_told_again(folder: Folder) -> None:
-    assert folder.materialize().success
-    shutil.rmtree(folder.path / "data" / "dagster")
-    differences = found(folder)
+def test_a_lost_history_is_told_again(green: Folder) -> None:
+    shutil.rmtree(green.path / "data" / "dagster")
+    differences = found(green)
     assert differences.tickers == ("AAPL", "MSFT", "PLTR")
     assert keys(differences, "unseen") == ALL
-    assert reconcile_prices(folder.platform()).success
-    assert folder.colours() == {"green": ALL, "red": set()}
+    assert reconcile_prices(green.platform()).success
+    assert green.colours() == {"green": ALL, "red": set()}
 
 
 # --- failures ------------------------------------------------------------------------------------
@@ -344,18 +353,16 @@ def cells(text: str, what: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in lines]
 
 
-def test_the_command_says_that_all_agrees(folder: Folder) -> None:
-    assert folder.materialize().success
-    shown = shell(folder)
+def test_the_command_says_that_all_agrees(green: Folder) -> None:
+    shown = shell(green)
     assert shown.exit_code == 0
     assert shown.stdout.endswith("symbol-days compared; Dagster and the warehouse agree.\n")
 
 
-def test_a_dry_run_lists_stretches_changes_nothing_and_asks_for_attention(folder: Folder) -> None:
-    assert folder.materialize().success
-    forget(folder, f"session in ('{WED}', '{THU}')")
-    before = folder.events()
-    shown = shell(folder, "--dry-run")
+def test_a_dry_run_lists_stretches_changes_nothing_and_asks_for_attention(green: Folder) -> None:
+    forget(green, f"session in ('{WED}', '{THU}')")
+    before = green.events()
+    shown = shell(green, "--dry-run")
     assert shown.exit_code == 1
     assert cells(shown.stdout, "green without data") == [
         [symbol, str(WED), str(THU), "2", "green without data"]
@@ -363,18 +370,17 @@ def test_a_dry_run_lists_stretches_changes_nothing_and_asks_for_attention(folder
     ]
     assert "6 green without data" in shown.stdout
     assert "Nothing was changed. quant-assets reconcile mends it." in shown.stdout
-    assert folder.events() == before
+    assert green.events() == before
 
 
-def test_the_command_turns_what_was_lost_red_and_says_to_load_it(folder: Folder) -> None:
-    assert folder.materialize().success
-    forget(folder, f"session = '{THU}'")
-    shown = shell(folder)
+def test_the_command_turns_what_was_lost_red_and_says_to_load_it(green: Folder) -> None:
+    forget(green, f"session = '{THU}'")
+    shown = shell(green)
     assert shown.exit_code == 1
     assert len(cells(shown.stdout, "was green without data; red now")) == 3
     assert "Load the red ones again: quant-assets backfill --dagster" in shown.stdout
-    assert len(folder.colours()["red"]) == 3
-    assert shell(folder).exit_code == 0
+    assert len(green.colours()["red"]) == 3
+    assert shell(green).exit_code == 0
 
 
 def test_the_command_ends_well_where_it_only_turned_things_green(folder: Folder) -> None:
@@ -400,14 +406,13 @@ def test_the_command_names_failures_and_symbols_being_loaded(folder: Folder) -> 
     assert "AAPL is being loaded, and was left out." in shown.stdout
 
 
-def test_the_machine_readable_form_names_every_key(folder: Folder) -> None:
-    assert folder.materialize().success
-    forget(folder, f"session = '{FRI}'")
-    planned = json.loads(shell(folder, "--dry-run", "--json").stdout)
+def test_the_machine_readable_form_names_every_key(green: Folder) -> None:
+    forget(green, f"session = '{FRI}'")
+    planned = json.loads(shell(green, "--dry-run", "--json").stdout)
     assert planned["lost"] == [f"{FRI}|{symbol}" for symbol in ("AAPL", "MSFT", "PLTR")]
     assert planned["unseen"] == planned["unseen_failures"] == planned["tickers"] == []
     assert (planned["dry_run"], planned["run_id"]) == (True, None)
-    done = json.loads(shell(folder, "--json").stdout)
+    done = json.loads(shell(green, "--json").stdout)
     assert done["lost"] == planned["lost"]
     assert done["run_id"]
 
