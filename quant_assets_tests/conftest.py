@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +38,25 @@ def calendar() -> Calendar:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
+def no_warehouse(tmp_path: Path) -> Warehouse:
+    """One whose file has not been made yet."""
     return Warehouse(tmp_path / "warehouse.duckdb", lock_wait_seconds=5, clock=lambda: NOW)
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a warehouse without a row; making all its tables takes a fifth of a second."""
+    made = Warehouse(tmp_path_factory.mktemp("blank") / "warehouse.duckdb", clock=lambda: NOW)
+    with made.writing("blank"):
+        pass
+    return made.path
+
+
+@pytest.fixture
+def warehouse(no_warehouse: Warehouse, blank: Path) -> Warehouse:
+    """One without a row."""
+    shutil.copyfile(blank, no_warehouse.path)
+    return no_warehouse
 
 
 @pytest.fixture(scope="session")

@@ -223,21 +223,21 @@ def test_a_restated_row_is_replaced_and_the_old_one_kept(warehouse: Warehouse) -
     ]
 
 
-def test_a_dry_run_says_what_is_due_and_neither_asks_nor_writes(warehouse: Warehouse) -> None:
+def test_a_dry_run_says_what_is_due_and_neither_asks_nor_writes(no_warehouse: Warehouse) -> None:
     source = FakeSource(week("AAPL"))
-    report = bring(warehouse, source, window("AAPL", "MSFT"), dry_run=True)
+    report = bring(no_warehouse, source, window("AAPL", "MSFT"), dry_run=True)
     assert report.dry_run
     assert [(r.symbol, r.requested, r.inserted) for r in report.symbols] == [
         ("AAPL", 5, 0),
         ("MSFT", 5, 0),
     ]
     assert source.asked == []
-    assert not warehouse.exists()
-    bring(warehouse, source, window("AAPL"))
-    before = contents(warehouse)
-    report = bring(warehouse, source, window("AAPL"), dry_run=True, force=True)
+    assert not no_warehouse.exists()
+    bring(no_warehouse, source, window("AAPL"))
+    before = contents(no_warehouse)
+    report = bring(no_warehouse, source, window("AAPL"), dry_run=True, force=True)
     assert report.total("requested") == 5
-    assert contents(warehouse) == before
+    assert contents(no_warehouse) == before
 
 
 def test_a_wider_window_asks_only_for_what_is_missing(warehouse: Warehouse) -> None:
@@ -434,16 +434,18 @@ def test_a_row_of_a_session_that_has_not_closed_is_never_stored(warehouse: Wareh
     assert ledger(warehouse) == []
 
 
-def test_a_window_of_open_sessions_only_is_refused(warehouse: Warehouse) -> None:
+def test_a_window_of_open_sessions_only_is_refused(no_warehouse: Warehouse) -> None:
     source = FakeSource(week("AAPL"))
     with pytest.raises(OpenSessionError) as refused:
-        bring(warehouse, source, window("AAPL", start=dt.date(2024, 6, 3), end=dt.date(2024, 6, 5)))
+        bring(
+            no_warehouse, source, window("AAPL", start=dt.date(2024, 6, 3), end=dt.date(2024, 6, 5))
+        )
     assert str(refused.value) == (
         "No session from 2024-06-03 on has closed yet; the last closed one is 2024-05-31. "
         "Nothing was asked for and nothing stored."
     )
     assert source.asked == []
-    assert not warehouse.exists()
+    assert not no_warehouse.exists()
 
 
 def test_a_bar_the_source_sends_unasked_for_a_live_session_is_not_stored(

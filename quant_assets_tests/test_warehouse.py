@@ -68,6 +68,12 @@ def prices(*rows: tuple[int, str, float]) -> pa.Table:
     return pa.table(keys | bars)
 
 
+@pytest.fixture
+def warehouse(no_warehouse: Warehouse) -> Warehouse:
+    """Its file is not there yet: how it is made is tested here."""
+    return no_warehouse
+
+
 BAR = {"source": "test", "volume": 1000, "currency": "USD", "provisional": False}
 
 
