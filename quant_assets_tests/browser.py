@@ -99,19 +99,26 @@ class Server:
 
 
 @contextmanager
-def serving(home: Path, settings: Mapping[str, str], module: str = "") -> Iterator[Server]:
+def serving(
+    home: Path, settings: Mapping[str, str], module: str = "", *, pages_only: bool = False
+) -> Iterator[Server]:
     """``quant-assets ui`` on a free port with ``home`` as its working directory.
 
     ``settings`` are environment variables; ``module`` holds other definitions than the platform's.
-    Nothing runs by itself unless told to. Ends the server with everything it started.
+    Nothing runs by itself unless told to; with ``pages_only`` nothing can be run: of the UI's five processes two do for looking at what is
+    there. Ends the server with everything it started.
     """
     port = free_port()
     command = ["quant_assets.cli", "ui", "--port", str(port)]
     quiet = {"QUANT_ASSETS_AUTOMATION": "false"}
     environment = {**without_ours(os.environ), **quiet, **settings}
+    if module or pages_only:
+        folder = Path(settings["QUANT_ASSETS_HOME"]) / "dagster"
+        environment["DAGSTER_HOME"] = str(folder)
     if module:
         command = ["dagster", "dev", "--module-name", module, "--port", str(port)]
-        environment["DAGSTER_HOME"] = str(Path(settings["QUANT_ASSETS_HOME"]) / "dagster")
+    if pages_only:
+        command = ["dagster_webserver", "-w", str(folder / "workspace.yaml"), "-p", str(port)]
     with (home / "ui.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],

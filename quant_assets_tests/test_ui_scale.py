@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
     platform = Platform(load_settings(settings, working_directory=home))
     run = materialize_all_prices(platform, start, last)
     assert run.success, run.failure
-    with serving(home, settings) as under_way:
+    with serving(home, settings, pages_only=True) as under_way:
         yield Year(under_way.url, last)
 
 
