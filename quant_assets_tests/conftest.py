@@ -6,10 +6,12 @@ import datetime as dt
 import shutil
 import socket
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
+from alembic.script import ScriptDirectory
 
 from quant_assets.calendars import Calendar, exchange_calendar
 from quant_assets.warehouse import Warehouse, _reader
@@ -79,6 +81,16 @@ def threads_of_duckdb(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("many_rows") is None:
             environment.setenv("SLURM_CPUS_ON_NODE", "1")
         _reader.cache_clear()  # it is kept for the life of a process
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def revisions_read_once() -> Iterator[None]:
+    """Dagster has alembic read its 88 revisions twice whenever a history is opened, eleven times
+    when one is made. That is half of what either takes or more, and they are always the same.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", cache(ScriptDirectory.from_config))
         yield
 
 
