@@ -37,7 +37,7 @@ from quant_assets_tests.faults import (
 from quant_assets_tests.test_durability import FACTS, duplicates, facts
 
 KILLS = int(os.environ.get("KILLS", "5"))
-SECONDS_OF_WRITERS = float(os.environ.get("SECONDS_OF_WRITERS", "4"))
+SECONDS_OF_WRITERS = float(os.environ.get("SECONDS_OF_WRITERS", "3"))
 """``make faults`` has 50 kills and a minute of writers."""
 COMPANIES = 12
 AT_ONCE = 3
@@ -281,7 +281,7 @@ def test_a_dead_run_does_not_keep_the_next_from_its_pool(
 ) -> None:
     folder = DataFolder(tmp_path, COMPANIES)
     command = nursery.start(folder.backfill(), folder.environment, at_once=1, slow=60)
-    wait_until(lambda: folder.warehouse.exists() and bool(folder.state().busy))
+    wait_until(lambda: bool(folder.busy()))
     before = folder.state()
     assert before.slots_held == 1
     assert before.busy == set(folder.platform().simulated_market().symbols())
@@ -413,9 +413,9 @@ def test_a_run_that_waits_for_its_pool_goes_on_when_the_other_is_killed(
 ) -> None:
     folder = DataFolder(tmp_path, COMPANIES)
     first = nursery.start(folder.backfill(), folder.environment, at_once=1, slow=60)
-    wait_until(lambda: folder.warehouse.exists() and bool(folder.state().busy))
+    wait_until(lambda: bool(folder.busy()))
     second = nursery.start(folder.backfill(), folder.environment, at_once=AT_ONCE)
-    wait_until(lambda: len(folder.state().unfinished) == 2)
+    wait_until(lambda: len(folder.unfinished()) == 2)
     first.end(signal.SIGKILL)
     ended = second.wait(30)
     assert ended is not None, second.log.read_text()
