@@ -82,9 +82,7 @@ class Membership:
             if change.renamed and gone:
                 held[change.added] = replace(gone, symbol=change.added)
             elif change.added:
-                held[change.added] = Member(
-                    change.added, cik=change.cik, added_on=str(change.on)
-                )
+                held[change.added] = Member(change.added, cik=change.cik, added_on=str(change.on))
         return sorted(held.values(), key=lambda member: member.symbol)
 
     def changes_on(self, day: dt.date) -> list[Change]:
