@@ -632,7 +632,7 @@ def _conflicts(stays: Sequence[Stay], evidence: Evidence, lists: Lists) -> tuple
     for source, (first, until) in lists.spoken_of.items():
         said = [s for s in _intervals(evidence) if s.source == source]
         theirs = [(s.from_on, s.until_on or dt.date.max) for s in said]
-        symbol = next((each.symbol for each in (*said[::-1], *stays[::-1])), "")
+        symbol = next(iter([s.symbol for s in said[::-1]] + [s.symbol for s in stays[::-1]]), "")
         ours = [(max(start, first), end) for start, end in decided if end > first]
         found += [
             _conflict(source, symbol, difference, stays, theirs)

@@ -105,8 +105,8 @@ def serving(
     """``quant-assets ui`` on a free port with ``home`` as its working directory.
 
     ``settings`` are environment variables; ``module`` holds other definitions than the platform's.
-    Nothing runs by itself unless told to; with ``pages_only`` nothing can be run at all: of the UI's
-    five processes two do for looking at what is there. Ends the server with everything it started.
+    Nothing runs by itself unless told to; with ``pages_only`` nothing can be run at all: two of the
+    UI's five processes do for looking at what is there. Ends the server with all that it started.
     """
     port = free_port()
     command = ["quant_assets.cli", "ui", "--port", str(port)]

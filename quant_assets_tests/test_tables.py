@@ -57,7 +57,8 @@ def emptied(writing: Writing, *tables: Table) -> duckdb.DuckDBPyConnection:
 def test_ddl_is_made_from_the_description() -> None:
     assert UNIVERSES.ddl == (
         "create table if not exists universes (universe VARCHAR not null, kind VARCHAR,"
-        " source VARCHAR not null, passed_over VARCHAR, listed_on DATE, created_at TIMESTAMP not null, updated_at TIMESTAMP not null)"
+        " source VARCHAR not null, passed_over VARCHAR, listed_on DATE,"
+        " created_at TIMESTAMP not null, updated_at TIMESTAMP not null)"
     )
     assert "delisted_on DATE," in SECURITIES.ddl
     assert "currency enum('USD', 'EUR', 'GBP'," in DAILY_PRICES.ddl
