@@ -17,19 +17,11 @@ import pyarrow as pa
 
 from quant_assets.constituents import Meant, Renamed, meant_by
 from quant_assets.identity import KnownIdentity
-from quant_assets.membership import (
-    ADDED,
-    BRIEF,
-    INTERVAL,
-    REMOVED,
-    SAME_EVENT,
-    Conflict,
-    Decision,
-    Said,
-    Stay,
-    decide,
-)
-from quant_assets.membership_evidence import Book, Entry, voice_of
+from quant_assets.membership.book import Book, Entry, voice_of
+from quant_assets.membership.conflicts import Conflict
+from quant_assets.membership.dates import Stay
+from quant_assets.membership.decision import Decision, decide
+from quant_assets.membership.evidence import ADDED, BRIEF, INTERVAL, REMOVED, SAME_EVENT, Said
 from quant_assets.securities import Register
 from quant_assets.securities import Stay as Listing
 from quant_assets.sources.contract import Constituent, UniverseAnswer

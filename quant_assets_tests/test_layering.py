@@ -51,8 +51,7 @@ ORDER = (
     "storing",
     "loading",
     "outcomes",
-    "membership",
-    "membership_evidence",
+    "membership.*",
     "constituents",
     "universe",
     "membership_refresh",
@@ -92,7 +91,7 @@ ORDER = (
 )
 """Rows of the design, top to bottom. A row may be missing as long as it is not written yet."""
 
-WITH_SIBLINGS = ("derive.*", "assets.*")
+WITH_SIBLINGS = ("derive.*", "assets.*", "membership.*")
 """Rows whose modules may build on each other, never in a circle; sources may not."""
 
 OPENS_DUCKDB = ("warehouse", "backups")

@@ -9,18 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.membership import (
+from quant_assets.membership.book import Book, Entry
+from quant_assets.membership.decision import Decision, decide
+from quant_assets.membership.evidence import (
     ADDED,
     INTERVAL,
     REMOVED,
-    Decision,
     Evidence,
     Listed,
     Lists,
     Said,
-    decide,
 )
-from quant_assets.membership_evidence import Book, Entry
 
 FIRST = dt.date(2024, 6, 3)
 """The day of the first list; the others follow day by day unless told."""

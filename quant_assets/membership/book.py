@@ -1,6 +1,6 @@
 """The book of what each source says of a universe's members: read, added to, written back.
 
-Nothing is decided here; ``membership`` does that from what is here.
+Nothing is decided here; ``decision`` does that from what is here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import duckdb
 import pyarrow as pa
 
-from quant_assets.membership import INTERVAL, LISTED, Evidence, Listed, Lists, Said
+from quant_assets.membership.evidence import INTERVAL, LISTED, Evidence, Listed, Lists, Said
 from quant_assets.tables import MEMBERSHIP_EVIDENCE
 from quant_assets.writing import Writing, listed_ids
 
