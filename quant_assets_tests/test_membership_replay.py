@@ -39,11 +39,11 @@ LEFT = [
 
 @pytest.fixture(scope="module")
 def replay(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Replay:
-    """The scrapes on which the table changed, and those around them: the rest brings no news."""
+    """The scrapes on which the table changed, and the next ones: the others bring no news."""
     days = sorted(pd.read_parquet(real / SCRAPES, columns=["scrape_date"])["scrape_date"].unique())
     diffs = pd.read_csv(real / "membership/wikipedia_sp500_daily_diffs_20221108_20250630.csv")
     changed = {days.index(dt.date.fromisoformat(day)) for day in diffs["d"]}
-    near = {days[at + offset] for at in changed for offset in (-1, 0, 1)}
+    near = {days[at + offset] for at in changed for offset in (0, 1)}
     chosen = {days[0], days[1], days[-1], *near}
     replay = Replay(tmp_path_factory.mktemp("replay"))
     return replay.run(scrapes(real, lambda day: day in chosen))
@@ -99,7 +99,12 @@ def test_the_result_agrees_with_a_history_file_and_with_a_fund(replay: Replay, r
     replay.run(intervals(real))
     start, end = dt.date(2022, 11, 9), dt.date(2025, 6, 27)
     file = with_intervals(replay, start, end)
-    assert file.share > 0.999, file.describe("file")
+    assert file.share > 0.998, file.describe("file")
     assert all(d.cause != "not on record" for d in file.differences)
+    # What the file is known to have wrong, and nothing else of weight.
+    assert {d.symbol for d in file.differences if d.sessions > 3} == {
+        *("BLDR", "JBL", "UBER", "ALK", "SEDG", "SEE"),
+        *("DASH", "EXE", "TKO", "WSM", "BWA", "CE", "FMC", "TFX"),
+    }
     fund = with_holdings(replay, start, end)
-    assert fund.share > 0.999, fund.describe("fund")
+    assert fund.share > 0.9985, fund.describe("fund")

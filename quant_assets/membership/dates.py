@@ -158,15 +158,14 @@ def _successors(edge: Edge, lists: Lists) -> list[dt.date]:
     replaced by somebody before the same open.
     """
     joined = lists.joined.get(edge.voice, {})
-    if edge.after is None or edge.by - edge.after > BRIEF:
-        return []  # of lists far apart, nobody knows who came for whom
+    if edge.after is None:
+        return []
     since = edge.after - BRIEF
     near = (edge.by + DAY * offset for offset in (0, -1, 1, -2, 2, -3, 3))
-    return [
-        max(dates)
-        for day in near
-        if (dates := [d for d in joined.get(day, ()) if since <= d <= edge.by + BRIEF])
-    ]
+    found = [[d for d in joined.get(day, ()) if since <= d <= edge.by + BRIEF] for day in near]
+    if edge.by - edge.after > BRIEF and len({day for days in found for day in days}) > 1:
+        return []  # several joined between lists far apart, and nobody knows who came for whom
+    return [max(days) for days in found if days]
 
 
 # Where no list was
