@@ -398,6 +398,10 @@ class _Import:
         return self._report(after, decided, renamed)
 
     def _write_universe(self) -> None:
+        """Note who told of the members; a history beside their list does not."""
+        history = bool(self.answer.intervals or self.answer.changes)
+        if history and not self.answer.constituents and self.book.last_list():
+            return
         row = {
             "universe": self.universe,
             "kind": "index",

@@ -16,6 +16,7 @@ import requests
 from quant_assets.sources.contract import (
     BadAnswer,
     Constituent,
+    MembershipChange,
     MembershipInterval,
     RateLimited,
     SourceUnavailable,
@@ -308,3 +309,19 @@ def scraped(real: Path, day: str) -> pd.DataFrame:
     """Wikipedia's table of a day, with the columns it had that day."""
     path = real / "membership/wikipedia_sp500_daily_20221108_20250630.parquet"
     return pd.read_parquet(path, filters=[("date", "=", day)]).dropna(axis=1, how="all")
+
+
+def test_a_list_of_changes_has_a_day_a_row(tmp_path: Path) -> None:
+    told = tmp_path / "changes.csv"
+    told.write_text(
+        'date,add,remove\n2024-06-24,"GDDY,CRWD","ILMN"\n2024-10-01,"","BBWI"\nsoon,A,B\n'
+    )
+    answer = MembershipLists((str(told),)).fetch_universe()
+    assert answer.changes == (
+        MembershipChange(dt.date(2024, 6, 24), added="GDDY"),
+        MembershipChange(dt.date(2024, 6, 24), added="CRWD"),
+        MembershipChange(dt.date(2024, 6, 24), removed="ILMN"),
+        MembershipChange(dt.date(2024, 10, 1), removed="BBWI"),
+    )
+    (notice,) = answer.notices
+    assert "left out for want of a date" in notice

@@ -1,4 +1,4 @@
-"""Index membership from lists, local or at a URL: today's constituents, or dated intervals.
+"""Index membership from lists, local or at a URL: constituents, dated intervals, or changes.
 
 CSV, JSON (an array of objects or of symbols), or a page such as Wikipedia's. The lists go by many
 column names; tables are recognised by their headers, see ``membership_tables.py``. Whether to
@@ -31,7 +31,12 @@ from quant_assets.membership_tables import (
     value,
 )
 from quant_assets.settings import masked_addresses
-from quant_assets.sources.contract import BadAnswer, MembershipInterval, UniverseAnswer
+from quant_assets.sources.contract import (
+    BadAnswer,
+    MembershipChange,
+    MembershipInterval,
+    UniverseAnswer,
+)
 from quant_assets.wikipedia_page import as_of_last_edit, read_page
 
 SOURCE = "list"
@@ -39,6 +44,9 @@ USER_AGENT = "quant_assets/0.1 (research database; python-requests)"
 
 _START = ("start date", "effective on", "from")
 _END = ("end date", "removed on", "to")
+_ON = ("date", "effective date")
+_ADDED = ("add", "added", "additions")
+_REMOVED = ("remove", "removed", "removals")
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ class MembershipLists:
         rows = _rows(body, shown)
         if column(rows[0], _START):
             return _intervals(rows, shown)
+        if _tells_changes(rows[0]):
+            return _changes(rows, shown)
         constituents, notices = read_members(rows, shown, SOURCE)
         return UniverseAnswer(SOURCE, constituents=constituents, notices=tuple(notices))
 
@@ -94,7 +104,7 @@ def _rows(body: bytes, where: str) -> list[Row]:
     rows = _json_rows(text, where) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text, where)
     if not rows:
         raise BadAnswer(SOURCE, f"{where} holds no rows.")
-    if not column(rows[0], SYMBOL):
+    if not (column(rows[0], SYMBOL) or _tells_changes(rows[0])):
         raise BadAnswer(
             SOURCE, f"{where} has no column symbol or ticker; it has {', '.join(rows[0])}."
         )
@@ -133,6 +143,32 @@ def _json_rows(text: str, where: str) -> list[Row]:
         }
         for each in told
     ]
+
+
+def _tells_changes(row: Row) -> bool:
+    return all(column(row, names) for names in (_ON, _ADDED, _REMOVED))
+
+
+def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
+    """A day a row, and who joined and left on it, several separated by commas."""
+    found: list[MembershipChange] = []
+    troubles = Troubles()
+    for row in rows:
+        on = read_date(value(row, _ON))
+        if on is None:
+            troubles.add("left out for want of a date", repr(value(row, _ON)))
+            continue
+        for kind, names in (("added", _ADDED), ("removed", _REMOVED)):
+            for text in (value(row, names) or "").split(","):
+                try:
+                    if text.strip():
+                        found.append(MembershipChange(on, **{kind: read_symbol(text)[0]}))
+                except InvalidSymbolError:
+                    troubles.add(NO_SYMBOL, repr(text))
+    notices = troubles.sentences(where)
+    if not found:
+        raise BadAnswer(SOURCE, f"{where} holds no change that can be used.")
+    return UniverseAnswer(SOURCE, changes=tuple(found), notices=tuple(notices))
 
 
 def _intervals(rows: Sequence[Row], where: str) -> UniverseAnswer:
