@@ -321,12 +321,20 @@ class _Import:
         tickers = {symbol: security for security, symbol in self._members().items()}
         tickers |= {run.former_symbol: run.security_id for run in meant.renamed}
         listed = {line.symbol: security for security, line in meant.constituents.items()}
+        # Who left some time ago is on no list any more; the row about it was understood before.
+        before = {
+            (s.kind, s.from_on, s.symbol): security
+            for security, several in self.book.said.items()
+            for s in several
+            if s.source == self.answer.source
+        }
         told: list[tuple[int, Said]] = []
         for change in self.answer.changes:
             for kind, symbol in ((ADDED, change.added), (REMOVED, change.removed)):
                 if symbol is None:
                     continue
-                security = listed.get(symbol, tickers.get(symbol))
+                security = before.get((kind, change.on, symbol))
+                security = listed.get(symbol, tickers.get(symbol, security))
                 if change.on < first - TOLD_BEFORE and not (
                     kind == ADDED and self._dates_joining(security, change.on, meant)
                 ):

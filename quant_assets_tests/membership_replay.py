@@ -264,7 +264,9 @@ def with_holdings(replay: Replay, start: dt.date, end: dt.date) -> Agreement:
         )
         if near <= TRADED_AROUND + 2 and len(days) <= TRADED_AROUND:
             return "the fund trades a change some days early or late"
-        return "the two disagree"
+        if not here and any(0 <= (days[0] - e).days <= TRADED_AROUND + 2 for e in edges[security]):
+            return "the fund could not sell yet what had left"
+        return "the fund holds it otherwise" if not here else "the fund does not hold it"
 
     symbols = _symbols(replay) | {number: symbol for symbol, number in strangers.items()}
     return compare(members_by_day(stays, start, end), theirs, symbols, cause)

@@ -103,6 +103,13 @@ def test_who_is_away_for_long_has_two_stays() -> None:
     assert stays(decided(book("xx.xxx", every=20))) == ["2024-06-03"]
 
 
+def test_a_list_kept_by_hand_that_lacks_a_member_for_months_is_less_than_a_file() -> None:
+    file = stayed("2010-01-04")
+    assert stays(decided(book("xx..xx", every=90, voice="list"), file)) == ["2010-01-04"]
+    # Not so a list that is looked after.
+    assert len(stays(decided(book("xx..xx", every=90), file))) == 2
+
+
 def test_a_dated_removal_needs_no_second_list() -> None:
     assert stays(decided(book("xx."), left("2024-06-04"))) == ["2024-06-03 2024-06-04"]
     assert stays(decided(book("xx."), stayed("2010-01-04", "2024-06-05"))) == [
@@ -155,6 +162,15 @@ def test_the_column_of_a_predecessor_s_joining_is_not_believed() -> None:
 def test_a_file_that_says_nearly_the_same_says_it_more_exactly() -> None:
     # 2024-06-08 is a Saturday.
     assert stays(decided(book("..xxxx", said="2024-06-08"), stayed("2024-06-10"))) == ["2024-06-10"]
+
+
+def test_nobody_joins_on_a_day_off_and_a_friday_may_be_the_close_before() -> None:
+    # 2024-06-07 is a Friday.
+    lists = book("..xxxx")
+    assert stays(decided(lists, joined("2024-06-08"))) == ["2024-06-10"]
+    assert stays(decided(book("..xxxx"), joined("2024-06-07"))) == ["2024-06-07"]
+    friday = joined("2024-06-07"), stayed("2024-06-10")
+    assert stays(decided(book("..xxxx"), *friday)) == ["2024-06-10"]
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,8 @@ class Book:
             s for runs in self.runs.values() for s, held in runs.items() if not held[-1].gone_on
         }
         for security, several in self.said.items():
+            if not several:  # what was said was taken back
+                continue
             ends = [s.until_on or dt.date.max for s in several]
             starts = [s.from_on for s in several]
             begun = security in listed and max(starts) < since

@@ -21,6 +21,7 @@ from quant_assets.membership.evidence import (
     ROUNDED,
     SAME_EVENT,
     UNWATCHED,
+    WEEKEND,
     Edge,
     Evidence,
     Listed,
@@ -85,13 +86,22 @@ def _start(
     told = [d for d in (*added, *column, *files) if since <= d[0] <= edge.by + AHEAD]
     if not told:
         return edge.by, edge.voice, None
-    return _sharpened(told[0], files) if told[0] in column else told[0]
+    return _sharpened(told[0], files, ROUNDED if told[0] in column else WEEKEND)
 
 
-def _sharpened(told: _Dating, files: Sequence[_Dating]) -> _Dating:
-    """A date of joining, or that of a history file which says more exactly the same."""
-    exact = [day for day, _, _ in files if abs(day - told[0]) <= ROUNDED]
-    return (min(exact, key=lambda day: abs(day - told[0])), *told[1:]) if exact else told
+def _sharpened(told: _Dating, files: Sequence[_Dating], by: dt.timedelta) -> _Dating:
+    """A date of joining, or that of a history file which says more exactly the same.
+
+    Nobody joins on a day off. A Friday may be the last close before, where a file says Monday; a
+    column is taken to be off by up to ``by``.
+    """
+    day = told[0]
+    exact = [file for file, _, _ in files if abs(file - day) <= by]
+    if by == WEEKEND:
+        exact = [file for file in exact if day.weekday() == 4 and file == day + WEEKEND]
+    if exact:
+        return (min(exact, key=lambda file: abs(file - day)), *told[1:])
+    return (day + DAY * max(0, 7 - day.weekday() if day.weekday() > 4 else 0), *told[1:])
 
 
 def _start_of_first(
@@ -110,7 +120,7 @@ def _start_of_first(
         ]
         if not close:
             return file
-        return _sharpened(close[0], [file]) if close[0] in column else close[0]
+        return _sharpened(close[0], [file], ROUNDED if close[0] in column else WEEKEND)
     removed, ended = leavings(evidence)
     left = max((d for d, _ in (*removed, *ended) if d <= edge.by), default=dt.date.min)
     told = [d for d in told if d[0] >= left]

@@ -41,6 +41,9 @@ ROUNDED = dt.timedelta(days=4)
 """A date of joining on a list may be that of the last close before, or a day of the weekend; a
 history file that is this close to it tells the session."""
 
+WEEKEND = dt.timedelta(days=3)
+"""From a Friday's close to the open of Monday, before which changes take effect."""
+
 DAY = dt.timedelta(days=1)
 
 

@@ -16,10 +16,12 @@ from quant_assets.membership.evidence import (
     BRIEF,
     DAY,
     INTERVAL,
+    RANKS,
     Edge,
     Evidence,
     Listed,
     Lists,
+    intervals,
     leavings,
 )
 
@@ -58,12 +60,20 @@ def smoothed(
 
 
 def _slip(voice: str, gone: dt.date, back: Listed, evidence: Evidence, lists: Lists) -> bool:
+    """Whether a gap between two runs means nothing: it is one list, or brief, or one of a list kept
+    by hand over which a history file knows the member.
+    """
     if (voice, gone) in lists.trusted:
         return False
     once = lists.count(voice, gone, back.listed_on) == 1
     brief = back.listed_on - gone <= BRIEF
-    return (once or brief) and not _left_by_word(
+    if (once or brief) and not _left_by_word(
         evidence, lists.before(voice, gone), back.listed_on - DAY
+    ):
+        return True
+    return RANKS.get(voice, 1) > 0 and any(
+        s.from_on <= gone and (s.until_on is None or back.listed_on <= s.until_on)
+        for s in intervals(evidence)
     )
 
 
