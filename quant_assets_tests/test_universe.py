@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,12 @@ import pytest
 
 from quant_assets import read
 from quant_assets.identity import known_identities
-from quant_assets.sources.contract import Constituent, MembershipInterval, UniverseAnswer
+from quant_assets.sources.contract import (
+    Constituent,
+    MembershipChange,
+    MembershipInterval,
+    UniverseAnswer,
+)
 from quant_assets.sources.membership import MembershipLists
 from quant_assets.tables import DAILY_PRICES
 from quant_assets.universe import (
@@ -113,6 +119,35 @@ def test_one_leaves_and_one_joins(warehouse: Warehouse) -> None:
     assert stays(warehouse) == ["A 2000-06-05", "B 2000-06-05 2024-09-20", "C 2024-09-20"]
     assert report.tickers_since(dt.date(2024, 9, 19)) == ("A", "B", "C")
     assert report.tickers_since(LATER) == ("A", "C")
+
+
+def test_a_row_about_who_left_is_understood_when_he_is_on_no_list_any_more(
+    warehouse: Warehouse,
+) -> None:
+    row = MembershipChange(LATER, "C", "B", reason="Sold.")
+    bring(warehouse, members("A", "B"), dt.date(2024, 9, 16))
+    for days in (0, 20, 40):
+        answer = replace(members("A", "C"), changes=(row,))
+        bring(warehouse, answer, LATER + dt.timedelta(days=days))
+    with warehouse.reading() as con:
+        said = con.execute(
+            "select symbol, kind, from_on, reason from membership_evidence"
+            " where kind <> 'listed' order by 1"
+        ).fetchall()
+    assert said == [("B", "removed", LATER, "Sold."), ("C", "added", LATER, "Sold.")]
+
+
+def test_a_table_of_changes_may_take_back_all_that_it_said_of_somebody(
+    warehouse: Warehouse,
+) -> None:
+    bring(warehouse, members("A", "B"), dt.date(2024, 9, 16))
+    row = MembershipChange(LATER, "C", "B")
+    bring(warehouse, replace(members("A", "C"), changes=(row,)), LATER)
+    other = MembershipChange(LATER, "C", None)
+    for days in (1, 2):
+        answer = replace(members("A", "C"), changes=(other,))
+        bring(warehouse, answer, LATER + dt.timedelta(days=days))
+    assert stays(warehouse) == ["A 2024-09-16", "B 2024-09-16 2024-09-23", "C 2024-09-23"]
 
 
 def test_one_that_comes_back_has_two_stays(warehouse: Warehouse) -> None:
