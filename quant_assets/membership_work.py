@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import duckdb
 
 from quant_assets.platform import Platform
 from quant_assets.tables import CHANGE_KINDS
 
-ADDED, REMOVED, RENAMED, ANNOUNCED, WITHDRAWN = CHANGE_KINDS
+ADDED, REMOVED, RENAMED, WITHDRAWN = CHANGE_KINDS
 
 NEWS_DAYS = 90
 """A change noticed later than this is history that was imported, and calls for nothing."""
@@ -80,7 +80,7 @@ def membership_work(platform: Platform, cursor: str | None) -> Work:
     today = platform.clock().date()
     with platform.warehouse.reading() as con:
         changes = _news(con, seen)
-        due = [_as_it_came(con, c) for c in changes if cursor and c.effective_on <= today]
+        due = [change for change in changes if cursor and change.effective_on <= today]
         [(last,)] = con.execute(
             "select coalesce(max(change_id), 0) from membership_changes"
         ).fetchall()
@@ -102,28 +102,15 @@ def _news(con: duckdb.DuckDBPyConnection, seen: Seen) -> list[Change]:
         " where (change_id > $last or list_contains($waiting::bigint[], change_id))"
         " and kind <> $withdrawn"
         " and effective_on > detected_at::date - $news_days::integer"
-        " and not (kind = $announced and exists (from membership_changes w"
-        "  where w.kind = $withdrawn and w.change_id > c.change_id"
-        "  and w.universe = c.universe and w.security_id = c.security_id))"
+        " and not exists (from membership_changes w where w.kind = $withdrawn"
+        "  and w.change_id > c.change_id and w.universe = c.universe"
+        "  and w.security_id = c.security_id and w.effective_on = c.effective_on)"
         " order by change_id",
         {
             "last": seen.last,
             "waiting": list(seen.waiting),
             "withdrawn": WITHDRAWN,
-            "announced": ANNOUNCED,
             "news_days": NEWS_DAYS,
         },
     ).fetchall()
     return [Change(*row) for row in rows]
-
-
-def _as_it_came(con: duckdb.DuckDBPyConnection, change: Change) -> Change:
-    """An announcement whose day has come, as what became of the membership on that day."""
-    if change.kind != ANNOUNCED:
-        return change
-    [(stays,)] = con.execute(
-        "select count(*) from universe_membership where universe = ? and security_id = ?"
-        " and effective_on <= ? and (removed_on is null or removed_on > ?)",
-        [change.universe, change.security_id, change.effective_on, change.effective_on],
-    ).fetchall()
-    return replace(change, kind=ADDED if stays else REMOVED)

@@ -60,8 +60,8 @@ EVIDENCE_KINDS = ("listed", "interval", "added", "removed")
 """What a source can say of a membership: that its lists had the security from one day to another,
 that it was a member from one day to another, or that it joined or left on a day."""
 
-CHANGE_KINDS = ("added", "removed", "renamed", "announced", "withdrawn")
-"""Kinds of membership event; ``withdrawn`` takes an announcement back."""
+CHANGE_KINDS = ("added", "removed", "renamed", "withdrawn")
+"""Kinds of membership event; ``withdrawn`` takes back one whose day had not come."""
 
 TASK_STATES = ("pending", "in_progress", "completed", "failed", "rate_limited")
 PRIORITIES = ("high", "normal", "low")

@@ -276,16 +276,16 @@ def test_a_first_look_keeps_what_is_still_to_come(world: World) -> None:
     ]
 
 
-def test_what_was_announced_comes_as_it_came(world: World) -> None:
-    world.change(1, "announced", "AAA", MON, security_id=1)
-    world.change(2, "announced", "GONE", MON, security_id=99)
-    world.change(3, "announced", "NOT", MON, security_id=98)
+def test_what_is_taken_back_before_its_day_calls_for_nothing(world: World) -> None:
+    world.change(1, "added", "NEW", MON, security_id=97)
+    world.change(2, "removed", "GONE", MON, security_id=99)
+    world.change(3, "added", "NOT", MON, security_id=98)
     friday = world.look("index_membership_sensor", START)
     world.change(4, "withdrawn", "NOT", MON, security_id=98)
     world.now = new_york(MON, "08:00")
     monday = world.look("index_membership_sensor", friday.cursor)
     assert [(why(r)[1], config_of(r)["symbols"]) for r in monday.requests] == [
-        ("AAA joined sp500 on 2024-06-03", ["AAA"]),
+        ("NEW joined sp500 on 2024-06-03", ["NEW"]),
         ("GONE left sp500 on 2024-06-03: a last full look", ["GONE"]),
     ]
 
