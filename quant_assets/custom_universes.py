@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import pyarrow as pa
-
 from quant_assets.identity import (
     AmbiguousSymbolError,
     InvalidSymbolError,
@@ -28,7 +26,7 @@ from quant_assets.identity import (
 )
 from quant_assets.read import UnknownUniverseError
 from quant_assets.securities import Register
-from quant_assets.tables import MEMBERSHIP, MEMBERSHIP_CHANGES, UNIVERSES, Table
+from quant_assets.tables import MEMBERSHIP, MEMBERSHIP_CHANGES, UNIVERSES
 from quant_assets.warehouse import Warehouse, Writing
 from quant_assets.writing import listed_ids
 
@@ -284,7 +282,7 @@ def _open(warehouse: Warehouse, name: str, *, new: bool) -> Iterator[Writing]:
             raise IndexUniverseError(name)
         if new:
             row: dict[str, object] = {"universe": name, "kind": CUSTOM, "source": BY_USER}
-            writing.upsert(UNIVERSES, _rows(UNIVERSES, [row]))
+            writing.upsert(UNIVERSES, UNIVERSES.arrow([row]))
         yield writing
 
 
@@ -397,7 +395,7 @@ def _without_prices(writing: Writing, stays: dict[int, _Stay]) -> tuple[str, ...
 
 def _write(writing: Writing, name: str, stays: dict[int, _Stay], kind: Kind) -> None:
     rows = [{"universe": name, "source": BY_USER, **vars(stay)} for stay in stays.values()]
-    writing.upsert(MEMBERSHIP, _rows(MEMBERSHIP, rows))
+    writing.upsert(MEMBERSHIP, MEMBERSHIP.arrow(rows))
     [(latest,)] = writing.con.execute(
         "select coalesce(max(change_id), 0) from membership_changes"
     ).fetchall()
@@ -413,9 +411,4 @@ def _write(writing: Writing, name: str, stays: dict[int, _Stay], kind: Kind) -> 
         }
         for number, stay in enumerate(stays.values(), start=1)
     ]
-    writing.upsert(MEMBERSHIP_CHANGES, _rows(MEMBERSHIP_CHANGES, changes))
-
-
-def _rows(table: Table, rows: list[dict[str, object]]) -> pa.Table:
-    fields = [f for f in table.arrow_schema if rows and f.name in rows[0]]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+    writing.upsert(MEMBERSHIP_CHANGES, MEMBERSHIP_CHANGES.arrow(changes))

@@ -14,7 +14,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.calendars import Calendar
 from quant_assets.tables import DELISTINGS
@@ -118,8 +117,7 @@ def _declare(writing: Writing, calendar: Calendar, source: str, quiet: _Quiet) -
         "currency": currency,
         "source": source,
     }
-    fields = [field for field in DELISTINGS.arrow_schema if field.name in row]
-    writing.upsert(DELISTINGS, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+    writing.upsert(DELISTINGS, DELISTINGS.arrow([row]))
     writing.con.execute(
         "update securities set delisted_on = ?, updated_at = ? where security_id = ?",
         [off_market, writing.now, quiet.security_id],

@@ -551,8 +551,7 @@ class _Run:
             "symbols": len(self.window.symbols),
             **totals,
         }
-        fields = [f for f in LOAD_RUNS.arrow_schema if f.name in row]
-        return pa.Table.from_pylist([row], schema=pa.schema(fields))
+        return LOAD_RUNS.arrow([row])
 
 
 def _ended(task: Task, report: SymbolReport, error: SourceError | None, now: dt.datetime) -> Task:

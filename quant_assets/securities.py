@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.calendars import ALWAYS_OPEN
 from quant_assets.identity import KnownIdentity, Name, UnknownSymbolError, resolve
@@ -23,7 +22,6 @@ from quant_assets.tables import (
     SECURITIES,
     SECURITY_PROFILES,
     SYMBOL_HISTORY,
-    Table,
 )
 from quant_assets.warehouse import Writing
 
@@ -286,7 +284,7 @@ class Register:
     def write(self, writing: Writing) -> None:
         """Write back what changed."""
         changed = [self._securities[number] for number in sorted(self._changed_securities)]
-        writing.upsert(SECURITIES, _table([vars(security) for security in changed], SECURITIES))
+        writing.upsert(SECURITIES, SECURITIES.arrow([vars(s) for s in changed]))
         names = [name for symbol in sorted(self._changed_names) for name in self._names[symbol]]
         rows: list[dict[str, object]] = [
             {
@@ -298,7 +296,7 @@ class Register:
             }
             for name in names
         ]
-        writing.upsert(SYMBOL_HISTORY, _table(rows, SYMBOL_HISTORY), supersede=("symbol",))
+        writing.upsert(SYMBOL_HISTORY, SYMBOL_HISTORY.arrow(rows), supersede=("symbol",))
         self._write_profiles(writing, changed)
         self._changed_names.clear()
         self._changed_securities.clear()
@@ -328,7 +326,7 @@ class Register:
                 old = dict(zip(facts, before[2:], strict=True))
                 rows.append({**base, **old, "valid_from": before[1], "valid_to": today})
             rows.append({**base, **facts, "valid_from": today, "valid_to": None})
-        writing.upsert(SECURITY_PROFILES, _table(rows, SECURITY_PROFILES))
+        writing.upsert(SECURITY_PROFILES, SECURITY_PROFILES.arrow(rows))
 
     def _cut(self, stay: Stay, known: Sequence[KnownIdentity]) -> list[tuple[Stay, int]]:
         """Share a stay out among the known bearers of its symbol.
@@ -428,8 +426,3 @@ class Register:
 
 def _holds(start: dt.date, end: dt.date | None, day: dt.date) -> bool:
     return start <= day and (end is None or day < end)
-
-
-def _table(rows: list[dict[str, object]], table: Table) -> pa.Table:
-    fields = [f for f in table.arrow_schema if rows and f.name in rows[0]]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))

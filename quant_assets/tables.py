@@ -10,6 +10,7 @@ null while it lasts), and an amount of money stands beside its ``currency``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -132,6 +133,11 @@ class Table:
     @property
     def arrow_schema(self) -> pa.Schema:
         return pa.schema([(column.name, column.arrow) for column in self.columns])
+
+    def arrow(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
+        """Rows as Arrow, with those columns of the table that the first one names."""
+        fields = [field for field in self.arrow_schema if rows and field.name in rows[0]]
+        return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
 
     @property
     def ddl(self) -> str:

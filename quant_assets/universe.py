@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.constituents import Meant, Renamed, meant_by
 from quant_assets.identity import KnownIdentity
@@ -417,8 +416,7 @@ class _Import:
             "passed_over": " ".join(self.answer.passed_over) or None,
             "listed_on": self.book.last_list(),
         }
-        fields = [f for f in UNIVERSES.arrow_schema if f.name in row]
-        self.writing.upsert(UNIVERSES, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+        self.writing.upsert(UNIVERSES, UNIVERSES.arrow([row]))
 
     def _report(
         self,
@@ -525,12 +523,7 @@ def _replace_rows(
             f" and security_id in ({listed_ids(silent)})",
             [universe],
         )
-    fields = [f for f in table.arrow_schema if rows and f.name in rows[0]]
-    writing.upsert(
-        table,
-        pa.Table.from_pylist(list(rows), schema=pa.schema(fields)),
-        supersede=("universe", "security_id"),
-    )
+    writing.upsert(table, table.arrow(rows), supersede=("universe", "security_id"))
 
 
 def _write_list(
@@ -551,8 +544,7 @@ def _write_list(
         "members": len(_once(answer.constituents)),
         "reason": refused,
     }
-    fields = [f for f in MEMBERSHIP_LISTS.arrow_schema if f.name in row]
-    writing.upsert(MEMBERSHIP_LISTS, pa.Table.from_pylist([row], schema=pa.schema(fields)))
+    writing.upsert(MEMBERSHIP_LISTS, MEMBERSHIP_LISTS.arrow([row]))
     # The same list seen again is no change, but a look all the same.
     writing.con.execute(
         "update membership_lists set fetched_at = ? where (universe, source, listed_on, accepted)"
@@ -654,8 +646,7 @@ def _write_events(writing: Writing, universe: str, events: Sequence[_Event]) -> 
         {"change_id": last + place, "universe": universe, "detected_at": writing.now, **vars(event)}
         for place, event in enumerate(sorted(events, key=lambda e: (e.effective_on, e.symbol)), 1)
     ]
-    fields = [f for f in MEMBERSHIP_CHANGES.arrow_schema if f.name in rows[0]]
-    writing.upsert(MEMBERSHIP_CHANGES, pa.Table.from_pylist(rows, schema=pa.schema(fields)))
+    writing.upsert(MEMBERSHIP_CHANGES, MEMBERSHIP_CHANGES.arrow(rows))
 
 
 def _some(symbols: Sequence[str]) -> str:

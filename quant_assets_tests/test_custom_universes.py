@@ -185,11 +185,11 @@ def test_a_ticker_of_two_companies_is_refused_with_both_named_and_an_id_chooses(
 
 @pytest.mark.parametrize("name", ["", "My", "a b", "-x", "ä", "x" * 41])
 def test_a_name_is_lower_case_letters_digits_underscores_and_hyphens(
-    warehouse: Warehouse, name: str
+    no_warehouse: Warehouse, name: str
 ) -> None:
     with pytest.raises(UniverseNameError, match="lower-case letters, digits, _ and -"):
-        create_universe(warehouse, name)
-    assert not warehouse.exists()
+        create_universe(no_warehouse, name)
+    assert not no_warehouse.exists()
 
 
 def test_an_index_is_not_changed_by_hand(warehouse: Warehouse) -> None:
@@ -203,10 +203,10 @@ def test_an_index_is_not_changed_by_hand(warehouse: Warehouse) -> None:
     assert not is_custom(warehouse, "other")
 
 
-def test_a_universe_is_made_once_and_must_exist_to_be_changed(warehouse: Warehouse) -> None:
+def test_a_universe_is_made_once_and_must_exist_to_be_changed(no_warehouse: Warehouse) -> None:
     with pytest.raises(UnknownUniverseError, match="universe create NAME"):
-        add_members(warehouse, "mine", ["AAPL"])
-    assert not warehouse.exists()
+        add_members(no_warehouse, "mine", ["AAPL"])
+    assert not no_warehouse.exists()
     assert not is_custom(warehouse, "mine")
     create_universe(warehouse, "mine")
     assert is_custom(warehouse, "mine")

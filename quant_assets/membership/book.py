@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.membership.evidence import INTERVAL, LISTED, Evidence, Listed, Lists, Said
 from quant_assets.tables import MEMBERSHIP_EVIDENCE
@@ -203,12 +202,8 @@ class Book:
             f" and security_id in ({listed_ids(silent)})",
             [self.universe],
         )
-        fields = [f for f in MEMBERSHIP_EVIDENCE.arrow_schema if rows and f.name in rows[0]]
-        writing.upsert(
-            MEMBERSHIP_EVIDENCE,
-            pa.Table.from_pylist(rows, schema=pa.schema(fields)),
-            supersede=("universe", "security_id"),
-        )
+        evidence = MEMBERSHIP_EVIDENCE.arrow(rows)
+        writing.upsert(MEMBERSHIP_EVIDENCE, evidence, supersede=("universe", "security_id"))
         self.touched.clear()
 
     def _rows(self, security: int) -> list[dict[str, object]]:
