@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test faults properties check ui bench clean
+.PHONY: install demo test faults properties quarter check ui bench clean
 
 install: .venv/.installed
 
@@ -26,6 +26,10 @@ faults: install
 # Properties on thousands of new examples, where the suite tries the same hundred each time.
 properties: install
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile search
+
+# A quarter of evenings, with two index changes, outages and days off, where the suite has two weeks.
+quarter: install
+	MEMBERS=$(or $(MEMBERS),30) $(BIN)/python -m pytest -s -p no:logging quant_assets_tests/test_quarter.py
 
 check: install
 	$(BIN)/ruff check .

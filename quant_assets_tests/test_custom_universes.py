@@ -207,13 +207,13 @@ def test_a_universe_is_made_once_and_must_exist_to_be_changed(no_warehouse: Ware
     with pytest.raises(UnknownUniverseError, match="universe create NAME"):
         add_members(no_warehouse, "mine", ["AAPL"])
     assert not no_warehouse.exists()
-    assert not is_custom(warehouse, "mine")
-    create_universe(warehouse, "mine")
-    assert is_custom(warehouse, "mine")
+    assert not is_custom(no_warehouse, "mine")
+    create_universe(no_warehouse, "mine")
+    assert is_custom(no_warehouse, "mine")
     with pytest.raises(UniverseExistsError, match="universe add mine"):
-        create_universe(warehouse, "mine", ["AAPL"])
+        create_universe(no_warehouse, "mine", ["AAPL"])
     with pytest.raises(UnknownUniverseError, match="stored: mine"):
-        remove_members(warehouse, "yours", ["AAPL"])
+        remove_members(no_warehouse, "yours", ["AAPL"])
 
 
 @pytest.mark.parametrize(
