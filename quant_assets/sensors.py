@@ -221,6 +221,8 @@ def _nothing_to_do(work: Work, *, first: bool) -> str:
     waiting = [f"{change.symbol} on {change.effective_on}" for change in work.waiting]
     if waiting:
         return f"Changes wait for their day: {named(waiting)}."
+    if first and not work.seen.last:
+        return "No universe has changed so far."
     if first:
         return f"Begins behind change {work.seen.last}: what was before is history."
     return "No universe has changed since the last look."
@@ -280,7 +282,9 @@ def dead_runs(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SkipReason:
     ended = end_dead_runs(context.instance, platform.warehouse.runs)
-    return dg.SkipReason(f"Ended {', '.join(ended) or 'none'}.")
+    if not ended:
+        return dg.SkipReason("Every run under way has its process.")
+    return dg.SkipReason(f"Marked as failed, their process being gone: {', '.join(ended)}.")
 
 
 after_prices = dg.AutomationConditionSensorDefinition(
