@@ -150,6 +150,29 @@ def test_a_table_of_changes_may_take_back_all_that_it_said_of_somebody(
     assert stays(warehouse) == ["A 2024-09-16", "B 2024-09-16 2024-09-23", "C 2024-09-23"]
 
 
+def test_a_list_not_yet_edited_on_the_day_of_an_announced_change_takes_nothing_back(
+    warehouse: Warehouse,
+) -> None:
+    row = MembershipChange(LATER, "C", "B")
+
+    def told(*symbols: str) -> UniverseAnswer:
+        return replace(members(*symbols), changes=(row,))
+
+    bring(warehouse, members("A", "B"), dt.date(2024, 9, 16))
+    bring(warehouse, told("A", "B"), dt.date(2024, 9, 19))
+    announced = ["A 2024-09-16", "B 2024-09-16 2024-09-23", "C 2024-09-23"]
+    assert stays(warehouse) == announced
+    for days in (0, 3):  # edited days later
+        report = bring(warehouse, told("A", "B"), LATER + dt.timedelta(days=days))
+        assert (report.added, report.removed) == ((), ())
+        assert stays(warehouse) == announced
+    bring(warehouse, told("A", "C"), LATER + dt.timedelta(days=4))
+    assert stays(warehouse) == announced
+    with warehouse.reading() as con:
+        events = con.execute("select kind, symbol from membership_changes order by change_id")
+        assert events.fetchall() == [("removed", "B"), ("added", "C")]
+
+
 def test_one_that_comes_back_has_two_stays(warehouse: Warehouse) -> None:
     for on, answer in (
         ("2024-05-31", members("A", "B")),

@@ -251,26 +251,30 @@ def joined(stays: Iterable[Stay]) -> list[Stay]:
 
 
 def announced(stays: Sequence[Stay], evidence: Evidence, lists: Lists) -> list[Stay]:
-    """``stays`` with what is announced for days after the latest list, and since when."""
+    """``stays`` with what is announced for days after the latest list, and since when.
+
+    A table of changes is believed of the days just before too: the list beside it is edited later.
+    """
     last = lists.last
     result = list(stays)
     if last is not None:
-        ahead = [
-            s
-            for s in (*evidence.said, *_endings(evidence))
-            if s.kind in (ADDED, REMOVED) and last < s.from_on <= last + AHEAD
-        ]
-        for said in sorted(ahead, key=lambda s: s.from_on):
-            open_now = result and result[-1].removed_on is None
-            if said.kind == ADDED and not open_now:
-                result.append(
-                    Stay(said.from_on, None, said.symbol, said.source, reason=said.reason)
-                )
-            elif said.kind == REMOVED and open_now and result[-1].effective_on < said.from_on:
-                result[-1] = replace(
-                    result[-1], removed_on=said.from_on, removal_reason=said.reason
-                )
+        told = [s for s in evidence.said if s.kind in (ADDED, REMOVED) and s.from_on > last - BRIEF]
+        told += [s for s in _endings(evidence) if s.from_on > last]
+        for said in sorted(told, key=lambda s: s.from_on):
+            if said.from_on <= last + AHEAD:
+                _apply(said, result)
     return [_with_announcement(stay, evidence) for stay in result]
+
+
+def _apply(said: Said, stays: list[Stay]) -> None:
+    """Let a joining begin a stay, and a leaving end the one that lasts."""
+    last = stays[-1] if stays else None
+    lasts = last is not None and last.removed_on is None
+    if said.kind == ADDED:
+        if last is None or (last.removed_on is not None and last.removed_on <= said.from_on):
+            stays.append(Stay(said.from_on, None, said.symbol, said.source, reason=said.reason))
+    elif last is not None and lasts and last.effective_on < said.from_on:
+        stays[-1] = replace(last, removed_on=said.from_on, removal_reason=said.reason)
 
 
 def _endings(evidence: Evidence) -> Iterator[Said]:
