@@ -75,7 +75,8 @@ class RefreshConfig(PricesConfig):
     """Who is to be brought up to date, as for ``quant-assets refresh``: the symbols named, else the
     members of a universe, else all that is kept up.
 
-    A symbol without rows is wanted from ``start`` on. With ``full`` everything that is stored is
+    A symbol without rows is wanted from ``start`` on, all of them up to ``end`` where that is said.
+    With ``full`` everything that is stored is
     asked for again. Symbols named are asked whatever became of them before, unless told to
     ``heed_tasks``. ``priority`` is high, normal or low; ``why`` is said in the log.
     """
@@ -83,6 +84,7 @@ class RefreshConfig(PricesConfig):
     symbols: list[str] = Field(default_factory=list)
     universe: str = ""
     start: str = ""
+    end: str = ""
     full: bool = False
     heed_tasks: bool = False
     priority: str = ""
@@ -112,6 +114,7 @@ def load_what_is_due(
             universe=config.universe,
             source=config.source,
             start=dt.date.fromisoformat(config.start) if config.start else None,
+            end=dt.date.fromisoformat(config.end) if config.end else None,
             full=config.full,
         )
     except NothingToRefreshError as error:

@@ -147,6 +147,7 @@ def refresh_steps(
     universe: str = "",
     source: str = "",
     start: dt.date | None = None,
+    end: dt.date | None = None,
     full: bool = False,
 ) -> list[Step]:
     """The steps that bring symbols up to date: those named, the members of a universe, or else
@@ -156,8 +157,8 @@ def refresh_steps(
     A symbol comes from ``source``, else from the one that loaded it last, else from that of the
     settings, else from Yahoo. It is wanted from its first stored session on; a new one from
     ``start``, else from the earliest session stored of a universe it is in, else the settings'
-    default_days back. With ``full`` all of that is asked for again. Raises NothingToRefreshError,
-    UnknownUniverseError.
+    default_days back; up to the last closed session, or to ``end`` before. With ``full`` all of
+    that is asked for again. Raises NothingToRefreshError, UnknownUniverseError.
     """
     known = _Known.of(platform)
     wanted = symbols or _wanted(known, universe)
@@ -166,7 +167,10 @@ def refresh_steps(
         chosen, first = _chosen(platform, known, symbol, source, start)
         calendar = platform.calendar_of(symbol)
         groups.setdefault((chosen, calendar.name), {})[symbol] = first
-    steps = [_step(platform, chosen, firsts, full) for (chosen, _), firsts in groups.items()]
+    steps = [
+        _step(platform, chosen, firsts, end or dt.date.max, force=full)
+        for (chosen, _), firsts in groups.items()
+    ]
     return steps if symbols or universe else [*steps, *_last_looks(platform, known, source)]
 
 
@@ -236,10 +240,15 @@ def _chosen(
 
 
 def _step(
-    platform: Platform, source: str, firsts: Mapping[str, dt.date | None], force: bool
+    platform: Platform,
+    source: str,
+    firsts: Mapping[str, dt.date | None],
+    until: dt.date,
+    *,
+    force: bool,
 ) -> Step:
     calendar = platform.calendar_of(next(iter(firsts)))
-    end = calendar.last_closed_session(platform.clock())
+    end = min(calendar.last_closed_session(platform.clock()), until)
     new = end - dt.timedelta(days=platform.settings.default_days)
     starts = {symbol: first or new for symbol, first in firsts.items()}
     return Step(source, calendar, Window(tuple(starts), min(starts.values()), end, starts), force)

@@ -198,7 +198,11 @@ def _requests(work: Work) -> list[dg.RunRequest]:
     if work.removed:
         why, key, tickers = _told(work.removed)
         last = f"{why}: a last full look"
-        requests.append(refresh_request(trigger, last, key, symbols=tickers, full=True))
+        # What comes after its last day may be missing for good: it may be traded no more.
+        end = max(change.effective_on for change in work.removed) - dt.timedelta(days=1)
+        requests.append(
+            refresh_request(trigger, last, key, symbols=tickers, end=str(end), full=True)
+        )
     if work.renamed:
         why, key, tickers = _told(work.renamed)
         requests.append(tell_request(trigger, why, tickers, key))
@@ -256,6 +260,8 @@ def _retry(source: str, tasks: Sequence[Task]) -> dg.RunRequest:
         symbols=tickers,
         source=source,
         start=str(min(task.start_session for task in tasks)),
+        # Not beyond: with a later session its attempts would start anew.
+        end=str(max(task.end_session for task in tasks)),
         priority="high",
         heed_tasks=True,
     )

@@ -225,7 +225,8 @@ def test_who_left_is_looked_at_in_full_once_more(world: World) -> None:
     seen = world.look("index_membership_sensor", START)
     assert seen.asked_for == [("refresh_prices", "removed 1-1")]
     assert why(seen.request)[1] == "CCC left sp500 on 2024-05-31: a last full look"
-    assert config_of(seen.request) == {"symbols": ["CCC"], "full": True}
+    # Up to the day before: after it it may be traded no more.
+    assert config_of(seen.request) == {"symbols": ["CCC"], "end": "2024-05-30", "full": True}
     world.market.asked.clear()
     assert world.run(seen.request) == ""
     assert world.market.asked == ["CCC"]
@@ -331,6 +332,7 @@ def test_what_failed_is_asked_again_after_a_longer_while(world: World) -> None:
             "symbols": ["BBB"],
             "source": "yahoo",
             "start": "2024-05-31",
+            "end": "2024-05-31",
             "priority": "high",
             "heed_tasks": True,
         }
