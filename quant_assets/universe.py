@@ -2,7 +2,8 @@
 
 No list can wipe a universe: one of an impossible size, or with more changes than the time since the
 last one explains, is refused. Whom a list means is found in ``constituents``, who belonged when is
-decided in ``membership``. Nothing is fetched here.
+decided in ``membership``, what changed by it is told in ``membership_changes``. Nothing is fetched
+here.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from quant_assets.membership.conflicts import Conflict
 from quant_assets.membership.dates import Stay
 from quant_assets.membership.decision import Decision, decide
 from quant_assets.membership.evidence import ADDED, BRIEF, INTERVAL, REMOVED, SAME_EVENT, Said
+from quant_assets.membership_changes import Event, Interval, events_of, unheard, write_events
 from quant_assets.securities import Register
 from quant_assets.securities import Stay as Listing
 from quant_assets.sources.contract import Constituent, UniverseAnswer
 from quant_assets.tables import (
     MEMBERSHIP,
-    MEMBERSHIP_CHANGES,
     MEMBERSHIP_CONFLICTS,
     MEMBERSHIP_LISTS,
     UNIVERSES,
@@ -90,18 +91,6 @@ class TooManyChangesError(RefusedUniverseError):
             f"The list brings {len(new)} new members ({_some(new)}) and lacks {len(gone)} "
             f"({_some(gone)}); the time since {since} explains {allowed} at most.",
         )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A security's stay in a universe; ``removed_on`` is exclusive, or None while it lasts."""
-
-    security_id: int
-    effective_on: dt.date
-    removed_on: dt.date | None
-    symbol: str
-    source: str
-    announced_on: dt.date | None = None
 
 
 @dataclass(frozen=True)
@@ -394,13 +383,11 @@ class _Import:
         )
         if not first:
             events = [
-                _Event(
-                    "renamed", r.security_id, r.symbol, r.on, self.answer.source, r.former_symbol
-                )
-                for r in _unheard(self.writing.con, renamed)
+                Event("renamed", r.security_id, r.symbol, r.on, self.answer.source, r.former_symbol)
+                for r in unheard(self.writing.con, renamed)
             ]
-            events += _events(self.held, after, decided, self.day, self.answer.source)
-            _write_events(self.writing, self.universe, events)
+            events += events_of(self.held, after, decided, self.day, self.answer.source)
+            write_events(self.writing, self.universe, events)
         self._write_universe()
         return self._report(after, decided, renamed)
 
@@ -551,102 +538,6 @@ def _write_list(
         " = (?, ?, ?, ?)",
         [writing.now, universe, answer.source, day, refused is None],
     )
-
-
-# Events
-
-
-@dataclass(frozen=True)
-class _Event:
-    kind: str
-    security_id: int
-    symbol: str
-    effective_on: dt.date
-    source: str
-    former_symbol: str | None = None
-    announced_on: dt.date | None = None
-    reason: str | None = None
-
-
-def _events(
-    before: Mapping[int, Sequence[Interval]],
-    after: Mapping[int, Sequence[Interval]],
-    decided: Mapping[int, Decision],
-    day: dt.date,
-    source: str,
-) -> list[_Event]:
-    """What changed of the membership of ``day`` and of later days."""
-    events = []
-    for security, decision in decided.items():
-        old = _last(before.get(security, ()), day)
-        new = _last(after.get(security, ()), day)
-        stay = decision.stays[-1] if decision.stays else None
-        if old is None and new is not None and stay:
-            reason = stay.reason or _came_back(before.get(security, ()), new)
-            events.append(_event("added", new, new.effective_on, source, reason))
-            if new.removed_on:
-                events.append(_event("removed", new, new.removed_on, source, stay.removal_reason))
-        elif old is not None and new is None:
-            events.append(_gone(old, after.get(security, ()), stay, day, source))
-        elif old and new and old.removed_on != new.removed_on:
-            if new.removed_on and not old.removed_on:
-                why = stay.removal_reason if stay else None
-                events.append(_event("removed", new, new.removed_on, source, why))
-            elif old.removed_on and not new.removed_on:
-                why = f"it was to leave on {old.removed_on}"
-                events.append(_event("withdrawn", new, old.removed_on, source, why))
-    return events
-
-
-def _unheard(con: duckdb.DuckDBPyConnection, renamed: Sequence[Renamed]) -> list[Renamed]:
-    """The renamings that no other list told of before."""
-    heard = con.execute(
-        "select security_id, symbol, former_symbol from membership_changes where kind = 'renamed'"
-    ).fetchall()
-    return [r for r in renamed if (r.security_id, r.symbol, r.former_symbol) not in heard]
-
-
-def _last(stays: Sequence[Interval], day: dt.date) -> Interval | None:
-    """The stay that lasts on ``day`` or is to begin."""
-    last = stays[-1] if stays else None
-    return last if last and (last.removed_on is None or last.removed_on > day) else None
-
-
-def _came_back(before: Sequence[Interval], new: Interval) -> str | None:
-    left = before[-1].removed_on if before else None
-    if left and new.effective_on < left:
-        return f"the lists that left it out from {left} on were wrong; it never left"
-    return None
-
-
-def _gone(
-    old: Interval, after: Sequence[Interval], stay: Stay | None, day: dt.date, source: str
-) -> _Event:
-    if old.effective_on > day:
-        why = f"it was to join on {old.effective_on}"
-        return _event("withdrawn", old, old.effective_on, source, why)
-    ended = after[-1].removed_on if after else None
-    return _event("removed", old, ended or day, source, stay.removal_reason if stay else None)
-
-
-def _event(kind: str, stay: Interval, on: dt.date, source: str, reason: str | None) -> _Event:
-    announced = stay.announced_on if kind == "added" else None
-    return _Event(
-        kind, stay.security_id, stay.symbol, on, source, announced_on=announced, reason=reason
-    )
-
-
-def _write_events(writing: Writing, universe: str, events: Sequence[_Event]) -> None:
-    if not events:
-        return
-    [(last,)] = writing.con.execute(
-        "select coalesce(max(change_id), 0) from membership_changes"
-    ).fetchall()
-    rows = [
-        {"change_id": last + place, "universe": universe, "detected_at": writing.now, **vars(event)}
-        for place, event in enumerate(sorted(events, key=lambda e: (e.effective_on, e.symbol)), 1)
-    ]
-    writing.upsert(MEMBERSHIP_CHANGES, MEMBERSHIP_CHANGES.arrow(rows))
 
 
 def _some(symbols: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ ORDER = (
     "outcomes",
     "membership.*",
     "constituents",
+    "membership_changes",
     "universe",
     "membership_refresh",
     "staleness",
