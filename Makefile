@@ -21,7 +21,7 @@ test: install
 
 # What the suite does briefly, at length: 50 kills of a run, five writers for a minute.
 faults: install
-	KILLS=50 SECONDS_OF_WRITERS=60 $(BIN)/python -m pytest quant_assets_tests/test_faults.py
+	KILLS=50 SECONDS_OF_WRITERS=60 $(BIN)/python -m pytest quant_assets_tests/orchestration/runs/test_faults.py
 
 # Properties on thousands of new examples, where the suite tries the same hundred each time.
 properties: install
@@ -29,7 +29,7 @@ properties: install
 
 # A quarter of evenings, with two index changes, outages and days off, where the suite has two weeks.
 quarter: install
-	MEMBERS=$(or $(MEMBERS),30) $(BIN)/python -m pytest -s -p no:logging quant_assets_tests/test_quarter.py
+	MEMBERS=$(or $(MEMBERS),30) $(BIN)/python -m pytest -s -p no:logging quant_assets_tests/refreshing/test_quarter.py
 
 check: install
 	$(BIN)/ruff check .

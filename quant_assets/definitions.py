@@ -7,15 +7,16 @@ import warnings
 
 import dagster as dg
 
-from quant_assets import jobs, schedules, sensors
-from quant_assets.assets.marker import latest_session
-from quant_assets.assets.prices import corporate_actions, daily_prices_asset
-from quant_assets.assets.universe import sp500_universe
-from quant_assets.loading import Progress, unwatched
-from quant_assets.partitions import symbol_days
-from quant_assets.platform import Platform
-from quant_assets.resources import WarehouseResource
-from quant_assets.settings import load_settings
+from quant_assets.loading.load import Progress, unwatched
+from quant_assets.orchestration.assets.latest_session import latest_session
+from quant_assets.orchestration.assets.prices import corporate_actions, daily_prices_asset
+from quant_assets.orchestration.assets.universe import sp500_universe
+from quant_assets.orchestration.automation import jobs, schedules
+from quant_assets.orchestration.automation import sense_prices_due as sensors
+from quant_assets.orchestration.runs.partitions import symbol_days
+from quant_assets.orchestration.runs.resources import WarehouseResource
+from quant_assets.settings.settings import load_settings
+from quant_assets.wiring.platform import Platform
 
 _SCHEDULES = (
     schedules.nightly,

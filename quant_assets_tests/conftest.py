@@ -13,8 +13,8 @@ import hypothesis
 import pytest
 from alembic.script import ScriptDirectory
 
-from quant_assets.calendars import Calendar, exchange_calendar
-from quant_assets.warehouse import Warehouse, _reader
+from quant_assets.reference.calendars import Calendar, exchange_calendar
+from quant_assets.warehouse.warehouse import Warehouse, _reader
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 # How long a test takes says nothing on a machine with other work to do. The suite tries the same

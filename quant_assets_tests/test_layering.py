@@ -15,87 +15,93 @@ PACKAGE = "quant_assets"
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "tables",
-    "identity",
-    "calendars",
-    "settings",
-    "journal",
-    "pacing",
-    "raw_bodies",
-    "liveness",
-    "writer_lock",
-    "writing",
-    "warehouse",
-    "claims",
-    "tasks",
-    "corporate_actions",
-    "quality",
-    "sources.contract",
-    "vendor_files",
-    "securities",
-    "overlap",
-    "yahoo_chart",
-    "locations",
-    "membership_tables",
-    "wikipedia_page",
-    "sources.*",
-    "membership_chain",
-    "planning",
-    "platform",
-    "load_report",
-    "holding",
-    "answers",
-    "comparison",
-    "instruments",
-    "delistings",
-    "storing",
-    "loading",
-    "outcomes",
-    "membership.*",
-    "constituents",
-    "membership_changes",
-    "universe",
-    "membership_refresh",
+    "schema.table",
+    "reference.identity",
+    "reference.calendars",
+    "settings.settings",
+    "journal.entries",
+    "fetching.pacer",
+    "fetching.raw_bodies",
+    "warehouse.liveness",
+    "warehouse.writer_lock",
+    "warehouse.writing",
+    "warehouse.warehouse",
+    "loading.claims",
+    "loading.tasks",
+    "price_rules.corporate_actions",
+    "price_rules.row_rules",
+    "contracts.source",
+    "sources.files.reading",
+    "securities.register",
+    "price_rules.overlap",
+    "sources.yahoo.chart",
+    "fetching.http",
+    "sources.index_members.headers",
+    "sources.index_members.html",
+    "sources.simulated",
+    "sources.files.archive",
+    "sources.index_members.wikipedia",
+    "sources.index_members.lists",
+    "sources.index_members.bundled",
+    "sources.yahoo.daily_prices",
+    "sources.index_members.chain",
+    "loading.plan",
+    "wiring.platform",
+    "loading.report",
+    "loading.lag",
+    "datasets.daily_prices.account",
+    "datasets.daily_prices.compare",
+    "securities.instruments",
+    "securities.delistings",
+    "datasets.daily_prices.store",
+    "loading.load",
+    "datasets.daily_prices.key_states",
+    "membership.deciding.*",
+    "membership.constituents",
+    "membership.changes",
+    "membership.take_over",
+    "refreshing.index_look",
     "staleness",
-    "derive.*",
-    "backups",
-    "read",
-    "custom_universes",
-    "status",
-    "refreshing",
-    "nightly",
-    "membership_work",
-    "partitions",
-    "event_storage",
-    "run_logs",
-    "instance",
-    "run_launcher",
-    "retention",
-    "reporting",
-    "backfilling",
-    "reconcile",
-    "resources",
-    "assets.*",
+    "price_rules.adjustment",
+    "read.adjusted_rows",
+    "warehouse.published_copy",
+    "read.price_frames",
+    "membership.custom",
+    "health.status",
+    "refreshing.steps",
+    "refreshing.nightly",
+    "refreshing.index_changes",
+    "orchestration.runs.partitions",
+    "orchestration.instance.event_storage",
+    "orchestration.instance.run_logs",
+    "orchestration.instance.instance",
+    "orchestration.instance.run_launcher",
+    "orchestration.instance.retention",
+    "orchestration.runs.reporting",
+    "orchestration.runs.symbol_days",
+    "orchestration.runs.reconcile",
+    "orchestration.runs.resources",
+    "orchestration.assets.*",
     "checks",
-    "jobs",
-    "schedules",
-    "sensors",
+    "orchestration.automation.jobs",
+    "orchestration.automation.schedules",
+    "orchestration.automation.sense_prices_due",
     "definitions",
-    "materialize",
-    "terminal",
-    "terminal_universe",
-    "exits",
-    "options",
-    "cli_live",
-    "cli_universe",
-    "cli",
+    "cli.in_process",
+    "cli.terminal.tables",
+    "cli.terminal.universes",
+    "cli.exits",
+    "cli.options",
+    "cli.loads",
+    "cli.universes",
+    "cli.app",
 )
 """Rows of the design, top to bottom. A row may be missing as long as it is not written yet."""
 
-WITH_SIBLINGS = ("derive.*", "assets.*", "membership.*")
+WITH_SIBLINGS = ("membership.deciding.*", "orchestration.assets.*")
 """Rows whose modules may build on each other, never in a circle; sources may not."""
 
-OPENS_DUCKDB = ("warehouse", "backups")
+OPENS_DUCKDB = ("warehouse.warehouse", "warehouse.published_copy")
 
 
 @dataclass(frozen=True)
@@ -212,10 +218,10 @@ def test_a_package_itself_imports_nothing_of_ours(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_dagster_is_imported_from_partitions_downwards_only(name: str) -> None:
     asked = [w for w in imports(name) if w.target.split(".")[0].startswith("dagster")]
-    if name == "cli":
+    if name == "cli.app":
         asked = [wanted for wanted in asked if not wanted.lazy]
     own = row(name)
-    if name == "cli" or own is None or own < ORDER.index("partitions"):
+    if name == "cli.app" or own is None or own < ORDER.index("orchestration.runs.partitions"):
         assert asked == []
 
 
@@ -301,9 +307,9 @@ def imported(names: list[str], folder: Path) -> set[str]:
 
 def half(*, lower: bool) -> list[str]:
     """The modules from partitions downwards, or those above them and the command line."""
-    first = ORDER.index("partitions")
+    first = ORDER.index("orchestration.runs.partitions")
     rows = ((name, row(name)) for name in FILES)
-    upper_too = () if lower else ("cli",)
+    upper_too = () if lower else ("cli.app",)
     return [n for n, r in rows if r is not None and ((r >= first) == lower or n in upper_too)]
 
 

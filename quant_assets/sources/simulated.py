@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quant_assets.calendars import Calendar
-from quant_assets.identity import KnownIdentity
-from quant_assets.sources.contract import (
+from quant_assets.contracts.source import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
@@ -32,6 +30,8 @@ from quant_assets.sources.contract import (
     UniverseAnswer,
     UnknownSymbolAtSource,
 )
+from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.identity import KnownIdentity
 
 Floats = npt.NDArray[np.float64]
 Actions = list[tuple[int, str, float]]

@@ -1,0 +1,377 @@
+"""The command line: ``quant-assets``. Words in, plain objects called.
+
+What a person then sees is in ``terminal``, how a command ends in ``exits``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quant_assets.cli import options
+from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
+from quant_assets.cli.loads import live_app
+from quant_assets.cli.terminal import tables as terminal
+from quant_assets.cli.terminal.tables import complain, say, show_json
+from quant_assets.cli.universes import universe_app
+from quant_assets.health.status import warehouse_status
+from quant_assets.journal.entries import prune_logs
+from quant_assets.loading.load import MixedMarketsError, load
+from quant_assets.loading.plan import Window
+from quant_assets.read import price_frames as read
+from quant_assets.reference.identity import canonical_symbol
+from quant_assets.refreshing.steps import known_symbols
+from quant_assets.schema.table import data_dictionary
+from quant_assets.settings.settings import shown
+from quant_assets.warehouse.published_copy import publish
+from quant_assets.wiring.platform import SIMULATED, Platform
+
+if TYPE_CHECKING:
+    from quant_assets.cli.in_process import Materialized
+
+app = typer.Typer(
+    cls=Commands,
+    help="An S&P 500 research database in DuckDB, kept by a Dagster asset graph.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
+app.add_typer(live_app)
+app.add_typer(universe_app, name="universe")
+app.add_typer(config_app, name="config")
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file; else QUANT_ASSETS_CONFIG, else ./quant_assets.toml."),
+    ] = None,
+    log_level: options.LogLevel = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
+    ] = False,
+) -> None:
+    """What holds for every command; ``options.platform_of`` looks here."""
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    symbols: Annotated[
+        int | None, typer.Option(help="Companies in the market; else the settings', 20.", min=2)
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Materialize the whole asset graph on a simulated market; no network is used."""
+    from quant_assets.cli.in_process import materialize_all_prices, materialize_asset
+
+    size = {} if symbols is None else {"symbols": symbols}
+    platform = options.platform_of(context, source=SIMULATED, simulated=size, universe={})
+    calendar = platform.calendar
+    end = calendar.last_closed_session(platform.clock())
+    window_start = max(platform.simulated_market().start, platform.settings.partition_start)
+    start = calendar.between(window_start, end)[0]
+    _refuse_mixing(platform, SIMULATED, simulated=True)
+    began = time.monotonic()
+    steps: list[tuple[str, Callable[[], Materialized]]] = [
+        ("sp500_universe", lambda: materialize_asset(platform, "sp500_universe")),
+        ("daily_prices", lambda: materialize_all_prices(platform, start, end)),
+        ("corporate_actions", lambda: materialize_asset(platform, "corporate_actions")),
+    ]
+    for name, run in steps:
+        with terminal.working(f"materializing {name}"):
+            result = run()
+        if not result.success:
+            complain(f"Error: {name} failed in run {result.run_id}: {result.failure}")
+            raise typer.Exit(BROKEN)
+        complain(f"✓ {name}")
+    publish(platform.warehouse)
+    found = warehouse_status(platform.warehouse)
+    held = next(row for row in found["sources"] if row["source"] == SIMULATED)
+    first, last = held["first_session"], held["last_session"]
+    facts = {
+        "symbols": held["symbols"],
+        "sessions": len(calendar.between(first, last)),
+        "rows": held["rows"],
+        "corporate_actions": sum(row["events"] for row in found["actions"]),
+        "first_session": first,
+        "last_session": last,
+        "seconds": round(time.monotonic() - began, 1),
+        "data": str(platform.settings.home_path),
+    }
+    if as_json:
+        show_json(facts)
+    else:
+        terminal.print_demo(facts)
+        if symbols is not None:
+            say(f"The UI and backfills need QUANT_ASSETS_SIMULATED__SYMBOLS={symbols} as well.")
+
+
+def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
+    if not platform.warehouse.exists():
+        return
+    with platform.warehouse.reading() as con:
+        others = con.execute(
+            "select source from sources where simulated <> ? limit 1", [simulated]
+        ).fetchall()
+    if others:
+        raise MixedMarketsError(source, others[0][0])
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    source: options.Source = "",
+    start: options.Start = None,
+    end: options.End = None,
+    days: options.Days = None,
+    symbols: options.Symbols = "",
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    fail_fast: options.FailFast = False,
+    allow_mixing: options.AllowMixing = False,
+    dagster: options.AsDagsterRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Load daily prices and corporate actions: only what is missing, unless --force."""
+    if start and days:
+        raise typer.BadParameter("--start and --days say the same; give one of them.")
+    if dagster and (fail_fast or allow_mixing):
+        raise typer.BadParameter("--fail-fast and --allow-mixing are not for a --dagster run.")
+    platform = options.platform_of(context)
+    chosen = platform.price_source(source)
+    until = end or platform.calendar.last_closed_session(platform.clock())
+    since = start or until - dt.timedelta(days=days or platform.settings.default_days)
+    if since > until:
+        raise typer.BadParameter(f"--start {since} is after --end {until}.")
+    named = [canonical_symbol(text) for text in symbols.split(",") if text.strip()]
+    wanted = tuple(dict.fromkeys(named)) or chosen.symbols() or known_symbols(platform)
+    window = Window(wanted, since, until)
+    if dagster and not dry_run:
+        _backfill_in_dagster(platform, window, source, force=force, as_json=as_json)
+        return
+    reports = []
+    for calendar, some in platform.by_calendar(window.symbols):
+        with terminal.progress(quiet=as_json) as step:
+            report = load(
+                platform.warehouse,
+                platform.price_source(source, calendar),
+                Window(some, since, until),
+                calendar,
+                force=force,
+                dry_run=dry_run,
+                fail_fast=fail_fast,
+                allow_mixing=allow_mixing,
+                identities=platform.identities(chosen),
+                asking=platform.asking,
+                on_progress=step,
+            )
+        reports.append(report)
+        if as_json:
+            print(report.to_json())
+        else:
+            terminal.print_report(report)
+    if not dry_run and platform.warehouse.exists():
+        publish(platform.warehouse)
+    raise typer.Exit(ATTENTION if any(report.needs_attention for report in reports) else DONE)
+
+
+def _backfill_in_dagster(
+    platform: Platform, window: Window, source: str, *, force: bool, as_json: bool
+) -> None:
+    from quant_assets.cli.in_process import backfill_prices
+
+    profile = platform.price_source(source).profile
+    _refuse_mixing(platform, profile.name, simulated=profile.simulated)
+    tickers, start, end = window.symbols, window.start, window.end
+    what = f"{terminal.counted(len(tickers), 'symbol')}, {start} to {end}"
+    with terminal.progress(quiet=as_json) as step:
+        result = backfill_prices(
+            platform, tickers, start, end, source=source, force=force, progress=step
+        )
+    if platform.warehouse.exists():
+        publish(platform.warehouse)
+    if as_json:
+        asked = {"source": profile.name, "symbols": tickers, "start": start, "end": end}
+        show_json({**vars(result), **asked})
+    elif result.success:
+        say(f"Materialized {what}, in run {result.run_id}.")
+    if not result.success:
+        complain(f"Run {result.run_id} needs attention: {result.failure}")
+        raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def prices(
+    context: typer.Context,
+    symbols: Annotated[
+        list[str], typer.Argument(help="Tickers or security ids, such as AAPL MSFT 17.")
+    ],
+    start: Annotated[dt.date | None, options.day_option("First day; 30 days before --end.")] = None,
+    end: options.End = None,
+    adjust: Annotated[str, typer.Option(help="none, split or total_return.")] = "none",
+    adjust_to: Annotated[
+        dt.date | None, options.day_option("Day in whose shares prices are given; else the latest.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Rows of this source alone.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Daily prices of some symbols; by default the last 30 days."""
+    if adjust not in ("none", "split", "total_return"):
+        raise typer.BadParameter(f"--adjust {adjust}: it is none, split or total_return.")
+    platform = options.platform_of(context)
+    until = end or platform.calendar.last_closed_session(platform.clock())
+    since = start or until - dt.timedelta(days=30)
+    if since > until:
+        raise typer.BadParameter(f"--start {since} is after --end {until}.")
+    frame = read.prices(
+        [int(text) if text.isdecimal() else text for text in symbols],
+        since,
+        until,
+        adjust=adjust,  # type: ignore[arg-type]
+        adjust_to=adjust_to,
+        source=source,
+        settings=platform.settings,
+    )
+    terminal.print_prices(frame, "csv" if csv else "json" if as_json else "table")
+    if frame.empty:
+        complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
+        raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def status(context: typer.Context, as_json: options.Json = False) -> None:
+    """What the database holds, what it lacks, and the last loads."""
+    found = warehouse_status(options.platform_of(context).warehouse)
+    if as_json:
+        show_json(found)
+    else:
+        terminal.print_status(found)
+    trouble = any(row["outcome"] != "empty" for row in found["ledger"])
+    raise typer.Exit(ATTENTION if trouble else DONE)
+
+
+@app.command()
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the web page.", min=1, max=65535)] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """The Dagster UI over this data folder, on http://127.0.0.1:3000 unless told otherwise."""
+    from quant_assets.orchestration.instance.instance import prepare
+
+    platform = options.platform_of(context)
+    folder = prepare(platform.settings.home_path)
+    environment = {**os.environ, "DAGSTER_HOME": str(folder)}
+    environment["QUANT_ASSETS_HOME"] = str(platform.settings.home_path)
+    config = context.find_root().params["config"]
+    if config is not None:
+        environment["QUANT_ASSETS_CONFIG"] = str(Path(config).absolute())
+    command = [
+        *(
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "dagster",
+            "dev",
+            "--workspace",
+            str(folder / "workspace.yaml"),
+        ),
+        *("--host", host, "--port", str(port)),
+    ]
+    complain(f"Dagster UI on http://{host}:{port} over {platform.settings.home_path}")
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
+
+
+@app.command()
+def reconcile(
+    context: typer.Context, dry_run: options.ChangeNothing = False, as_json: options.Json = False
+) -> None:
+    """Make Dagster's partitions agree with the warehouse; no source is asked."""
+    from quant_assets.cli.in_process import reconcile_prices
+    from quant_assets.orchestration.instance.instance import open_instance
+    from quant_assets.orchestration.runs.reconcile import compare
+
+    platform = options.platform_of(context)
+    home = platform.settings.home_path
+    with open_instance(home) as instance, terminal.progress(quiet=as_json) as step:
+        found = compare(platform, instance, step)
+    run = None
+    if found.any and not dry_run:
+        with terminal.progress(quiet=as_json) as step:
+            run = reconcile_prices(platform, progress=step)
+        if not run.success and "lost" not in run.facts:
+            complain(f"Error: run {run.run_id} failed: {run.failure}")
+            raise typer.Exit(BROKEN)
+    if as_json:
+        show_json({**found.to_dict(), "dry_run": dry_run, "run_id": run.run_id if run else None})
+    else:
+        terminal.print_differences(found, platform.calendar.sessions, dry_run=dry_run)
+    amiss = found.lost or found.unseen_failures or (dry_run and found.any)
+    raise typer.Exit(ATTENTION if amiss else DONE)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    days: Annotated[
+        int | None,
+        typer.Option(help="Days to keep; else the settings' history_days.", min=1, max=36_500),
+    ] = None,
+    dry_run: options.DeleteNothing = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete the logs of old loads and Dagster runs; materializations and prices stay."""
+    from quant_assets.orchestration.instance.retention import prune_folder
+
+    platform = options.platform_of(context)
+    before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
+    home = platform.settings.home_path
+    with terminal.working("pruning"):
+        pruned = prune_folder(home, before, dry_run=dry_run)
+        files, size = prune_logs(home, before, dry_run=dry_run)
+    if as_json:
+        log_files = {"log_files": files, "log_file_bytes": size}
+        show_json({**vars(pruned), **log_files, "before": before, "dry_run": dry_run})
+    else:
+        terminal.print_pruned(pruned, before, dry_run=dry_run)
+        if files:
+            verb = "Would delete" if dry_run else "Deleted"
+            say(f"{verb} {terminal.counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
+
+
+@config_app.command("show")
+def config_show(context: typer.Context, as_json: options.Json = False) -> None:
+    """The settings in force: file, then environment, then flags; secrets masked."""
+    values = shown(options.platform_of(context).settings)
+    if as_json:
+        show_json(values)
+    else:
+        terminal.print_settings(values)
+
+
+@config_app.command("dictionary")
+def config_dictionary() -> None:
+    """The data dictionary as Markdown."""
+    print(data_dictionary(), end="")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; ends in SystemExit with one of the exit codes above."""
+    app(args=list(arguments) if arguments is not None else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Commands that keep the database up to date: refresh, resume, quickstart, sources, runs.
+
+Part of the command line in ``cli``: words in, plain objects called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from quant_assets.cli import options
+from quant_assets.cli.exits import ATTENTION, DONE
+from quant_assets.cli.terminal import tables as terminal
+from quant_assets.cli.terminal.tables import complain, say, show_json
+from quant_assets.health.status import UnknownRunError, load_history, run_log, run_symbols
+from quant_assets.loading.load import load
+from quant_assets.loading.plan import Asking
+from quant_assets.loading.report import LoadReport
+from quant_assets.read import price_frames as read
+from quant_assets.reference.identity import canonical_symbol
+from quant_assets.refreshing.steps import DATASETS, Step, open_steps, refresh_steps
+from quant_assets.schema.table import PRIORITIES
+from quant_assets.warehouse.published_copy import publish
+from quant_assets.wiring.platform import YAHOO, Platform
+
+live_app = typer.Typer()
+sources_app = typer.Typer(help="Where the data comes from.", no_args_is_help=True)
+live_app.add_typer(sources_app, name="sources")
+
+
+@live_app.command()
+def refresh(
+    context: typer.Context,
+    symbols: Annotated[str, typer.Option(help="Tickers, separated by commas.")] = "",
+    universe: Annotated[str, typer.Option(help="The members of this universe.")] = "",
+    datasets: Annotated[str, typer.Option(help="What to refresh.")] = DATASETS[0],
+    source: options.Source = "",
+    priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "",
+    force: options.Force = False,
+    max_requests: Annotated[
+        int | None, typer.Option(help="Make at most so many requests.", min=1)
+    ] = None,
+    fail_fast: options.FailFast = False,
+    accept: options.Accept = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Bring prices up to the last closed session, with as few requests as possible.
+
+    Without --symbols or --universe: the members of the index, and whatever was loaded before.
+    """
+    _check(datasets, priority)
+    platform = options.platform_of(context)
+    named = _symbols(symbols)
+    steps = refresh_steps(platform, symbols=named, universe=universe, source=source)
+    asking = dataclasses.replace(
+        platform.asking,
+        look_back_everywhere=True,
+        priority=priority or None,
+        most_requests=max_requests,
+        # Whoever names a symbol wants it, whatever became of it before.
+        heed_tasks=not (named or force),
+    )
+    reports = _load(
+        platform,
+        steps,
+        asking,
+        force=force,
+        dry_run=dry_run,
+        fail_fast=fail_fast,
+        accept=accept,
+        quiet=as_json,
+    )
+    _end(platform, reports, as_json=as_json)
+
+
+@live_app.command()
+def resume(
+    context: typer.Context,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also what was given up on.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Go on with loads that were stopped, limited or failed."""
+    platform = options.platform_of(context)
+    steps = open_steps(platform, given_up=retry_failed)
+    if not steps and not as_json:
+        say("There is nothing to go on with.")
+        if open_steps(platform, given_up=True):
+            say("Some symbols were given up; resume --retry-failed asks for them again.")
+    asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
+    reports = _load(platform, steps, asking, dry_run=dry_run, quiet=as_json)
+    _end(platform, reports, as_json=as_json)
+
+
+@live_app.command()
+def quickstart(
+    context: typer.Context,
+    symbols: Annotated[list[str], typer.Argument(help="Tickers, such as AAPL MSFT.")],
+    days: Annotated[int, typer.Option(help="Days of history.", min=2)] = 365,
+    source: options.Source = "",
+) -> None:
+    """From an empty folder to prices and a first chart."""
+    platform = options.platform_of(context)
+    named = tuple(dict.fromkeys(canonical_symbol(text) for text in symbols))
+    end = platform.calendar.last_closed_session(platform.clock())
+    start = end - dt.timedelta(days=days)
+    chosen = source or platform.settings.source or YAHOO
+    steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
+    reports = _load(platform, steps, platform.asking)
+    frame = (
+        read.prices(
+            [symbol for report in reports for symbol in _known(report)],
+            start,
+            platform.clock().date(),
+            adjust="split",
+            settings=platform.settings,
+        )
+        if any(_known(report) for report in reports)
+        else None
+    )
+    if frame is not None and not frame.empty:
+        terminal.print_charts(frame)
+        terminal.print_next_steps(platform.settings.home_path, named)
+    _end(platform, reports, shown=True)
+
+
+@sources_app.command("check")
+def sources_check(context: typer.Context, as_json: options.Json = False) -> None:
+    """Whether each source can be reached, and what is left of its budget."""
+    platform = options.platform_of(context)
+    rows: list[dict[str, Any]] = []
+    with terminal.working("asking"):
+        found = platform.yahoo(platform.calendar).check()
+    budget = platform.pacer(YAHOO).budget()
+    rows.append(
+        {
+            "source": YAHOO,
+            "state": found.state,
+            "seconds": round(found.seconds, 2),
+            "requests_last_hour": budget.requests_last_hour,
+            "hourly_cap": budget.hourly_cap,
+            "requests_today": budget.requests_today,
+            "throttled_today": budget.throttled_today,
+            "failed_today": budget.failed_today,
+            "detail": found.detail,
+        }
+    )
+    if as_json:
+        show_json(rows)
+    else:
+        terminal.print_sources(rows)
+    raise typer.Exit(DONE if all(row["state"] == "reachable" for row in rows) else ATTENTION)
+
+
+@live_app.command()
+def runs(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run's id, or how it begins.")] = "",
+    last: Annotated[int, typer.Option(help="How many loads to show.", min=1)] = 20,
+    log: Annotated[bool, typer.Option("--log", help="What the run said.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Past loads and their totals; of one run, what became of each symbol."""
+    platform = options.platform_of(context)
+    if log and not run:
+        raise typer.BadParameter("--log needs the id of a run.")
+    try:
+        if log:
+            frame = run_log(platform.warehouse, run)
+        else:
+            frame = (
+                run_symbols(platform.warehouse, run)
+                if run
+                else load_history(platform.warehouse, last)
+            )
+    except UnknownRunError as error:
+        raise typer.BadParameter(str(error)) from error
+    terminal.print_frame(frame, "csv" if csv else "json" if as_json else "table")
+
+
+def _check(datasets: str, priority: str) -> None:
+    for name in datasets.split(","):
+        if name.strip() not in DATASETS:
+            raise typer.BadParameter(f"--datasets {name.strip()}: known are {', '.join(DATASETS)}.")
+    if priority and priority not in PRIORITIES:
+        raise typer.BadParameter(f"--priority {priority}: it is {', '.join(PRIORITIES)}.")
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
+    return tuple(dict.fromkeys(named))
+
+
+def _load(
+    platform: Platform,
+    steps: Sequence[Step],
+    asking: Asking,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    fail_fast: bool = False,
+    accept: bool = False,
+    quiet: bool = False,
+) -> list[LoadReport]:
+    """Load each step; a budget of requests is shared by all."""
+    reports: list[LoadReport] = []
+    for step in steps:
+        source = platform.price_source(step.source, step.calendar)
+        if source.profile.live and not quiet:
+            terminal.print_budget(step.source, platform.pacer(step.source).budget())
+        with terminal.progress(quiet=quiet) as watched:
+            report = load(
+                platform.warehouse,
+                source,
+                step.window,
+                step.calendar,
+                force=force,
+                dry_run=dry_run,
+                fail_fast=fail_fast,
+                identities=platform.identities(source),
+                asking=asking,
+                accept=accept,
+                on_progress=watched,
+            )
+        reports.append(report)
+        if not quiet:
+            terminal.print_report(report)
+        if dry_run and not quiet and report.symbols and source.profile.live:
+            seconds = platform.pacer(step.source).expected_seconds(len(report.symbols))
+            requests = terminal.counted(len(report.symbols), "request")
+            say(f"{requests} to {step.source}, about {seconds:,.0f} s.")
+        if asking.most_requests is not None:
+            left = asking.most_requests - len(report.symbols)
+            asking = dataclasses.replace(asking, most_requests=max(left, 0))
+        if fail_fast and report.total("failed"):
+            break
+    return reports
+
+
+def _known(report: LoadReport) -> list[str]:
+    """The symbols of which there is anything to show."""
+    return [row.symbol for row in report.symbols if row.security_id is not None]
+
+
+def _end(
+    platform: Platform, reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False
+) -> None:
+    """Publish what was loaded, and end with the code that says how it went."""
+    if platform.warehouse.exists() and not any(report.dry_run for report in reports):
+        publish(platform.warehouse)
+    if as_json:
+        show_json({"loads": [json.loads(report.to_json()) for report in reports]})
+    attention = any(report.needs_attention for report in reports)
+    if attention and shown:
+        complain("Some symbols need attention; see above.")
+    raise typer.Exit(ATTENTION if attention else DONE)

@@ -1,0 +1,195 @@
+"""An answer beside what is stored: what it says again, differently, or for the first time.
+
+Between identifying an answer's rows and storing them. Which difference is what is decided by
+``overlap``, one security at a time; here the securities that need its judgement are found, and what
+it says is put together. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quant_assets.contracts.source import ACTION_COLUMNS, SourceProfile
+from quant_assets.price_rules.corporate_actions import SPLIT_FROM
+from quant_assets.price_rules.overlap import compare
+from quant_assets.warehouse.writing import as_arrow, listed_ids
+
+BARS = ("open", "high", "low", "close", "volume")
+
+DIFFERENCES = pa.schema(
+    [("security_id", pa.int32()), ("session", pa.date32()), ("difference", pa.string())]
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """``rows`` and ``actions`` as they are to be stored, keyed by security_id.
+
+    ``holds`` are securities of which nothing is to be stored, each with why; their rows and actions
+    are left out. ``differences`` name the class of each row whose values will change.
+    """
+
+    rows: pa.Table
+    actions: pa.Table
+    holds: Mapping[int, str] = field(default_factory=dict)
+    differences: pa.Table = field(default_factory=DIFFERENCES.empty_table)
+
+
+def compared(
+    con: duckdb.DuckDBPyConnection,
+    source: SourceProfile,
+    rows: pa.Table,
+    actions: pa.Table,
+    symbols: Mapping[int, str],
+    *,
+    accept: bool = False,
+) -> Compared:
+    """Compare ``rows`` (by security_id, as traded) with what is stored of the same source.
+
+    ``symbols`` are what the securities are called in the answer. With ``accept`` nothing is held:
+    what the source says now is taken at its word.
+    """
+    off = _securities_that_differ(con, source.name, rows)
+    if not off:
+        return Compared(rows, actions)
+    told = rows.filter(pc.is_in(rows["security_id"], pa.array(off, pa.int32())))
+    rest = rows.filter(pc.invert(pc.is_in(rows["security_id"], pa.array(off, pa.int32()))))
+    held = _stored(con, source.name, told)
+    events = _events(con, source.name, off, actions)
+    kept, inferred, holds, differences = [rest], [], {}, []
+    for security, some in _by_security(told).items():
+        named = some.append_column("symbol", pa.repeat(symbols[security], some.num_rows))
+        found = compare(
+            held[security],
+            named,
+            reports_splits=source.has_splits,
+            splits=events[security, True],
+            dividends=events[security, False],
+        )
+        if found.hold and not accept:
+            holds[security] = found.hold
+            continue
+        kept.append(found.rows.select(rows.column_names))
+        differences += [(security, day, what) for day, what in found.differences.items()]
+        inferred += [
+            _split(security, split.ex_date, split.ratio, some["currency"][0].as_py())
+            for split in found.splits
+        ]
+    kept_actions = actions.filter(
+        pc.invert(pc.is_in(actions["security_id"], pa.array(list(holds), pa.int32())))
+    )
+    if inferred:
+        schema = kept_actions.schema
+        kept_actions = pa.concat_tables([kept_actions, pa.Table.from_pylist(inferred, schema)])
+    return Compared(
+        pa.concat_tables(kept).sort_by([("security_id", "ascending"), ("session", "ascending")]),
+        kept_actions,
+        holds,
+        _differences(differences),
+    )
+
+
+def _securities_that_differ(
+    con: duckdb.DuckDBPyConnection, source: str, rows: pa.Table
+) -> list[int]:
+    """The securities with a row that says something else than the stored one."""
+    [(any_stored,)] = con.execute(
+        "select exists (from daily_prices where source = ? and security_id in"
+        f" ({listed_ids(rows['security_id'].unique().to_pylist())}))",
+        [source],
+    ).fetchall()
+    if not any_stored:
+        return []
+    con.register("told", rows.select(["security_id", "session", *BARS]))
+    try:
+        found = con.execute(
+            "select distinct security_id from told t join daily_prices p using"  # noqa: S608 - our own columns
+            " (security_id, session) where p.source = ? and ("
+            + " or ".join(f"p.{name} is distinct from t.{name}" for name in BARS)
+            + ") order by 1",
+            [source],
+        ).fetchall()
+    finally:
+        con.unregister("told")
+    return [row[0] for row in found]
+
+
+def _stored(con: duckdb.DuckDBPyConnection, source: str, told: pa.Table) -> dict[int, pa.Table]:
+    """The stored rows of the securities in ``told``, from the first told session on."""
+    first = pc.min(told["session"]).as_py()
+    rows = as_arrow(
+        con.execute(
+            f"select security_id, session, {', '.join(BARS)}, basis_on from daily_prices"  # noqa: S608 - no user text
+            f" where source = ? and session >= ? and security_id in"
+            f" ({listed_ids(told['security_id'].unique().to_pylist())})"
+            " order by security_id, session",
+            [source, first],
+        )
+    )
+    return _by_security(rows)
+
+
+def _by_security(rows: pa.Table) -> dict[int, pa.Table]:
+    """Rows sorted by session, a table for each security."""
+    ordered = rows.sort_by([("security_id", "ascending"), ("session", "ascending")])
+    ids = ordered["security_id"].to_numpy()
+    numbers, begins = np.unique(ids, return_index=True)
+    ends = [*begins[1:], len(ids)]
+    return {
+        int(number): ordered.slice(begin, end - begin)
+        for number, begin, end in zip(numbers, begins, ends, strict=True)
+    }
+
+
+class _Events(dict[tuple[int, bool], list[tuple[dt.date, float]]]):
+    def __missing__(self, key: tuple[int, bool]) -> list[tuple[dt.date, float]]:
+        return []
+
+
+def _events(
+    con: duckdb.DuckDBPyConnection, source: str, securities: list[int], actions: pa.Table
+) -> _Events:
+    """Splits (True) and dividends (False) told now or on record, by security."""
+    found: dict[tuple[int, bool], dict[tuple[dt.date, float], None]] = {}
+    stored = con.execute(
+        "select security_id, ex_date, ratio, amount from corporate_actions where source = ?"  # noqa: S608 - no user text
+        f" and security_id in ({listed_ids(securities)})",
+        [source],
+    ).fetchall()
+    names = ("security_id", "ex_date", "ratio", "amount")
+    told = zip(*(actions[name].to_pylist() for name in names), strict=True)
+    for security, day, ratio, amount in (*stored, *told):
+        for number, of_shares in ((ratio, True), (amount, False)):
+            if number is not None:
+                found.setdefault((security, of_shares), {})[day, number] = None
+    return _Events({key: sorted(events) for key, events in found.items()})
+
+
+def _split(security: int, ex_date: dt.date, ratio: float, currency: str) -> dict[str, object]:
+    """The record of a split that a source's prices show and its list does not."""
+    nothing: dict[str, object] = dict.fromkeys(ACTION_COLUMNS.names)
+    del nothing["symbol"]
+    return nothing | {
+        "security_id": security,
+        "ex_date": ex_date,
+        "kind": "stock_dividend" if 1 < ratio < SPLIT_FROM else "split",
+        "ratio": ratio,
+        "currency": currency,
+        "basis_on": ex_date,
+        "kind_by": "overlap",
+        "note": "seen in prices told again in other shares",
+    }
+
+
+def _differences(found: list[tuple[int, dt.date, str]]) -> pa.Table:
+    if not found:
+        return DIFFERENCES.empty_table()
+    columns = zip(*found, strict=True)
+    return pa.table(list(columns), schema=DIFFERENCES)

@@ -1,0 +1,189 @@
+"""What became of symbol-days, read back from the warehouse: the data itself, not a run's status.
+
+A symbol-day is good if its row is there, empty if the source confirmed that there is none or nobody
+bore the ticker that day, open if its session has not closed, and failed otherwise. Nothing is
+written here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from quant_assets.reference.identity import Name, UnknownSymbolError, resolve
+from quant_assets.securities.register import read_names
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import listed_ids
+
+SymbolDay = tuple[str, dt.date]
+
+NEVER_LOADED = "never loaded"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Symbol-days by what became of them; ``changed`` are those the run in question brought.
+
+    ``unborne`` are those of the empty ones on which nobody bore the ticker, ``noted`` those of the
+    failed ones that a load has recorded as such.
+    """
+
+    good: Sequence[SymbolDay] = ()
+    empty: Mapping[SymbolDay, str] = field(default_factory=dict)
+    failed: Mapping[SymbolDay, str] = field(default_factory=dict)
+    open: Sequence[SymbolDay] = ()
+    changed: frozenset[SymbolDay] = frozenset()
+    unborne: frozenset[SymbolDay] = frozenset()
+    noted: frozenset[SymbolDay] = frozenset()
+
+
+def outcomes_of(
+    warehouse: Warehouse,
+    source: str | None,
+    names_on: dt.date | None,
+    asked: Mapping[str, Sequence[dt.date]],
+    last_closed: dt.date,
+    *,
+    run_id: str = "",
+    errors: Mapping[str, str] | None = None,
+) -> Outcomes:
+    """Sort the sessions asked for of each symbol, ascending; by any source where ``source`` is
+    None. ``errors`` are reasons known by symbol.
+    """
+    told = errors or {}
+    closed = {symbol: days[: bisect_right(days, last_closed)] for symbol, days in asked.items()}
+    still_open = [
+        (symbol, day) for symbol, days in asked.items() for day in days[len(closed[symbol]) :]
+    ]
+    if not warehouse.exists():
+        return nothing_found(asked, last_closed, NEVER_LOADED, told)
+    with warehouse.reading() as con:
+        names: dict[str, list[Name]] = {}
+        for name in read_names(con, list(asked)):
+            names.setdefault(name.symbol, []).append(name)
+        keyed, empty, failed = _identified(closed, names, names_on, told)
+        rows = _look_up(con, keyed, source, run_id) if keyed.num_rows else []
+    symbols = list(closed)
+    unborne = frozenset(empty)
+    good: list[SymbolDay] = []
+    changed: set[SymbolDay] = set()
+    noted: set[SymbolDay] = set()
+    for place, session, present, outcome, reason, ours in rows:
+        day = symbols[place], session
+        if present:
+            good.append(day)
+        elif outcome == "empty":
+            empty[day] = reason or ""
+        else:
+            failed[day] = reason or told.get(day[0], NEVER_LOADED)
+            if outcome:
+                noted.add(day)
+        if ours:
+            changed.add(day)
+    return Outcomes(good, empty, failed, still_open, frozenset(changed), unborne, frozenset(noted))
+
+
+def nothing_found(
+    asked: Mapping[str, Sequence[dt.date]],
+    last_closed: dt.date,
+    reason: str,
+    told: Mapping[str, str] | None = None,
+) -> Outcomes:
+    """Every closed symbol-day failed, for ``reason`` unless more is ``told`` of its symbol."""
+    days = [(symbol, day) for symbol, several in asked.items() for day in several]
+    return Outcomes(
+        failed={d: (told or {}).get(d[0], reason) for d in days if d[1] <= last_closed},
+        open=[d for d in days if d[1] > last_closed],
+    )
+
+
+def _look_up(
+    con: duckdb.DuckDBPyConnection, keyed: pa.Table, source: str | None, run_id: str
+) -> list[tuple[int, dt.date, bool, str | None, str | None, bool]]:
+    """Place, session, whether present, the ledger's outcome and reason, whether of this run."""
+    concerned = listed_ids(keyed["security_id"].unique().to_pylist())
+    con.register("asked", keyed)
+    scope = (
+        f"security_id in ({concerned}) and ($source is null or source = $source)"
+        " and session between (select min(session) from asked) and (select max(session) from asked)"
+    )
+    # Several sources may know of one symbol-day; "empty" comes before "failed" in the alphabet.
+    return con.execute(
+        "with present as (select security_id, session, bool_or(run_id::varchar = $run_id) as ours"
+        f" from daily_prices where {scope} group by all),"
+        " noted as (select security_id, session, min(outcome) as outcome,"
+        " min_by(reason, outcome) as reason, bool_or(run_id::varchar = $run_id) as ours"
+        f" from symbol_day_ledger where {scope} and dataset = 'daily_prices' group by all)"
+        " select a.place, a.session, p.security_id is not null, l.outcome, l.reason,"
+        " coalesce(p.ours, l.ours, false) from asked a"
+        " left join present p using (security_id, session)"
+        " left join noted l using (security_id, session) order by 1, 2",
+        {"source": source, "run_id": run_id},
+    ).fetchall()
+
+
+def _identified(
+    asked: Mapping[str, Sequence[dt.date]],
+    names: Mapping[str, Sequence[Name]],
+    names_on: dt.date | None,
+    told: Mapping[str, str],
+) -> tuple[pa.Table, dict[SymbolDay, str], dict[SymbolDay, str]]:
+    """Symbol-days with their security, those nobody bore the ticker on, those nobody knows.
+
+    A symbol is given by its place in ``asked``.
+    """
+    places: list[int] = []
+    securities: list[int] = []
+    sessions: list[Sequence[dt.date]] = []
+    nobody: dict[SymbolDay, str] = {}
+    unknown: dict[SymbolDay, str] = {}
+    for place, (symbol, days) in enumerate(asked.items()):
+        held = names.get(symbol, ())
+        if not held:
+            reason = told.get(symbol, str(UnknownSymbolError(symbol)))
+            unknown |= {(symbol, day): reason for day in days}
+            continue
+        one_bearer = len({name.security_id for name in held}) == 1
+        # Only where several companies bore the symbol does it depend on the day.
+        for stretch in [days] if names_on or one_bearer else [[day] for day in days]:
+            if not stretch:
+                continue
+            on = names_on or stretch[0]
+            try:
+                security = resolve(held, symbol, on, on)
+            except UnknownSymbolError as error:
+                nobody |= {(symbol, day): str(error) for day in stretch}
+                continue
+            places.append(place)
+            securities.append(security)
+            sessions.append(stretch)
+    lengths = [len(stretch) for stretch in sessions]
+    table = pa.table(
+        {
+            "place": pa.array(np.repeat(np.array(places, np.int32), lengths)),
+            "security_id": pa.array(np.repeat(np.array(securities, np.int32), lengths)),
+            "session": pa.array([day for stretch in sessions for day in stretch], pa.date32()),
+        }
+    )
+    return table, nobody, unknown
+
+
+def stretches(
+    days: Sequence[SymbolDay], sessions: Sequence[dt.date]
+) -> list[tuple[str, dt.date, dt.date, int]]:
+    """Symbol-days as stretches of consecutive sessions: symbol, first, last, and how many."""
+    place = {session: number for number, session in enumerate(sessions)}
+    found = []
+    # Along a stretch, the session's place and the day's rank rise together.
+    ranked = enumerate(sorted(days))
+    for _, group in groupby(ranked, key=lambda at: (at[1][0], place[at[1][1]] - at[0])):
+        some = [day for _, day in group]
+        found.append((some[0][0], some[0][1], some[-1][1], len(some)))
+    return found

@@ -1,0 +1,131 @@
+"""What the warehouse holds and what it lacks, for the command line. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from quant_assets.loading.tasks import FAILED, MOST_ATTEMPTS
+from quant_assets.warehouse.warehouse import Warehouse
+
+
+class UnknownRunError(LookupError):
+    """No load of that id."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"There is no load {run}; quant-assets runs lists them.")
+
+
+def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
+    """Rows, ranges and trouble of a warehouse as plain values.
+
+    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, tasks,
+    delistings, possibly_delisted, runs; each but the first two a list of rows. Raises
+    WarehouseError.
+    """
+    with warehouse.reading() as con:
+
+        def rows(sql: str, *values: object) -> Sequence[dict[str, Any]]:
+            cursor = con.execute(sql, list(values))
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return {
+            "warehouse": str(warehouse.path),
+            "bytes": warehouse.path.stat().st_size,
+            "sources": rows(
+                "select source, count(distinct security_id) as symbols, count(*) as rows,"
+                " min(session) as first_session, max(session) as last_session,"
+                " max(fetched_at) as last_fetched_at from daily_prices group by 1 order by 1"
+            ),
+            "universes": rows(
+                "select u.universe, count(*) filter (m.removed_on is null) as members,"
+                " count(*) as intervals, u.updated_at from universes u"
+                " left join universe_membership m using (universe) group by all order by 1"
+            ),
+            "actions": rows(
+                "select kind, count(*) as events, min(ex_date) as first_ex_date,"
+                " max(ex_date) as last_ex_date from corporate_actions group by 1 order by 1"
+            ),
+            "ledger": rows(
+                "select source, outcome, count(*) as symbol_days,"
+                " any_value(reason) as for_example"
+                " from symbol_day_ledger group by 1, 2 order by 1, 2"
+            ),
+            "quarantine": rows(
+                "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"
+                " as for_example from quarantine group by 1, 2 order by rows desc limit 20"
+            ),
+            "tasks": rows(
+                "select source, state, count(*) as symbols, max(attempts) as attempts,"
+                " min(retry_at) as retry_at, any_value(symbol) as for_example,"
+                " any_value(error) as reason from load_tasks group by 1, 2 order by 1, 2"
+            ),
+            "delistings": rows(
+                "select symbol, last_session, reason, terminal_value, currency, source, detected_at"
+                " from delistings order by last_session desc, symbol"
+            ),
+            "possibly_delisted": rows(
+                "select t.symbol, t.source, max(p.session) as last_session, t.attempts,"
+                " 'possibly delisted: the source no longer knows it' as why"
+                " from load_tasks t join symbol_history h on h.symbol = t.symbol"
+                "  and h.valid_to is null join daily_prices p on p.security_id = h.security_id"
+                " where t.state = ? and t.attempts >= ?"
+                " and starts_with(t.error, t.source || ' has no symbol ' || t.symbol || '.')"
+                " and not exists (from universe_membership m where m.security_id = h.security_id"
+                "  and (m.removed_on is null or m.removed_on > ?))"
+                " group by all order by t.symbol",
+                *(FAILED, MOST_ATTEMPTS, warehouse.clock().date()),
+            ),
+            "runs": rows(
+                "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"
+                " revised, quarantined, failed from load_runs order by started_at desc limit 5"
+            ),
+        }
+
+
+def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
+    """The last loads with their totals, newest first; times are UTC. Raises WarehouseError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select run_id::varchar as run_id, dataset, source, start_session, end_session,"
+            " started_at, finished_at, date_diff('millisecond', started_at, finished_at) / 1000"
+            " as seconds, symbols, requested, inserted, revised, unchanged, quarantined, empty,"
+            " failed from load_runs order by started_at desc, run_id limit ?",
+            [last],
+        ).df()
+
+
+def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
+    """What became of each symbol of a load. Raises WarehouseError, UnknownRunError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select symbol, requested, inserted, revised, unchanged, quarantined, empty, failed,"
+            " completeness, first_session, last_session, error from load_run_symbols"
+            " where run_id = ? order by symbol",
+            [_run_id(con, run)],
+        ).df()
+
+
+def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
+    """What a load said, in its order. Raises WarehouseError, UnknownRunError."""
+    with warehouse.reading() as con:
+        return con.execute(
+            "select said_at, level, symbol, message, error_class, stack from log_entries"
+            " where run_id = ? order by said_at, entry_id",
+            [_run_id(con, run)],
+        ).df()
+
+
+def _run_id(con: duckdb.DuckDBPyConnection, begins: str) -> str:
+    rows = con.execute(
+        "select run_id::varchar from load_runs where starts_with(run_id::varchar, lower(?))"
+        " order by started_at desc limit 1",
+        [begins],
+    ).fetchall()
+    if not rows:
+        raise UnknownRunError(begins)
+    return str(rows[0][0])

@@ -1,0 +1,85 @@
+"""Claims on symbols, so that two loads at once never ask a source for the same one.
+
+A load claims what it is about to ask for; another that meets the claim waits, and then finds the
+rows there. A claim counts while the process of its run is alive; nobody tidies up after a kill.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from quant_assets.schema.table import LOAD_CLAIMS, Table
+from quant_assets.warehouse.liveness import is_alive
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
+
+LOOKS_EVERY_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims of one run on symbols of a source. ``runs`` is where live runs hold their locks.
+
+    Every method works on the claims of ``dataset`` and ``source`` alone.
+    """
+
+    runs: Path
+    dataset: Table
+    source: str
+    run_id: str
+
+    def take(self, writing: Writing, symbols: Sequence[str]) -> dict[str, str]:
+        """Claim ``symbols``; returns those that another live run has, with its id."""
+        others = self._held(writing.con, symbols)
+        writing.con.execute(
+            f"delete from {LOAD_CLAIMS.name} where dataset = ? and source = ?"
+            " and list_contains(?, symbol) and not list_contains(?, symbol)",
+            [self.dataset.name, self.source, list(symbols), list(others)],
+        )
+        free = [symbol for symbol in symbols if symbol not in others]
+        writing.upsert(LOAD_CLAIMS, pa.table({"symbol": free}), constants=self._scope)
+        return others
+
+    def release(self, writing: Writing, symbols: Sequence[str]) -> None:
+        """Give up this run's claims on ``symbols``."""
+        writing.con.execute(
+            f"delete from {LOAD_CLAIMS.name} where dataset = ? and source = ? and run_id = ?"
+            " and list_contains(?, symbol)",
+            [self.dataset.name, self.source, self.run_id, list(symbols)],
+        )
+
+    def wait(self, warehouse: Warehouse, symbols: Sequence[str], seconds: float) -> dict[str, str]:
+        """Wait until no other live run has any of ``symbols``; returns those still held."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with warehouse.reading() as con:
+                held = self._held(con, symbols)
+            if not held or time.monotonic() >= deadline:
+                return held
+            time.sleep(LOOKS_EVERY_SECONDS)
+
+    def _held(self, con: duckdb.DuckDBPyConnection, symbols: Sequence[str]) -> dict[str, str]:
+        rows = con.execute(
+            f"select symbol, run_id::varchar from {LOAD_CLAIMS.name} where dataset = ?"
+            " and source = ? and run_id <> ? and list_contains(?, symbol)",
+            [self.dataset.name, self.source, self.run_id, list(symbols)],
+        ).fetchall()
+        live = {run for run in {row[1] for row in rows} if is_alive(self.runs, run)}
+        return {symbol: run for symbol, run in rows if run in live}
+
+    @property
+    def _scope(self) -> Mapping[str, object]:
+        return {"dataset": self.dataset.name, "source": self.source}
+
+
+def claimed_symbols(con: duckdb.DuckDBPyConnection, runs: Path) -> set[str]:
+    """Symbols that any live load is asking for."""
+    rows = con.execute(f"select symbol, run_id::varchar from {LOAD_CLAIMS.name}").fetchall()
+    live = {run for run in {row[1] for row in rows} if is_alive(runs, run)}
+    return {symbol for symbol, run in rows if run in live}

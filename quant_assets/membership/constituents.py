@@ -1,0 +1,160 @@
+"""Whom a list of members means: each line given its security, renames and reused tickers seen.
+
+A ticker that was on the list before still means whom it meant. A new one may be a member under a
+new name, which the list betrays by the SEC's number, by saying so, or by the company's name; else
+it is somebody new, even where somebody else once bore that ticker.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from quant_assets.contracts.source import Constituent
+from quant_assets.securities.register import JOINED_ANEW, Register
+
+RECENT = dt.timedelta(days=60)
+"""A list's date of joining that is older is that of a predecessor."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A security that goes by another ticker from ``on``."""
+
+    security_id: int
+    former_symbol: str
+    symbol: str
+    on: dt.date
+
+
+@dataclass(frozen=True)
+class Meant:
+    """The lines of a list by security, and who was found to have been renamed."""
+
+    constituents: Mapping[int, Constituent]
+    renamed: tuple[Renamed, ...]
+
+
+def meant_by(
+    constituents: Sequence[Constituent],
+    register: Register,
+    on: dt.date,
+    members: Mapping[int, str],
+    left: Mapping[int, dt.date],
+    *,
+    latest: bool,
+) -> Meant:
+    """The securities that a list of the day ``on`` means.
+
+    ``members`` are those who belonged last, with their tickers, ``left`` the day on which others
+    left for the last time. Names are changed in the register by the ``latest`` list alone; an older
+    one is read with the names that are known.
+    """
+    by_symbol = {symbol: security for security, symbol in members.items()}
+    found: dict[int, Constituent] = {}
+    strangers: list[Constituent] = []
+    for line in constituents:
+        security = by_symbol.get(line.symbol)
+        known = register.looked_up(line.symbol, on)
+        if security is None or known not in (None, security):
+            strangers.append(line)
+        else:
+            found[security] = line
+    # A company may take the ticker of the one it buys.
+    buyers = {register.cik_of(s): s for s in members if s not in found} if latest else {}
+    for bought, line in list(found.items()):
+        number = _number(line)
+        if number and number in buyers and register.cik_of(bought) not in (None, number):
+            del found[bought]
+            strangers.append(line)
+    renamed: list[Renamed] = []
+    for line in strangers:
+        missing = {s: symbol for s, symbol in members.items() if s not in found}
+        former = _renamed(line, missing, register, on) if latest else None
+        if former is None:
+            found[_bearer(line, register, on, found, left)] = line
+            continue
+        register.rename(former, line.symbol, on)
+        renamed.append(Renamed(former, members[former], line.symbol, on))
+        found[former] = line
+    return Meant(found, tuple(renamed))
+
+
+def _renamed(
+    line: Constituent, missing: Mapping[int, str], register: Register, on: dt.date
+) -> int | None:
+    """The member missing from the list that this line must be, by another ticker."""
+    known = register.looked_up(line.symbol, on)
+    if known is not None:
+        return known if known in missing else None
+    for number, symbol in missing.items():
+        if line.previous_symbol and line.previous_symbol == symbol:
+            return number
+    cik = _number(line)
+    same = [number for number in missing if cik and register.cik_of(number) == cik]
+    if len(same) > 1:
+        # Share classes of one company: the class is in the name.
+        same = [n for n in same if _class_of(register.name_of(n)) == _class_of(line.name)] or same
+    if same:
+        return min(same, key=lambda number: missing[number])
+    alike = [
+        number
+        for number in missing
+        if line.name
+        and _plain(register.name_of(number)) == _plain(line.name)
+        and not (cik and register.cik_of(number))
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _bearer(
+    line: Constituent,
+    register: Register,
+    on: dt.date,
+    taken: Collection[int],
+    left: Mapping[int, dt.date],
+) -> int:
+    """The security a ticker new to the list means: its bearer, or another company that got it.
+
+    A company keeps its ticker through changes of its SEC number while it is a member. Somebody from
+    outside is not who left long ago, unless its number says so: two histories kept apart can be
+    joined later, joined ones can't be told apart.
+    """
+    known = register.looked_up(line.symbol, on)
+    name = register.bearer(line.symbol, on)
+    if known is not None or name is None:
+        return known or register.on(line.symbol, on)
+    security = name.security_id
+    cik, held = _number(line), register.cik_of(security)
+    same = cik and cik == held
+    another = cik and held and cik != held
+    ended = name.valid_to is not None and name.valid_to <= on
+    gone = security in left and line.added_on and line.added_on > left[security] + JOINED_ANEW
+    if security not in taken and (same or not (another or ended or gone)):
+        return security
+    began = line.added_on if line.added_on and on - RECENT <= line.added_on <= on else on
+    return register.succeed(line.symbol, began)
+
+
+def _number(line: Constituent) -> str | None:
+    return line.cik.zfill(10) if line.cik else None
+
+
+_FORMS = re.compile(
+    r"\b(inc|incorporated|corp|corporation|co|company|companies|plc|ltd|limited|the|group|holdings?"
+    r"|nv|sa|ag|se|lp|llc|trust)\b"
+)
+_CLASS = re.compile(r"\(?\b(?:class|series) ([a-z])\b\)?", re.IGNORECASE)
+
+
+def _plain(name: str | None) -> str:
+    """A company's name without its legal form, punctuation and case."""
+    text = re.sub(r"[^a-z0-9 ]", "", (name or "").lower().replace("&", " and "))
+    return " ".join(_FORMS.sub(" ", text).split())
+
+
+def _class_of(name: str | None) -> str:
+    found = _CLASS.search(name or "")
+    return found.group(1).lower() if found else ""

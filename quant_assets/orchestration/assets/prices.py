@@ -1,0 +1,118 @@
+"""The assets of prices: ``daily_prices``, a partition per symbol-day, and ``corporate_actions``."""
+
+import datetime as dt
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quant_assets.loading.load import Progress
+from quant_assets.orchestration.assets.metadata import column_schema, preview
+from quant_assets.orchestration.runs.symbol_days import (
+    CODE_VERSION,
+    UPSTREAM,
+    PricesConfig,
+    load_partitions,
+)
+from quant_assets.schema.table import CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.wiring.platform import Platform
+
+UNTIL_A_LONG_WEEKEND_IS_OVER = dg.FreshnessPolicy.time_window(
+    fail_window=dt.timedelta(days=4, hours=15)
+)
+"""From the evening of a session to that of the next one it is four days over a weekend with a
+holiday, and the morning after is 14½ hours later: only then is something amiss. This looks at the
+newest event alone, of whichever session; what a single evening lacks, ``latest_session`` says."""
+
+
+def once_quiet(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
+    """When ``trigger`` has come up since the last run, and nothing upstream is at work.
+
+    As ``eager``, which never fires here, since the next session's keys are always missing upstream;
+    and without its first run, which would find no warehouse.
+    """
+    return (
+        trigger.since_last_handled()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+
+
+PRICES_CHANGED: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
+
+
+def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset on the partitions of the settings' window."""
+    with warnings.catch_warnings():
+        # Backfill policies are in beta; without one Dagster launches a run for every symbol-day.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _daily_prices(partitions)
+
+
+def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="daily_prices",
+        partitions_def=partitions,
+        deps=[UPSTREAM],
+        output_required=False,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="prices",
+        kinds={"duckdb"},
+        owners=["team:data"],
+        code_version=CODE_VERSION,
+        pool="prices",
+        freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
+        metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
+        description="Open, high, low, close and volume of one security on one exchange session, in "
+        "the shares of basis_on. Green: the row is in the warehouse, or its absence was confirmed "
+        "by the source (outcome = empty). Red: neither. Grey: never asked for, such as the next "
+        "session, which is listed before it opens.",
+    )
+    def daily_prices(
+        context: dg.AssetExecutionContext,
+        config: PricesConfig,
+        platform: dg.ResourceParam[Platform],
+        progress: dg.ResourceParam[Progress],
+    ) -> Iterator[dg.Output[None]]:
+        load_partitions(context, platform, config, partitions, progress)
+        # An output would mark every key of the run, so none is yielded.
+        yield from ()
+
+    return daily_prices
+
+
+@dg.asset(
+    deps=["daily_prices"],
+    group_name="prices",
+    kinds={"duckdb"},
+    owners=["team:data"],
+    code_version=CODE_VERSION,
+    pool="prices",
+    freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
+    automation_condition=once_quiet(PRICES_CHANGED),
+    description="Splits, dividends, spin-offs and other events, stored by kind as they arrive with "
+    "the prices. Stored prices are never adjusted by them; readers do that.",
+)
+def corporate_actions(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
+    with platform.warehouse.reading() as con:
+        kinds = con.execute(
+            "select kind, count(*), min(ex_date), max(ex_date) from corporate_actions "
+            "group by 1 order by 1"
+        ).fetchall()
+        latest: pd.DataFrame = con.execute(
+            "select s.name, a.ex_date, a.kind, a.ratio, a.amount, a.source "
+            "from corporate_actions a join securities s using (security_id) "
+            "order by a.ex_date desc, a.security_id limit 8"
+        ).df()
+    return dg.MaterializeResult(
+        metadata={
+            **{kind: count for kind, count, _, _ in kinds},
+            "dagster/row_count": sum(row[1] for row in kinds),
+            "first_ex_date": str(min((row[2] for row in kinds), default="")),
+            "last_ex_date": str(max((row[3] for row in kinds), default="")),
+            "dagster/column_schema": column_schema(CORPORATE_ACTIONS),
+            "preview": preview(latest),
+        }
+    )

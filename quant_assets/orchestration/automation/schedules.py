@@ -1,0 +1,112 @@
+"""Schedules: what happens by the time of day. What follows from data is for ``sensors``.
+
+A schedule goes by the time it was scheduled for: a tick made up for later asks for the same.
+"""
+
+import datetime as dt
+
+import dagster as dg
+
+from quant_assets.orchestration.automation.jobs import (
+    prune_history,
+    reason,
+    refresh_membership,
+    refresh_prices,
+    refresh_request,
+)
+from quant_assets.reference.calendars import ALWAYS_OPEN, exchange_calendar
+from quant_assets.refreshing.nightly import (
+    EVENING,
+    NEW_YORK,
+    expected_session,
+    in_words,
+    named,
+    session_after,
+    standing,
+)
+from quant_assets.wiring.platform import NoListsError, Platform
+
+SESSION = "quant_assets/session"
+"""Run tag: the session that was the newest expected one when a run was started."""
+
+RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+
+@dg.schedule(
+    job=refresh_membership,
+    cron_schedule=f"{EVENING.minute} {EVENING.hour} * * *",
+    execution_timezone=NEW_YORK.key,
+    default_status=RUNNING,
+    description="The evening of a session: a look at the index, and then (prices_due) its prices.",
+)
+def nightly(
+    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
+    if not platform.calendar.is_session(day):
+        following = session_after(platform.calendar, day)
+        return dg.SkipReason(
+            f"{in_words(day)} is no session of the exchange; the next one is {in_words(following)}."
+        )
+    return membership_request(nightly.name, f"nightly {day}", day, run_key=str(day))
+
+
+@dg.schedule(
+    job=refresh_membership,
+    cron_schedule="5 * * * *",
+    execution_timezone="UTC",
+    default_status=RUNNING,
+    description="A look at who belongs to the index, on days off too: changes are announced then.",
+)
+def membership_hourly(
+    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    at = context.scheduled_execution_time
+    try:
+        platform.universe_source()
+    except NoListsError as error:
+        return dg.SkipReason(str(error))
+    session = expected_session(platform.calendar, at)
+    return membership_request(membership_hourly.name, f"the look of {at:%H:%M} UTC", session)
+
+
+def membership_request(
+    trigger: str, why: str, session: dt.date, run_key: str | None = None
+) -> dg.RunRequest:
+    """What a schedule or sensor returns to have the index looked at."""
+    tags = {**reason(trigger, why), SESSION: str(session)}
+    return dg.RunRequest(run_key, job_name=refresh_membership.name, tags=tags)
+
+
+@dg.schedule(
+    job=refresh_prices,
+    cron_schedule="5 * * * *",
+    execution_timezone="UTC",
+    default_status=RUNNING,
+    description="Pairs such as BTC-USD, whose day ends at midnight UTC; only where any are loaded.",
+)
+def crypto_hourly(
+    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    always = exchange_calendar(ALWAYS_OPEN)
+    at = context.scheduled_execution_time
+    pairs = standing(platform, always.last_closed_session(at), always)
+    if not pairs.symbols:
+        return dg.SkipReason("No pairs are known here; load one to have it kept up.")
+    due = pairs.to_ask()
+    if not due:
+        return dg.SkipReason(pairs.describe())
+    why = f"{named(due)} up to {pairs.session}"
+    return refresh_request(
+        crypto_hourly.name, why, f"{at:%Y-%m-%dT%H}", symbols=list(due), heed_tasks=True
+    )
+
+
+prune_history_daily = dg.ScheduleDefinition(
+    name="prune_history_daily",
+    job=prune_history,
+    cron_schedule="30 3 * * *",
+    execution_timezone=NEW_YORK.key,
+    default_status=RUNNING,
+    description="While markets and people sleep.",
+)

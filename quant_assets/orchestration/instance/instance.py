@@ -1,0 +1,139 @@
+"""The one Dagster instance of a data folder: its configuration, and opening it.
+
+``dagster.yaml`` at the top of the project is what ``instance_config`` gives for ``data``; a test
+keeps the two the same. Command line and UI use absolute paths, so they see one history from
+wherever they are called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from quant_assets.warehouse.liveness import is_alive
+
+MODULE = "quant_assets.definitions"
+LOCATION = "quant_assets"
+
+PROCESS_TAG = "quant_assets/process"
+"""Tag with the process id of a run."""
+
+IN_PROCESS = {"quant_assets/in_process": "true"}
+"""Tag of runs executed by the command line in its own process."""
+
+TICK_DAYS = {"skipped": 3, "success": 30, "failure": 30}
+"""How long a look of a schedule or sensor is kept, by what came of it. Most come to nothing."""
+
+
+def instance_config(home: str) -> dict[str, object]:
+    """The instance configuration with everything kept under ``home``."""
+    return {
+        "storage": {
+            "custom": {
+                "module": "quant_assets.orchestration.instance.event_storage",
+                "class": "BatchedSqliteStorage",
+                "config": {"base_dir": f"{home}/dagster"},
+            }
+        },
+        "compute_logs": {
+            "module": "dagster._core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": f"{home}/dagster/compute_logs"},
+        },
+        "local_artifact_storage": {
+            "module": "dagster._core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": {"base_dir": f"{home}/dagster/artifacts"},
+        },
+        "run_launcher": {
+            "module": "quant_assets.orchestration.instance.run_launcher",
+            "class": "WarmRunLauncher",
+            "config": {"runs_dir": f"{home}/runs"},
+        },
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1},
+        },
+        "concurrency": {
+            "runs": {"max_concurrent_runs": 2},
+            # One load at a time in a pool; the next run starts up meanwhile.
+            "pools": {"default_limit": 1, "op_granularity_run_buffer": 1},
+        },
+        "run_monitoring": {
+            "enabled": True,
+            "poll_interval_seconds": 15,
+            "free_slots_after_run_end_seconds": 60,
+        },
+        "retention": {
+            "schedule": {"purge_after_days": {**TICK_DAYS}},
+            "sensor": {"purge_after_days": {**TICK_DAYS}},
+        },
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+    }
+
+
+def prepare(home: Path) -> Path:
+    """Write the configuration of a data folder; returns the folder to use as DAGSTER_HOME."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    workspace = {
+        "load_from": [{"python_module": {"module_name": MODULE, "location_name": LOCATION}}]
+    }
+    _keep(folder / "dagster.yaml", yaml.safe_dump(instance_config(str(home))))
+    _keep(folder / "workspace.yaml", yaml.safe_dump(workspace))
+    return folder
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a running UI may be reading it."""
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of a data folder, made on first use."""
+    return dg.DagsterInstance.from_config(str(prepare(home)))
+
+
+def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
+    """Mark as failed the runs whose process is gone; returns their ids.
+
+    Otherwise a run that was killed would keep its place in its pool, and look busy, for ever.
+    """
+    ended = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*_NOT_FINISHED])):
+        # A launched run takes its lock as it starts, one of the command line before it is recorded.
+        launched = PROCESS_TAG in run.tags and run.status in _BEGUN
+        ours = launched or IN_PROCESS.items() <= run.tags.items()
+        if ours and not is_alive(runs, run.run_id) and _unfinished(instance, run.run_id):
+            message = "The process of this run is gone: it was killed, or the machine went down."
+            # First, or a kill between the two would leave the place to a run that looks finished.
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            if run.status == dg.DagsterRunStatus.CANCELING:
+                instance.report_run_canceled(run, message)
+            else:
+                instance.report_run_failed(run, message)
+            ended.append(run.run_id)
+    return ended
+
+
+def _unfinished(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run whose process is gone has left no end behind.
+
+    A run notes its end before it lets go of its lock. So this is only sure when read after the
+    lock: one that ended well since the runs were listed is not dead.
+    """
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished
+
+
+_BEGUN = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+_NOT_FINISHED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, *_BEGUN)

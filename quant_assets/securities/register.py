@@ -1,0 +1,423 @@
+"""The register of securities: makes sure each one exists, once, under all of its names.
+
+Membership lists and price archives speak of symbols; the register turns those into securities and
+keeps ``securities`` and ``symbol_history`` in step. Asking twice changes nothing, and the order in
+which lists and archives arrive does not matter. What a symbol means is decided by ``identity``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from quant_assets.contracts.source import Constituent, Instrument
+from quant_assets.reference.calendars import ALWAYS_OPEN
+from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolError, resolve
+from quant_assets.schema.table import CURRENCIES, SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
+from quant_assets.warehouse.warehouse import Writing
+
+JOINED_ANEW = dt.timedelta(days=100)
+"""Who joins an index this long after its ticker's last bearer left it is another company, unless
+somebody looked it up."""
+
+
+EDITED_EARLY = dt.timedelta(days=10)
+"""How long before a ticker changes a list may have the new one."""
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A symbol's days in a list, from ``start`` until the day before ``end``."""
+
+    symbol: str
+    start: dt.date
+    end: dt.date | None
+    slug: str | None = None
+
+
+@dataclass(frozen=True)
+class _Security:
+    security_id: int
+    name: str | None = None
+    type: str = "stock"
+    exchange: str = "XNYS"
+    currency: str = "USD"
+    cik: str | None = None
+    sector: str | None = None
+    industry: str | None = None
+    slug: str | None = None
+    listed_on: dt.date | None = None
+    delisted_on: dt.date | None = None
+
+
+def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None) -> list[Name]:
+    """Dated names with the company they belong to, of the given symbols or of all."""
+    which = "" if symbols is None else " where list_contains($symbols, h.symbol)"
+    rows = con.execute(
+        "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - constants
+        f"from symbol_history h join securities s using (security_id){which} order by 1, 2",
+        {} if symbols is None else {"symbols": list(symbols)},
+    ).fetchall()
+    return [Name(*row) for row in rows]
+
+
+def tickers_with_data(con: duckdb.DuckDBPyConnection, since: dt.date) -> list[str]:
+    """The latest ticker of each security with a price, or a noted lack of one, if borne on or after
+    ``since``.
+    """
+    rows = con.execute(
+        "select distinct symbol from ("
+        "  select max_by(symbol, valid_from) as symbol, max_by(valid_to, valid_from) as valid_to"
+        "  from symbol_history semi join (select security_id from daily_prices"
+        "   union select security_id from symbol_day_ledger) d using (security_id)"
+        "  group by security_id) where valid_to is null or valid_to > ? order by 1",
+        [since],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+@dataclass
+class Register:
+    """Securities and names as they stand, with what is to be written back.
+
+    ``known`` are identities looked up by hand or told by a source; they come before any guess.
+    """
+
+    known: Sequence[KnownIdentity]
+    source: str
+    _securities: dict[int, _Security] = field(default_factory=dict)
+    _names: dict[str, list[Name]] = field(default_factory=lambda: defaultdict(list))
+    _changed_names: set[str] = field(default_factory=set)
+    _changed_securities: set[int] = field(default_factory=set)
+    _known: dict[str, list[KnownIdentity]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        for identity in sorted(self.known, key=lambda i: i.valid_from):
+            self._known[identity.symbol].append(identity)
+
+    @classmethod
+    def read(
+        cls, con: duckdb.DuckDBPyConnection, known: Sequence[KnownIdentity], source: str
+    ) -> Register:
+        register = cls(known, source)
+        columns = ", ".join(_Security.__dataclass_fields__)
+        for row in con.execute(f"select {columns} from securities").fetchall():  # noqa: S608 - our own field names
+            security = _Security(*row)
+            register._securities[security.security_id] = security
+        for name in read_names(con):
+            register._names[name.symbol].append(name)
+        return register
+
+    def names(self) -> list[Name]:
+        return [name for names in self._names.values() for name in names]
+
+    def on(self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None) -> int:
+        """The security that ``symbol`` names on ``day``; it is added where it is a new one.
+
+        ``traded`` are the first and last session it is known to have traded. A ticker whose bearers
+        were looked up, and none of whom bore it that day, belongs to somebody else: to a security
+        of its own if it traded in none of their days. Raises UnknownSymbolError if it did.
+        """
+        known = [i for i in self._known[symbol] if _holds(i.valid_from, i.valid_to, day)]
+        if known:
+            return self._from_slug(known[0])
+        bearers = self.bearers(symbol)
+        on_record = [n for n in bearers if n.overlaps(day, day)]
+        if on_record:
+            return on_record[0].security_id
+        if self._is_free(bearers, traded):
+            return self.succeed(symbol, traded[0] if traded else day)
+        if not self._known[symbol]:
+            return resolve(bearers, symbol, day, day) if bearers else self._add(symbol, day, None)
+        first, last = traded or (day, day)
+        if any(name.overlaps(first, last) for name in bearers):
+            raise UnknownSymbolError(symbol, bearers)
+        later = [name.valid_from for name in bearers if name.valid_from > last]
+        return self._add(symbol, first, min(later, default=None))
+
+    def _is_free(self, bearers: Sequence[Name], traded: tuple[dt.date, dt.date] | None) -> bool:
+        """Whether what ``traded`` came after the last of ``bearers`` had left the market."""
+        last = max(bearers, key=lambda name: name.valid_from, default=None)
+        if last is None or last.valid_to is None or traded is None:
+            return False
+        delisted = self._securities[last.security_id].delisted_on is not None
+        return delisted and traded[0] >= last.valid_to
+
+    def bearers(self, symbol: str) -> list[Name]:
+        """Every dated name of ``symbol``, those looked up by hand put on record first."""
+        for identity in self._known[symbol]:
+            self._from_slug(identity)
+        return sorted(self._names[symbol], key=lambda name: name.valid_from)
+
+    def bearer(self, symbol: str, day: dt.date) -> Name | None:
+        """The name by which ``symbol`` means somebody on ``day``, else the last one before."""
+        names = self.bearers(symbol)
+        held = [name for name in names if name.overlaps(day, day)]
+        before = [name for name in names if name.valid_from <= day]
+        return next(iter(held), None) or next(iter(before[-1:] or names[:1]), None)
+
+    def looked_up(self, symbol: str, day: dt.date) -> int | None:
+        """Whom ``symbol`` means on ``day``, where somebody looked that up, or will mean soon: lists
+        are edited early.
+        """
+        known = self._known[symbol]
+        exact = [i for i in known if _holds(i.valid_from, i.valid_to, day)]
+        soon = [i for i in known if day < i.valid_from <= day + EDITED_EARLY]
+        return self._from_slug((exact or soon)[0]) if exact or soon else None
+
+    def cik_of(self, security_id: int) -> str | None:
+        return self._securities[security_id].cik
+
+    def name_of(self, security_id: int) -> str | None:
+        return self._securities[security_id].name
+
+    def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
+        """Let the security go by ``symbol`` from ``on``, and by its former ticker until then."""
+        own = [n for n in self.names() if n.security_id == security_id and n.overlaps(on, on)]
+        if any(name.symbol == symbol for name in own):
+            return
+        for name in own:
+            self._end(name, on)
+        self._give(symbol, on, security_id)
+
+    def succeed(self, symbol: str, on: dt.date) -> int:
+        """A new security that bears ``symbol`` from ``on``, in place of whoever bore it before."""
+        security_id = max(self._securities, default=0) + 1
+        self._keep(_Security(security_id))
+        self._give(symbol, on, security_id)
+        return security_id
+
+    def _give(self, symbol: str, on: dt.date, security_id: int) -> None:
+        names = self._names[symbol]
+        for name in [n for n in names if n.overlaps(on, on)]:
+            self._end(name, on)
+        later = [name.valid_from for name in names if name.valid_from > on]
+        names.append(Name(symbol, on, min(later, default=None), security_id))
+        self._changed_names.add(symbol)
+
+    def _end(self, name: Name, on: dt.date) -> None:
+        """Let a name end on ``on``; one that had just begun was never borne."""
+        if name.valid_from < on:
+            self._replace(name, replace(name, valid_to=on))
+        else:
+            self._names[name.symbol].remove(name)
+            self._changed_names.add(name.symbol)
+
+    def stays(
+        self, stays: Iterable[Stay], joined: Mapping[int, dt.date] | None = None
+    ) -> list[tuple[Stay, int]]:
+        """The security of each stay, a stay cut in two where its symbol changed hands within it.
+
+        ``joined`` are the days on which present members are known to have joined.
+        """
+        by_symbol: dict[str, list[Stay]] = defaultdict(list)
+        for stay in stays:
+            by_symbol[stay.symbol].append(stay)
+        found: list[tuple[Stay, int]] = []
+        for symbol, several in by_symbol.items():
+            ordered = sorted(several, key=lambda stay: stay.start)
+            known = self._known[symbol]
+            for at, stay in enumerate(ordered):
+                if stay.slug or known:
+                    found += self._cut(stay, known)
+                else:
+                    # Without better knowledge a ticker that comes back is another company: two
+                    # histories kept apart can be joined later, joined ones can't be told apart.
+                    last = at == len(ordered) - 1
+                    security = self._over(symbol, stay.start, stay.end, joined or {}, last=last)
+                    found.append((stay, security))
+        return found
+
+    def known_since(self, security_id: int) -> dt.date | None:
+        """The first day of a security that was looked up by hand."""
+        slug = self._securities[security_id].slug
+        return min((i.valid_from for i in self.known if slug and i.slug == slug), default=None)
+
+    def seen(self, security_id: int, first_session: dt.date) -> None:
+        """Note that the security traded as early as ``first_session``, under its earliest name."""
+        own = [n for names in self._names.values() for n in names if n.security_id == security_id]
+        earliest = min(own, key=lambda name: name.valid_from)
+        if first_session >= earliest.valid_from:
+            return
+        others = [n for n in self._names[earliest.symbol] if n.security_id != security_id]
+        if not any(n.overlaps(first_session, earliest.valid_from) for n in others):
+            self._replace(earliest, replace(earliest, valid_from=first_session))
+
+    def describe(self, security_id: int, constituent: Constituent) -> None:
+        """Take over the latest name, sector, industry and CIK; a missing one keeps the old."""
+        old = self._securities[security_id]
+        self._keep(
+            replace(
+                old,
+                name=constituent.name or old.name,
+                sector=constituent.sector or old.sector,
+                industry=constituent.industry or old.industry,
+                cik=constituent.cik.zfill(10) if constituent.cik else old.cik,
+            )
+        )
+
+    def is_a(self, security_id: int, instrument: Instrument) -> None:
+        """Take over what a source says the security is; its own market and currency come from it
+        alone, a name only where there is none.
+        """
+        old = self._securities[security_id]
+        self._keep(
+            replace(
+                old,
+                type=instrument.type or old.type,
+                exchange=ALWAYS_OPEN if instrument.type == "crypto" else old.exchange,
+                currency=instrument.currency if instrument.currency in CURRENCIES else old.currency,
+                name=old.name or instrument.name,
+                listed_on=old.listed_on or instrument.first_trade_on,
+            )
+        )
+
+    def write(self, writing: Writing) -> None:
+        """Write back what changed."""
+        changed = [self._securities[number] for number in sorted(self._changed_securities)]
+        writing.upsert(SECURITIES, SECURITIES.arrow([vars(s) for s in changed]))
+        names = [name for symbol in sorted(self._changed_names) for name in self._names[symbol]]
+        rows: list[dict[str, object]] = [
+            {
+                "symbol": name.symbol,
+                "valid_from": name.valid_from,
+                "valid_to": name.valid_to,
+                "security_id": name.security_id,
+                "source": self.source,
+            }
+            for name in names
+        ]
+        writing.upsert(SYMBOL_HISTORY, SYMBOL_HISTORY.arrow(rows), supersede=("symbol",))
+        self._write_profiles(writing, changed)
+        self._changed_names.clear()
+        self._changed_securities.clear()
+
+    def _write_profiles(self, writing: Writing, changed: Sequence[_Security]) -> None:
+        """Keep names and sectors as dated history; the interval that ends today, ends today."""
+        today = writing.now.date()
+        latest = {
+            row[0]: row
+            for row in writing.con.execute(
+                "select security_id, valid_from, name, sector, industry from security_profiles "
+                "where valid_to is null"
+            ).fetchall()
+        }
+        rows: list[dict[str, object]] = []
+        for security in changed:
+            facts = {
+                "name": security.name,
+                "sector": security.sector,
+                "industry": security.industry,
+            }
+            before = latest.get(security.security_id)
+            if not any(facts.values()) or (before and tuple(facts.values()) == before[2:]):
+                continue
+            base = {"security_id": security.security_id, "source": self.source}
+            if before and before[1] < today:
+                old = dict(zip(facts, before[2:], strict=True))
+                rows.append({**base, **old, "valid_from": before[1], "valid_to": today})
+            rows.append({**base, **facts, "valid_from": today, "valid_to": None})
+        writing.upsert(SECURITY_PROFILES, SECURITY_PROFILES.arrow(rows))
+
+    def _cut(self, stay: Stay, known: Sequence[KnownIdentity]) -> list[tuple[Stay, int]]:
+        """Share a stay out among the known bearers of its symbol.
+
+        Lists back-date tickers: days before the first bearer in the stay are given to it (or to the
+        next one to come), days after a bearer to the one before.
+        """
+        if stay.slug:
+            bearers = [i for i in self.known if i.slug == stay.slug]
+            return [(stay, self._from_slug(bearers[0]))] if bearers else []
+        end = stay.end or dt.date.max
+        within = [
+            i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start
+        ]
+        if not within:
+            later = [i for i in known if i.valid_from >= end]
+            within = later[:1] or list(known[-1:])
+        pieces = []
+        for at, identity in enumerate(within):
+            start = stay.start if at == 0 else identity.valid_from
+            until = stay.end if at == len(within) - 1 else within[at + 1].valid_from
+            pieces.append((replace(stay, start=start, end=until), self._from_slug(identity)))
+        return pieces
+
+    def _from_slug(self, identity: KnownIdentity) -> int:
+        """The security of a known identity, with all its names on record."""
+        rows = [i for i in self.known if i.slug == identity.slug]
+        security_id = next(
+            (s.security_id for s in self._securities.values() if s.slug == identity.slug), None
+        )
+        if security_id is None:
+            security_id = max(self._securities, default=0) + 1
+            latest = rows[-1]
+            self._keep(
+                _Security(security_id, name=latest.company, cik=latest.cik, slug=identity.slug)
+            )
+        for row in rows:
+            own = [n for n in self._names[row.symbol] if n.security_id == security_id]
+            held = [n for n in own if _holds(n.valid_from, n.valid_to, row.valid_from)]
+            if not held:
+                name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
+                self._names[row.symbol].append(name)
+                self._changed_names.add(row.symbol)
+            elif held[0].valid_to != row.valid_to and (
+                row.valid_to or self._securities[security_id].delisted_on is None
+            ):
+                # A name that was borne still when it was recorded has been given up since.
+                self._replace(held[0], replace(held[0], valid_to=row.valid_to))
+        return security_id
+
+    def _over(
+        self,
+        symbol: str,
+        start: dt.date,
+        end: dt.date | None,
+        joined: Mapping[int, dt.date],
+        *,
+        last: bool,
+    ) -> int:
+        """The security of a symbol nobody looked up, over a stay; added where there is none."""
+        until = (end or dt.date.max) - dt.timedelta(days=1)
+        for name in self._names[symbol]:
+            if name.overlaps(start, until):
+                if start < name.valid_from:
+                    self._replace(name, replace(name, valid_from=start))
+                return name.security_id
+        if not last:
+            return self._add(symbol, start, end)
+        # Leaving an index is not leaving the exchange: only a successor's arrival ends a name. So
+        # the last to be listed is whoever bears the ticker later, in an archive read before.
+        later = [name for name in self._names[symbol] if name.valid_from > until]
+        if not later:
+            return self._add(symbol, start, None)
+        bearer = min(later, key=lambda name: name.valid_from)
+        if joined.get(bearer.security_id, dt.date.min) > until + JOINED_ANEW:
+            return self._add(symbol, start, bearer.valid_from)
+        self._replace(bearer, replace(bearer, valid_from=start))
+        return bearer.security_id
+
+    def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
+        security_id = max(self._securities, default=0) + 1
+        self._keep(_Security(security_id))
+        self._names[symbol].append(Name(symbol, start, end, security_id))
+        self._changed_names.add(symbol)
+        return security_id
+
+    def _replace(self, old: Name, new: Name) -> None:
+        names = self._names[old.symbol]
+        names[names.index(old)] = new
+        self._changed_names.add(old.symbol)
+
+    def _keep(self, security: _Security) -> None:
+        if self._securities.get(security.security_id) != security:
+            self._securities[security.security_id] = security
+            self._changed_securities.add(security.security_id)
+
+
+def _holds(start: dt.date, end: dt.date | None, day: dt.date) -> bool:
+    return start <= day and (end is None or day < end)

@@ -1,0 +1,75 @@
+"""The list of members that an installed library brings along, for when nothing can be reached.
+
+The library is pitindex: ``docs/sources.md`` says why. Its files are read without importing it,
+since its own functions prefer a cache in the user's home over what was installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from quant_assets.contracts.source import BadAnswer, SourceUnavailable, UniverseAnswer
+from quant_assets.sources.index_members.headers import SYMBOL, column, header_key, read_members
+
+SOURCE = "bundled"
+LIBRARY = "pitindex"
+_LIST, _MADE = "sp500_current.csv", "build_metadata.json"
+
+
+def installed_data() -> Path:
+    """The folder of the library's lists. Raises SourceUnavailable."""
+    try:
+        return Path(str(distribution(LIBRARY).locate_file(f"{LIBRARY}/data")))
+    except PackageNotFoundError:
+        message = f"The library {LIBRARY} is not installed: pip install {LIBRARY}."
+        raise SourceUnavailable(SOURCE, message) from None
+
+
+@dataclass(frozen=True)
+class BundledList:
+    """The members as of the day the library's list was made, which is always some time ago."""
+
+    data: Callable[[], Path] = installed_data
+
+    def fetch_universe(self) -> UniverseAnswer:
+        """No request. Raises SourceUnavailable and BadAnswer."""
+        folder = self.data()
+        # Without its day an old list would pass for today's, so that is read first.
+        made_on = _made_on(_text(folder / _MADE))
+        rows = [
+            {header_key(name or ""): text.strip() for name, text in row.items() if text}
+            for row in csv.DictReader(io.StringIO(_text(folder / _LIST)), restval="")
+        ]
+        if not rows or not column(rows[0], SYMBOL):
+            raise BadAnswer(SOURCE, f"{LIBRARY} has no symbols in its {_LIST}.")
+        constituents, notices = read_members(rows, LIBRARY, SOURCE)
+        return UniverseAnswer(
+            f"{SOURCE}:{LIBRARY}",
+            constituents=constituents,
+            listed_on=made_on,
+            notices=(f"{LIBRARY} brings the members of {made_on}.", *notices),
+        )
+
+
+def _made_on(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(json.loads(text)["indices"]["sp500"]["end_date"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{LIBRARY} does not say in its {_MADE} of which day its list is."
+        raise BadAnswer(SOURCE, message) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise SourceUnavailable(SOURCE, f"{path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BadAnswer(SOURCE, f"{path} is not UTF-8: {error}.") from error

@@ -1,0 +1,103 @@
+"""Several sources of one membership, asked one after another until one answers.
+
+Whoever judges the lists may refuse an answer and go on to the next source, so that a page that
+broke is no worse than one that can't be reached. What makes a list believable is decided in
+``universe.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from quant_assets.contracts.source import (
+    SourceError,
+    SourceUnavailable,
+    UniverseAnswer,
+    UniverseSource,
+)
+
+LAST_ACCEPTED = "last accepted"
+
+
+class NoMembershipError(SourceUnavailable):
+    """No source answered with a list that can be used, and none was ever accepted here."""
+
+    def __init__(self, passed_over: Sequence[str]) -> None:
+        reasons = "".join(f"\n- {reason}" for reason in passed_over)
+        super().__init__(
+            "membership",
+            "No source tells the members, and no list was ever accepted here. Nothing was changed. "
+            f"Give a list with quant-assets universe import --from FILE, or try again.{reasons}",
+        )
+        self.passed_over = tuple(passed_over)
+
+
+@dataclass(frozen=True)
+class LastAccepted:
+    """The membership as it was accepted last: nothing to apply, but a reason to carry on.
+
+    ``held`` gives the day of that list and its number of members; None where there is none.
+    """
+
+    held: Callable[[], tuple[dt.date, int] | None]
+
+    def fetch_universe(self) -> UniverseAnswer:
+        """Raises SourceUnavailable where no list was ever accepted."""
+        held = self.held()
+        if held is None:
+            raise SourceUnavailable(LAST_ACCEPTED, "No list was ever accepted here.")
+        listed_on, members = held
+        return UniverseAnswer(
+            LAST_ACCEPTED,
+            listed_on=listed_on,
+            notices=(
+                f"No source tells the members; the {members} of {listed_on}, accepted then, stay.",
+            ),
+        )
+
+
+class Answers(Iterator[UniverseAnswer]):
+    """The answers of a chain, in order, each asked for only when the one before was no good.
+
+    Each says in ``passed_over`` why the sources before it are not used. After the last one comes
+    NoMembershipError.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, UniverseSource]]) -> None:
+        self._left = iter(sources)
+        self._answered = ""
+        self._passed_over: list[str] = []
+
+    def __next__(self) -> UniverseAnswer:
+        for name, source in self._left:
+            self._answered = name
+            try:
+                answer = source.fetch_universe()
+            except SourceError as error:
+                self.refuse(str(error))
+                continue
+            return replace(answer, passed_over=tuple(self._passed_over))
+        raise NoMembershipError(self._passed_over)
+
+    def refuse(self, reason: str) -> None:
+        """Say why the latest answer is not used, for those that follow."""
+        self._passed_over.append(f"{self._answered}: {reason}")
+
+
+@dataclass(frozen=True)
+class MembershipChain:
+    """``sources`` with the names they go by, best first; after them ``last_accepted``."""
+
+    sources: Sequence[tuple[str, UniverseSource]]
+    last_accepted: UniverseSource | None = None
+
+    def answers(self) -> Answers:
+        """The answers one after another, for whoever may refuse some."""
+        last = [(LAST_ACCEPTED, self.last_accepted)] if self.last_accepted else []
+        return Answers([*self.sources, *last])
+
+    def fetch_universe(self) -> UniverseAnswer:
+        """The first answer. Raises NoMembershipError."""
+        return next(self.answers())

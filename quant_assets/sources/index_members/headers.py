@@ -1,0 +1,146 @@
+"""Rows of text read as members of an index: which header means what, symbols, dates.
+
+CSV, JSON and HTML all end here, as rows under headers. How each is taken apart is not known here,
+and whether to believe a list is decided in ``universe.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from quant_assets.contracts.source import BadAnswer, Constituent
+from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
+
+SYMBOL = ("symbol", "ticker", "ticker symbol", "stock symbol")
+NAME = ("security", "name", "company", "company name")
+SECTOR = ("gics sector", "sector")
+INDUSTRY = ("gics sub industry", "sub industry", "industry")
+ADDED = ("date added", "date first added", "added on")
+CIK = ("cik",)
+
+NO_SYMBOL = "left out for want of a usable symbol"
+TWICE = "left out as listed twice"
+
+_FOOTNOTE = re.compile(r"\[[^\[\]]{1,12}\]")
+_BETWEEN_WORDS = re.compile(r"[\s_\-\u2010-\u2013\u200b®™]+")
+_AFTER_EXCHANGE = re.compile(r"(?:NYSE|NASDAQ|CBOE|BATS)[\w ]{0,10}:\s*(.+)", re.IGNORECASE)
+_WITH_FORMER = re.compile(r"(\S+)\s*\((?:previously|formerly|was)\b:?\s*([^()]+)\)", re.IGNORECASE)
+_ISO_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?!\d)")
+_MONTH_FIRST = re.compile(r"([A-Za-z]{3})[a-z]*\.?\s+(\d{1,2}),?\s+(\d{4})(?!\d)")
+_DAY_FIRST = re.compile(r"(\d{1,2})\s+([A-Za-z]{3})[a-z]*\.?,?\s+(\d{4})(?!\d)")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+Row = Mapping[str, str]
+"""Texts by header, each header as ``header_key`` gives it."""
+
+
+class Troubles:
+    """What was wrong with rows of one list: each kind is told once, with a count and an example."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        self._examples.setdefault(kind, []).append(example)
+
+    def count(self, kind: str) -> int:
+        return len(self._examples.get(kind, ()))
+
+    def sentences(self, where: str) -> list[str]:
+        return [
+            f"{where}: {len(examples)} row{'s'[: len(examples) > 1]} {kind}, such as {examples[0]}."
+            for kind, examples in self._examples.items()
+        ]
+
+
+def plain(text: str) -> str:
+    """A text without footnote marks, its white space single."""
+    return " ".join(_FOOTNOTE.sub("", text).split())
+
+
+def header_key(text: str) -> str:
+    """A header as lists are compared by: ``GICS_Sub-Industry[a]`` is ``gics sub industry``."""
+    return _BETWEEN_WORDS.sub(" ", _FOOTNOTE.sub("", text)).strip().casefold()
+
+
+def column(row: Row, names: Sequence[str]) -> str | None:
+    """The first of ``names`` that the row has."""
+    return next((name for name in names if name in row), None)
+
+
+def value(row: Row, names: Sequence[str]) -> str | None:
+    """The text under the first of ``names`` that the row has; None where it is blank."""
+    name = column(row, names)
+    return (row[name] or None) if name else None
+
+
+def read_date(text: str | None) -> dt.date | None:
+    """The date a text begins with, as ``2024-10-01``, ``July 21, 2021`` or ``21 July 2021``.
+
+    Where another follows in brackets, the first is the one that counts for the member as it is now.
+    """
+    said = plain(text or "")
+    if found := _ISO_DATE.match(said):
+        year, month, day = found.groups()
+    elif found := _MONTH_FIRST.match(said):
+        month, day, year = found.groups()
+    elif found := _DAY_FIRST.match(said):
+        day, month, year = found.groups()
+    else:
+        return None
+    try:
+        number = int(month) if month.isdecimal() else _MONTHS.index(month.lower()) + 1
+        return dt.date(int(year), number, int(day))
+    except ValueError:
+        return None
+
+
+def read_symbol(text: str) -> tuple[str, str | None]:
+    """A ticker, and the one before it where the text says so: ``RVTY (Previously PKI)``.
+
+    Raises InvalidSymbolError.
+    """
+    said = plain(text)
+    if former := _WITH_FORMER.fullmatch(said):
+        return canonical_symbol(former[1]), canonical_symbol(former[2])
+    listed = _AFTER_EXCHANGE.fullmatch(said)
+    return canonical_symbol(listed[1] if listed else said), None
+
+
+def read_members(
+    rows: Sequence[Row], where: str, source: str
+) -> tuple[tuple[Constituent, ...], list[str]]:
+    """The members among ``rows``, each once, and sentences on rows that are none.
+
+    Raises BadAnswer where most rows have no symbol: that column then means something else.
+    """
+    found: dict[str, Constituent] = {}
+    troubles = Troubles()
+    for row in rows:
+        said = value(row, SYMBOL) or ""
+        try:
+            symbol, previous = read_symbol(said)
+        except InvalidSymbolError:
+            texts = chain([said], row.values())
+            troubles.add(NO_SYMBOL, repr(next(filter(None, texts), "")))
+            continue
+        if symbol in found:
+            troubles.add(TWICE, symbol)
+            continue
+        cik = "".join(filter(str.isdecimal, value(row, CIK) or ""))
+        found[symbol] = Constituent(
+            symbol=symbol,
+            name=value(row, NAME),
+            sector=value(row, SECTOR),
+            industry=value(row, INDUSTRY),
+            cik=cik or None,
+            added_on=read_date(value(row, ADDED)),
+            previous_symbol=previous,
+        )
+    notices = troubles.sentences(where)
+    if 2 * troubles.count(NO_SYMBOL) > len(rows):
+        raise BadAnswer(source, f"Most rows hold no symbol. {notices[0]}")
+    return tuple(found.values()), notices

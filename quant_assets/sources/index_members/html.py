@@ -1,0 +1,250 @@
+"""Wikipedia's list of S&P 500 companies as HTML: its members and its table of changes.
+
+Tables are found by their headers alone: editors rename, move and split them, and the two ways of
+rendering a page give them different markup. How the page is fetched is said in
+``sources/wikipedia.py``, what headers and texts mean in ``membership_tables.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import lxml.etree
+import lxml.html
+
+from quant_assets.contracts.source import BadAnswer, MembershipChange, UniverseAnswer
+from quant_assets.reference.identity import InvalidSymbolError
+from quant_assets.sources.index_members.headers import (
+    NAME,
+    SECTOR,
+    SYMBOL,
+    Row,
+    Troubles,
+    header_key,
+    plain,
+    read_date,
+    read_members,
+    read_symbol,
+)
+
+Grid = list[list[str]]
+
+WHAT_TO_DO = (
+    "Nothing was changed. Wait for the page to be mended, or give a list: quant-assets universe "
+    "import --from FILE."
+)
+
+_HEADER_ROWS = 3
+"""Headers stand within the first rows of a table: a caption, a group such as "Added", a name."""
+
+_ADDED, _REMOVED = {"added", "addition", "additions"}, {"removed", "removal", "removals"}
+_TICKER, _COMPANY = {"ticker", "symbol"}, {"security", "company", "name"}
+
+_EDITED = re.compile(
+    rb'dateModified":"([^"T]+)|dc:modified"\s+content="([^"T]+)|last edited on ([^,<]+)'
+)
+_HIDDEN = re.compile(r"display\s*:\s*none")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table's rows below its headers; ``headers`` has a key for each column."""
+
+    headers: tuple[str, ...]
+    rows: Grid
+
+    @property
+    def overlong(self) -> bool:
+        """Whether headers stand over no column: a row that lost its start, and would be missed."""
+        width = max(map(len, self.rows), default=len(self.headers))
+        return any(self.headers[width:])
+
+    def named(self) -> list[Row]:
+        """Rows by header, without the headers where they are repeated further down."""
+        named = (dict(zip(self.headers, row, strict=False)) for row in self.rows)
+        return [row for row in named if any(header_key(row[name]) != name for name in row)]
+
+
+def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
+    """Members and changes; ``where`` names the page in errors. Raises BadAnswer."""
+    page = _parsed(body, where, source)
+    grids = [_grid(table) for table in page.iter("table")]
+    tables = [table for grid in grids if (table := _members_table(grid))]
+    if not tables:
+        raise BadAnswer(source, _complaint(page, grids, where))
+    largest = max(tables, key=lambda table: len(table.rows))
+    if largest.overlong:
+        cells = ", ".join(largest.headers)
+        message = f"{where} has a member among the headers of its members: {cells}. {WHAT_TO_DO}"
+        raise BadAnswer(source, message)
+    alike = [table for table in tables if table.headers == largest.headers]
+    constituents, notices = read_members(
+        [row for table in alike for row in table.named()], where, source
+    )
+    if not constituents:
+        raise BadAnswer(source, f"{where} has a table of members without a row. {WHAT_TO_DO}")
+    if len(alike) > 1:
+        notices.append(f"{where}: the members stand in {len(alike)} tables, read as one.")
+    if len(alike) < len(tables):
+        notices.append(f"{where}: {len(tables) - len(alike)} more tables of securities unread.")
+    changes, more = _changes(grids, where)
+    return UniverseAnswer(
+        source, constituents=constituents, changes=changes, notices=(*notices, *more)
+    )
+
+
+def as_of_last_edit(answer: UniverseAnswer, body: bytes) -> UniverseAnswer:
+    """A saved page is a list of the day it was last edited, where it says so."""
+    return replace(answer, listed_on=edited_on(body))
+
+
+def edited_on(body: bytes) -> dt.date | None:
+    """The day of the last edit, as any of the ways of rendering a page tells it."""
+    found = _EDITED.search(body)
+    return (
+        read_date(next(filter(None, found.groups())).decode("ascii", "replace")) if found else None
+    )
+
+
+def _parsed(body: bytes, where: str, source: str) -> lxml.html.HtmlElement:
+    lowered = body.lower()
+    if b"<" not in body:
+        what = "is empty" if not body.strip() else "is no HTML"
+        raise BadAnswer(source, f"{where} {what}. {WHAT_TO_DO}")
+    ended = b"<html" not in lowered or b"</html" in lowered
+    if not ended or lowered.count(b"<table") > lowered.count(b"</table"):
+        raise BadAnswer(source, f"{where} is cut off before its end. {WHAT_TO_DO}")
+    parser = lxml.html.HTMLParser(encoding="utf-8")
+    try:
+        return lxml.html.document_fromstring(body, parser=parser)
+    except (lxml.etree.ParserError, lxml.etree.XMLSyntaxError) as error:
+        raise BadAnswer(source, f"{where} is no HTML: {error}. {WHAT_TO_DO}") from error
+
+
+def _complaint(page: lxml.html.HtmlElement, grids: Sequence[Grid], where: str) -> str:
+    title = plain(page.findtext(".//title") or "")
+    found = "; ".join(", ".join(grid[0][:12]) for grid in grids[:5] if grid)
+    return (
+        f"{where} has no table of members, which has a column Symbol (or Ticker) and a column "
+        f"Security or GICS Sector. Its title is {title!r}; "
+        f"{f'the headers of its tables are: {found}' if found else 'it has no table'}. {WHAT_TO_DO}"
+    )
+
+
+def _members_table(grid: Grid) -> _Table | None:
+    for number, row in enumerate(grid[:_HEADER_ROWS], 1):
+        headers = tuple(map(header_key, row))
+        # The table of changes has two columns of tickers.
+        if sum(name in SYMBOL for name in headers) == 1 and {*NAME, *SECTOR} & {*headers}:
+            return _Table(headers, grid[number:])
+    return None
+
+
+def _changes(grids: Sequence[Grid], where: str) -> tuple[tuple[MembershipChange, ...], list[str]]:
+    troubles = Troubles()
+    for table in filter(None, map(_changes_table, grids)):
+        read = [_change(row, troubles) for row in table.named()]
+        return tuple(filter(None, read)), troubles.sentences(where)
+    return (), [f"{where} has no table of changes, with columns Date, Added and Removed."]
+
+
+def _changes_table(grid: Grid) -> _Table | None:
+    """The table under date, added ticker and removed ticker, its columns renamed to our fields."""
+    for number in range(1, min(_HEADER_ROWS, len(grid)) + 1):
+        width = max(map(len, grid[:number]))
+        above = [[row[at] for row in grid[:number] if at < len(row)] for at in range(width)]
+        headers = tuple(_change_field(header_key(" ".join(texts)).split()) for texts in above)
+        if {"on", "added", "removed"} <= {*headers}:
+            return _Table(headers, grid[number:])
+    return None
+
+
+def _change_field(words: Collection[str]) -> str:
+    """The field of MembershipChange that a header of these words stands for, else empty."""
+    said = {*words}
+    for field, group in (("added", _ADDED), ("removed", _REMOVED)):
+        if said & group:
+            return field if said & _TICKER else f"{field}_name" if said & _COMPANY else ""
+    return "on" if "date" in said else "reason" if "reason" in said else ""
+
+
+def _change(row: Row, troubles: Troubles) -> MembershipChange | None:
+    on = read_date(row["on"])
+    if on is None:
+        troubles.add("of the changes left out for want of a date", repr(" ".join(row.values())))
+        return None
+    added, removed = (_ticker(row.get(side, ""), troubles) for side in ("added", "removed"))
+    if not (added or removed):
+        troubles.add("of the changes left out for want of a ticker", repr(" ".join(row.values())))
+        return None
+    return MembershipChange(
+        on,
+        added,
+        removed,
+        (added and row.get("added_name")) or None,
+        (removed and row.get("removed_name")) or None,
+        plain(row.get("reason", "")) or None,
+    )
+
+
+def _ticker(text: str, troubles: Troubles) -> str | None:
+    if not any(map(str.isalnum, text)):
+        return None  # blank, or a dash
+    try:
+        return read_symbol(text)[0]
+    except InvalidSymbolError:
+        troubles.add("of the changes read without one of its tickers", repr(text))
+        return None
+
+
+def _grid(table: lxml.html.HtmlElement) -> Grid:
+    """The texts of a table, a cell that spans rows or columns repeated in each."""
+    grid: Grid = []
+    below: dict[int, tuple[int, str]] = {}  # by column: how many more rows, and what they say
+    for tr in table.xpath("./tr | ./thead/tr | ./tbody/tr | ./tfoot/tr"):
+        row: list[str] = []
+        for cell in tr.xpath("./td | ./th"):
+            row += _from_above(below, len(row))
+            text, rows = plain("".join(_texts(cell))), _span(cell, "rowspan")
+            for at in range(len(row), len(row) + _span(cell, "colspan")):
+                row.append(text)
+                if rows > 1:
+                    below[at] = rows - 1, text
+        row += _from_above(below, len(row))
+        if row:
+            grid.append(row)
+    return grid
+
+
+def _from_above(below: dict[int, tuple[int, str]], at: int) -> Iterator[str]:
+    """What cells further up have to say in the columns from ``at`` on."""
+    while at in below:
+        left, text = below.pop(at)
+        if left > 1:
+            below[at] = left - 1, text
+        yield text
+        at += 1
+
+
+def _span(cell: lxml.html.HtmlElement, name: str) -> int:
+    said = cell.get(name, "").strip()
+    return min(max(int(said), 1), 1000) if said.isdecimal() else 1
+
+
+def _texts(node: lxml.html.HtmlElement) -> Iterator[str]:
+    """What a reader sees of a cell: no footnotes, no keys to sort by."""
+    yield node.text or ""
+    for child in node:
+        yield "" if _is_unseen(child) else " " if child.tag == "br" else "".join(_texts(child))
+        yield child.tail or ""
+
+
+def _is_unseen(node: lxml.html.HtmlElement) -> bool:
+    if not isinstance(node.tag, str) or node.tag in ("style", "script"):
+        return True
+    classes = node.get("class", "").split()
+    footnote = node.tag == "sup" and "reference" in classes
+    return footnote or "sortkey" in classes or bool(_HIDDEN.search(node.get("style", "")))

@@ -1,0 +1,194 @@
+"""Index membership from lists, local or at a URL: constituents, dated intervals, or changes.
+
+CSV, JSON (an array of objects or of symbols), or a page such as Wikipedia's. The lists go by many
+column names; tables are recognised by their headers, see ``membership_tables.py``. Whether to
+believe a list is decided in ``universe.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests
+
+from quant_assets.contracts.source import (
+    BadAnswer,
+    MembershipChange,
+    MembershipInterval,
+    UniverseAnswer,
+)
+from quant_assets.fetching.http import fetch, is_address, read_path
+from quant_assets.reference.identity import InvalidSymbolError
+from quant_assets.settings.settings import masked_addresses
+from quant_assets.sources.index_members.headers import (
+    NO_SYMBOL,
+    SYMBOL,
+    Row,
+    Troubles,
+    column,
+    header_key,
+    read_date,
+    read_members,
+    read_symbol,
+    value,
+)
+from quant_assets.sources.index_members.html import as_of_last_edit, read_page
+
+SOURCE = "list"
+USER_AGENT = "quant_assets/0.1 (research database; python-requests)"
+
+_START = ("start date", "effective on", "from")
+_END = ("end date", "removed on", "to")
+_ON = ("date", "effective date")
+_ADDED = ("add", "added", "additions")
+_REMOVED = ("remove", "removed", "removals")
+
+
+@dataclass(frozen=True)
+class MembershipLists:
+    """Lists at ``locations``: paths or URLs of constituents, of intervals, or of both."""
+
+    locations: tuple[str, ...]
+    session: requests.Session | None = None
+
+    def fetch_universe(self) -> UniverseAnswer:
+        """Read every list. Raises SourceUnavailable, RateLimited and BadAnswer."""
+        answers = [self._read(location) for location in self.locations]
+        days = [answer.listed_on for answer in answers if answer.listed_on]
+        return UniverseAnswer(
+            source=f"{SOURCE}:{', '.join(_file_name(location) for location in self.locations)}",
+            constituents=tuple(each for answer in answers for each in answer.constituents),
+            intervals=tuple(each for answer in answers for each in answer.intervals),
+            changes=tuple(each for answer in answers for each in answer.changes),
+            listed_on=min(days, default=None),
+            notices=tuple(each for answer in answers for each in answer.notices),
+        )
+
+    def _read(self, location: str) -> UniverseAnswer:
+        body, shown = self._bytes(location), masked_addresses(location)
+        if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+            page = read_page(body, shown, SOURCE)
+            return page if is_address(location) else as_of_last_edit(page, body)
+        rows = _rows(body, shown)
+        if column(rows[0], _START):
+            return _intervals(rows, shown)
+        if _tells_changes(rows[0]):
+            return _changes(rows, shown)
+        constituents, notices = read_members(rows, shown, SOURCE)
+        return UniverseAnswer(SOURCE, constituents=constituents, notices=tuple(notices))
+
+    def _bytes(self, location: str) -> bytes:
+        if not is_address(location):
+            return read_path(location, SOURCE)
+        return fetch(
+            location, SOURCE, headers={"User-Agent": USER_AGENT}, session=self.session
+        ).body
+
+
+def _file_name(location: str) -> str:
+    return (urlsplit(location).path if is_address(location) else location).rsplit("/", 1)[-1]
+
+
+def _rows(body: bytes, where: str) -> list[Row]:
+    """The rows of a CSV or JSON list, of which there is at least one, with symbols."""
+    try:
+        # A list served without a charset is UTF-8 all the same, where HTTP would say Latin-1.
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadAnswer(SOURCE, f"{where} is not UTF-8: {error}.") from error
+    rows = _json_rows(text, where) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text, where)
+    if not rows:
+        raise BadAnswer(SOURCE, f"{where} holds no rows.")
+    if not (column(rows[0], SYMBOL) or _tells_changes(rows[0])):
+        raise BadAnswer(
+            SOURCE, f"{where} has no column symbol or ticker; it has {', '.join(rows[0])}."
+        )
+    return rows
+
+
+def _csv_rows(text: str, where: str) -> list[Row]:
+    try:
+        return [
+            {
+                header_key(name or ""): (value or "").strip()
+                for name, value in row.items()
+                if isinstance(value, str | None)
+            }
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        ]
+    except csv.Error as error:
+        raise BadAnswer(SOURCE, f"{where} is not CSV: {error}.") from error
+
+
+def _json_rows(text: str, where: str) -> list[Row]:
+    try:
+        told = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadAnswer(SOURCE, f"{where} is not JSON: {error}.") from error
+    if not isinstance(told, list) or not all(isinstance(each, str | dict) for each in told):
+        raise BadAnswer(
+            SOURCE, f"{where} is JSON, but no array of symbols or of objects with a symbol."
+        )
+    return [
+        {"symbol": each}
+        if isinstance(each, str)
+        else {
+            header_key(name): "" if value is None else str(value).strip()
+            for name, value in each.items()
+        }
+        for each in told
+    ]
+
+
+def _tells_changes(row: Row) -> bool:
+    return all(column(row, names) for names in (_ON, _ADDED, _REMOVED))
+
+
+def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
+    """A day a row, and who joined and left on it, several separated by commas."""
+    found: list[MembershipChange] = []
+    troubles = Troubles()
+    for row in rows:
+        on = read_date(value(row, _ON))
+        if on is None:
+            troubles.add("left out for want of a date", repr(value(row, _ON)))
+            continue
+        for kind, names in (("added", _ADDED), ("removed", _REMOVED)):
+            for text in (value(row, names) or "").split(","):
+                try:
+                    if text.strip():
+                        found.append(MembershipChange(on, **{kind: read_symbol(text)[0]}))
+                except InvalidSymbolError:
+                    troubles.add(NO_SYMBOL, repr(text))
+    notices = troubles.sentences(where)
+    if not found:
+        raise BadAnswer(SOURCE, f"{where} holds no change that can be used.")
+    return UniverseAnswer(SOURCE, changes=tuple(found), notices=tuple(notices))
+
+
+def _intervals(rows: Sequence[Row], where: str) -> UniverseAnswer:
+    found: list[MembershipInterval] = []
+    troubles = Troubles()
+    for row in rows:
+        said = value(row, _END)
+        start, end = read_date(value(row, _START)), read_date(said)
+        try:
+            symbol, _ = read_symbol(value(row, SYMBOL) or "")
+        except InvalidSymbolError as error:
+            troubles.add(NO_SYMBOL, repr(error.text))
+            continue
+        # An end that can't be read must not pass for a stay that lasts.
+        if start is None or (said and end is None) or (end is not None and end <= start):
+            stay = f"{symbol} from {value(row, _START)} to {said}"
+            troubles.add("left out as no stay", stay)
+            continue
+        found.append(MembershipInterval(symbol, start, end))
+    notices = troubles.sentences(where)
+    if not found:
+        raise BadAnswer(SOURCE, f"{where} holds no row that can be used. {notices[0]}")
+    return UniverseAnswer(SOURCE, intervals=tuple(found), notices=tuple(notices))

@@ -1,0 +1,120 @@
+"""Wikipedia's list of S&P 500 companies: how it is asked, and what a refusal means.
+
+What stands on the page is read in ``wikipedia_page.py``; how often it may be asked, in
+``pacing.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+
+from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable, UniverseAnswer
+from quant_assets.fetching.http import Fetched, Refused, fetch, is_address, read_path
+from quant_assets.fetching.pacer import Fault, Pace, PacingError, PacingFileError, StillThrottled
+from quant_assets.settings.settings import masked_addresses
+from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
+
+T = TypeVar("T")
+
+SOURCE = "wikipedia"
+TIMEOUT_SECONDS = 30.0
+
+PACE = Pace(
+    min_delay_seconds=1.0,
+    hourly_cap=60,
+    attempts=2,
+    throttle_waits_seconds=(5.0,),
+    patience_seconds=60.0,
+)
+"""One look is one request. Whoever wants us to wait longer is passed over: other lists answer."""
+
+_HTML = ("text/html", "application/xhtml+xml")
+
+
+class Paced(Protocol):
+    """Makes a request when its turn has come; ``pacing.Pacer.call``."""
+
+    def __call__(self, request: Callable[[], T]) -> T: ...
+
+
+def judge(error: Exception) -> Fault | None:
+    """What an error means for pacing; None where asking again would bring the same answer."""
+    if isinstance(error, RateLimited):
+        return Fault("throttled", error.retry_after)
+    if isinstance(error, BadAnswer | SourceUnavailable) and not isinstance(error, Refused):
+        return Fault("transient")
+    return None
+
+
+def user_agent(contact: str) -> str:
+    """Who asks, as https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy wants it said.
+
+    Browsers' names and those of bare libraries get a 403.
+    """
+    who = contact or "no contact given"
+    return f"quant_assets/{version('quant_assets')} (S&P 500 research database; {who})"
+
+
+@dataclass(frozen=True)
+class WikipediaSource:
+    """Members and changes from the page at ``url``, or saved in a file at that path.
+
+    ``paced`` makes the request, ``clock`` gives the time (aware). ``contact`` is an address or page
+    of whoever runs this.
+    """
+
+    url: str
+    paced: Paced = field(repr=False)
+    clock: Callable[[], dt.datetime] = field(repr=False)
+    contact: str = ""
+    session: requests.Session | None = field(default=None, repr=False)
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def fetch_universe(self) -> UniverseAnswer:
+        """One request, unless it fails. Raises SourceUnavailable, RateLimited and BadAnswer."""
+        if not is_address(self.url):
+            body = read_path(self.url, SOURCE)
+            return as_of_last_edit(read_page(body, self.url, SOURCE), body)
+        fetched = self._fetched()
+        self._refuse_elsewhere(fetched)
+        return read_page(fetched.body, masked_addresses(self.url), SOURCE)
+
+    def _fetched(self) -> Fetched:
+        headers = {"User-Agent": user_agent(self.contact)}
+        try:
+            return self.paced(
+                lambda: fetch(
+                    self.url,
+                    SOURCE,
+                    headers=headers,
+                    session=self.session,
+                    timeout_seconds=self.timeout_seconds,
+                )
+            )
+        except Refused as error:
+            if error.status == 403 and not self.contact:
+                hint = "It may want to know who asks: set universe.contact."
+                raise Refused(SOURCE, f"{error} {hint}", error.status) from error
+            raise
+        except StillThrottled as error:
+            wait = (error.retry_at - self.clock()).total_seconds()
+            raise RateLimited(SOURCE, max(wait, 0.0)) from error
+        except (PacingError, PacingFileError) as error:
+            raise SourceUnavailable(SOURCE, str(error)) from error
+
+    def _refuse_elsewhere(self, fetched: Fetched) -> None:
+        """A network that wants a sign-in first answers in place of whom we asked."""
+        shown = masked_addresses(self.url)
+        asked, answered = urlsplit(self.url).hostname, urlsplit(fetched.address).hostname
+        if asked != answered:
+            raise BadAnswer(SOURCE, f"{shown} led to another host, {answered}. {WHAT_TO_DO}")
+        kind = fetched.content_type.split(";")[0].strip().lower()
+        if kind not in _HTML:
+            raise BadAnswer(SOURCE, f"{shown} is {kind or 'of no type'}, not HTML. {WHAT_TO_DO}")

@@ -1,0 +1,198 @@
+"""Speed and memory, side by side with what one would use instead: ``make bench``.
+
+Uses the real as-traded archive where it is beside the checkout, else a simulated market of the same
+size. Prints a table and keeps it in ``docs/benchmarks.md``. Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform as machine
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+
+from quant_assets.contracts.source import PriceAnswer, PriceRequest, PriceSource, SourceProfile
+from quant_assets.loading.load import load
+from quant_assets.loading.plan import Window
+from quant_assets.read.price_frames import prices
+from quant_assets.reference.calendars import exchange_calendar
+from quant_assets.settings.settings import load_settings
+from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.wiring.platform import Platform
+from quant_assets_tests.bench.dagster import dagster_rows
+from quant_assets_tests.bench.live import live_rows
+
+ROOT = Path(__file__).parents[2]
+ARCHIVE = (
+    ROOT.parent / "shared/real/prices/alphavantage_sp500_daily_adjusted_20130102_20210421.parquet"
+)
+START, END = dt.date(2013, 1, 2), dt.date(2021, 4, 21)
+
+
+class Answered:
+    """A source whose answers are in memory already, so that storing alone is measured."""
+
+    def __init__(self, source: PriceSource) -> None:
+        self.profile: SourceProfile = source.profile
+        self._symbols = source.symbols()
+        self._answers = list(
+            source.fetch([PriceRequest(symbol, START, END) for symbol in self._symbols])
+        )
+
+    def symbols(self) -> tuple[str, ...]:
+        return self._symbols
+
+    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+        yield from self._answers
+
+
+def median(runs: int, call: Callable[[], object]) -> float:
+    """Median seconds of several calls after one that does not count."""
+    call()
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        rows = []
+        for part in (ingest, backfill, reading, dagster_rows, live_rows):
+            for row in part(home):
+                print(" · ".join(filter(None, row)), file=sys.stderr, flush=True)
+                rows.append(row)
+    show(rows)
+
+
+def source_of(home: Path) -> tuple[PriceSource, str]:
+    if ARCHIVE.exists():
+        settings = load_settings({}, config=ROOT / "examples/real.toml", flags={"home": home})
+        return Platform(settings).price_source("files:alphavantage"), "the as-traded archive"
+    calendar = exchange_calendar("XNYS")
+    return SimulatedMarket(calendar, START, END, securities_count=504), "a simulated market"
+
+
+def ingest(home: Path) -> Iterator[tuple[str, str, str, str]]:
+    source, what = source_of(home)
+    answered = Answered(source)
+    calendar = exchange_calendar("XNYS")
+    rows = sum(answer.rows.num_rows for answer in answered._answers)
+    number = iter(range(1_000))
+
+    def store() -> None:
+        target = Warehouse(home / f"ingest{next(number)}" / "warehouse.duckdb")
+        window = Window(answered.symbols(), START, END)
+        report = load(target, answered, window, calendar, identities=())
+        assert report.total("inserted") == rows, report
+
+    frames = pd.concat([answer.rows.to_pandas() for answer in answered._answers])
+
+    def plain() -> None:
+        with duckdb.connect(str(home / f"plain{next(number)}.duckdb")) as con:
+            con.register("frame", frames)
+            con.execute("create table daily_prices as select * from frame")
+
+    ours, theirs = median(3, store), median(3, plain)
+    yield (
+        f"ingest {rows:,} rows of {what}: validate, compare, store, record",
+        f"{rows / ours:,.0f} rows/s",
+        "≥ 500,000 rows/s",
+        f"pandas into DuckDB, nothing checked or compared: {rows / theirs:,.0f} rows/s",
+    )
+
+
+def backfill(home: Path) -> Iterator[tuple[str, str, str, str]]:
+    if not ARCHIVE.exists():
+        return
+    environment = {**os.environ, "QUANT_ASSETS_HOME": str(home / "real")}
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "quant_assets.cli.app",
+            "--config",
+            str(ROOT / "examples/real.toml"),
+        ),
+        *("backfill", "--source", "files", "--start", str(START), "--end", str(END)),
+    ]
+    for name, target in (("the whole archive", ""), ("once more, nothing due", "≤ 2 s + start")):
+        began = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+        yield (f"quant-assets backfill, {name}", f"{seconds:.1f} s, {peak:.2f} GB", target, "")
+
+
+def reading(home: Path) -> Iterator[tuple[str, str, str, str]]:
+    warehouse = Warehouse(home / "read" / "warehouse.duckdb")
+    source, _ = source_of(home)
+    calendar = exchange_calendar("XNYS")
+    load(warehouse, source, Window(source.symbols(), START, END), calendar)
+    at = home / "read"
+    parquet = home / "prices.parquet"
+    with warehouse.reading() as con:
+        table = con.execute(
+            "select symbol, session, open, high, low, close, volume from daily_prices "
+            "join symbol_history using (security_id) order by symbol, session"
+        ).to_arrow_table()
+        symbol = con.execute("select min(symbol) from symbol_history").fetchone()
+    assert symbol is not None
+    pq.write_table(table, parquet)
+    year = dt.date(2020, 1, 2), dt.date(2020, 12, 31)
+
+    def by_pandas(filters: list[tuple[str, str, object]]) -> Callable[[], object]:
+        return lambda: pd.read_parquet(parquet, filters=filters)
+
+    one = median(9, by_pandas([("symbol", "=", symbol[0])]))
+    everything = median(9, by_pandas([("session", ">=", year[0]), ("session", "<=", year[1])]))
+    for adjust in ("none", "split", "total_return"):
+        ours = median(9, lambda a=adjust: prices(symbol[0], START, END, adjust=a, home=at))  # type: ignore[misc]
+        yield (
+            f"prices of one symbol, 8 years, adjust={adjust}",
+            f"{ours * 1e3:.0f} ms",
+            "≤ 50 ms",
+            f"pandas on Parquet, unadjusted: {one * 1e3:.0f} ms",
+        )
+    for adjust in ("none", "split", "total_return"):
+        ours = median(9, lambda a=adjust: prices(None, *year, adjust=a, home=at))  # type: ignore[misc]
+        yield (
+            f"prices of all symbols, 1 year, adjust={adjust}",
+            f"{ours * 1e3:.0f} ms",
+            "≤ 400 ms",
+            f"pandas on Parquet, unadjusted: {everything * 1e3:.0f} ms",
+        )
+
+
+def show(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    header = ("what", "measured", "target", "beside it")
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ("---",) * 4, *rows)]
+    about = (
+        f"{os.cpu_count()} cores, {machine.machine()}, Python {machine.python_version()}, "
+        f"DuckDB {duckdb.__version__}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    )
+    text = (
+        "# Benchmarks\n\nMade by `make bench`; medians, in one process unless a command is named. "
+        f"Machine: {about}.\n\n" + "\n".join(lines) + "\n"
+    )
+    (ROOT / "docs" / "benchmarks.md").write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""Who belonged when, decided from lists and statements: the rules one by one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant_assets.membership.deciding.book import Book, Entry
+from quant_assets.membership.deciding.decision import Decision, decide
+from quant_assets.membership.deciding.evidence import (
+    ADDED,
+    INTERVAL,
+    REMOVED,
+    Evidence,
+    Listed,
+    Lists,
+    Said,
+)
+
+FIRST = dt.date(2024, 6, 3)
+"""The day of the first list; the others follow day by day unless told."""
+
+
+def day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
+
+
+def book(lists: str, *, every: int = 1, said: str = "", voice: str = "wikipedia") -> Book:
+    """Lists a day or more apart: ``x`` has the security, ``.`` lacks it, ``-`` is no list.
+
+    ``said`` is the date of joining that the lists give. Another security is on all of them.
+    """
+    made = Book("ours")
+    added = day(said) if said else None
+    for place, mark in enumerate(lists):
+        on = FIRST + dt.timedelta(days=place * every)
+        members = {2: Entry("OTHER")} | ({1: Entry("A", added)} if mark == "x" else {})
+        if mark != "-":
+            made.add_list(voice, on, members)
+    return made
+
+
+def decided(made: Book, *said: Said) -> Decision:
+    for each in said:
+        made.say(1, each)
+        # The file knows of other days too.
+        if each.kind == INTERVAL:
+            until = day("2026-01-02")
+            made.say(2, Said(each.source, INTERVAL, day("1996-01-02"), until, "OTHER"))
+    return decide(made.of(1), made.lists())
+
+
+def stays(decision: Decision) -> list[str]:
+    return [f"{s.effective_on} {s.removed_on or ''}".strip() for s in decision.stays]
+
+
+def joined(on: str, source: str = "wikipedia") -> Said:
+    return Said(source, ADDED, day(on), None, "A", "it grew")
+
+
+def left(on: str, source: str = "wikipedia") -> Said:
+    return Said(source, REMOVED, day(on), None, "A", "it shrank")
+
+
+def stayed(start: str, end: str = "", source: str = "list:history.csv") -> Said:
+    return Said(source, INTERVAL, day(start), day(end) if end else None, "A")
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ("xxxx", ["2024-06-03"]),
+        ("..xx", ["2024-06-05"]),
+        # One list that lacks a member proves nothing; a second one does.
+        ("xxx.", ["2024-06-03"]),
+        ("xx..", ["2024-06-03 2024-06-05"]),
+        # Who comes back within days was not away.
+        ("x.xx", ["2024-06-03"]),
+        ("x...xx", ["2024-06-03"]),
+        # Who is seen for a moment, between lists without it, was not there.
+        ("..x..", []),
+        ("..x", ["2024-06-05"]),
+        ("....", []),
+    ],
+)
+def test_lists_alone_decide(lists: str, expected: list[str]) -> None:
+    assert stays(decided(book(lists))) == expected
+
+
+def test_a_member_that_one_list_lacks_is_waited_for() -> None:
+    assert decided(book("xx.")).waiting == day("2024-06-05")
+    assert decided(book("xx..")).waiting is None
+    assert decided(book("xx.x")).waiting is None
+
+
+def test_who_is_away_for_long_has_two_stays() -> None:
+    assert stays(decided(book("xx..xx", every=20))) == ["2024-06-03 2024-07-13", "2024-08-22"]
+    # Lists weeks apart: one of them may be a slip.
+    assert stays(decided(book("xx.xxx", every=20))) == ["2024-06-03"]
+
+
+def test_a_list_kept_by_hand_that_lacks_a_member_for_months_is_less_than_a_file() -> None:
+    file = stayed("2010-01-04")
+    assert stays(decided(book("xx..xx", every=90, voice="list"), file)) == ["2010-01-04"]
+    # Not so a list that is looked after.
+    assert len(stays(decided(book("xx..xx", every=90), file))) == 2
+
+
+def test_a_dated_removal_needs_no_second_list() -> None:
+    assert stays(decided(book("xx."), left("2024-06-04"))) == ["2024-06-03 2024-06-04"]
+    assert stays(decided(book("xx."), stayed("2010-01-04", "2024-06-05"))) == [
+        "2010-01-04 2024-06-05"
+    ]
+
+
+def test_a_ticker_that_a_file_changes_is_no_leaving() -> None:
+    # The list lacks the old ticker for a day and has the new one on the next.
+    renamed = stayed("2010-01-04", "2024-06-04"), stayed("2024-06-05")
+    assert stays(decided(book("xx."), *renamed)) == ["2010-01-04"]
+    assert stays(decided(book("xx.x"), *renamed)) == ["2010-01-04"]
+
+
+def test_a_list_that_a_user_vouches_for_needs_no_second_one() -> None:
+    made = book("xx")
+    made.add_list("wikipedia", day("2024-06-05"), {2: Entry("OTHER")}, trusted=True)
+    assert stays(decided(made)) == ["2024-06-03 2024-06-05"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        # The day before the first list that has it, and a month before.
+        (joined("2024-06-04"), "2024-06-04"),
+        (joined("2024-05-04"), "2024-06-05"),
+        # Announced: listed before it takes effect.
+        (joined("2024-06-24"), "2024-06-24"),
+        (stayed("2024-06-03"), "2024-06-03"),
+        # 61 days early, and 31 days late, as a history file was.
+        (stayed("2024-04-05"), "2024-06-05"),
+        (stayed("2024-07-16"), "2024-06-05"),
+    ],
+)
+def test_a_statement_dates_a_joining_that_lists_bear_out(statement: Said, expected: str) -> None:
+    assert stays(decided(book("..xx"), statement)) == [expected]
+
+
+def test_the_table_of_changes_comes_before_the_list_s_column_and_that_before_a_file() -> None:
+    made = book("..xx", said="2024-06-07")
+    file = stayed("2024-06-14")
+    assert stays(decided(made, file)) == ["2024-06-07"]
+    assert stays(decided(made, file, joined("2024-06-10"))) == ["2024-06-10"]
+
+
+def test_the_column_of_a_predecessor_s_joining_is_not_believed() -> None:
+    assert stays(decided(book("..xx", said="1957-03-04"))) == ["2024-06-05"]
+
+
+def test_a_file_that_says_nearly_the_same_says_it_more_exactly() -> None:
+    # 2024-06-08 is a Saturday.
+    assert stays(decided(book("..xxxx", said="2024-06-08"), stayed("2024-06-10"))) == ["2024-06-10"]
+
+
+def test_nobody_joins_on_a_day_off_and_a_friday_may_be_the_close_before() -> None:
+    # 2024-06-07 is a Friday.
+    lists = book("..xxxx")
+    assert stays(decided(lists, joined("2024-06-08"))) == ["2024-06-10"]
+    assert stays(decided(book("..xxxx"), joined("2024-06-07"))) == ["2024-06-07"]
+    friday = joined("2024-06-07"), stayed("2024-06-10")
+    assert stays(decided(book("..xxxx"), *friday)) == ["2024-06-10"]
+
+
+@pytest.mark.parametrize(
+    ("said", "file", "expected"),
+    [
+        ("2018-06-05", "2018-06-05", "2018-06-05"),
+        ("1957-03-04", "1996-01-02", "1996-01-02"),
+        ("2023-12-18", "2023-10-18", "2023-12-18"),
+        # The last weekday and the first day of a month stand for the month.
+        ("2012-06-29", "2012-06-05", "2012-06-05"),
+        ("2013-08-01", "2013-07-01", "2013-07-01"),
+        ("2018-06-05", "", "2018-06-05"),
+    ],
+)
+def test_who_is_on_the_first_list_of_all_joined_when_it_is_said(
+    said: str, file: str, expected: str
+) -> None:
+    statements = [stayed(file)] if file else []
+    assert stays(decided(book("xx", said=said), *statements)) == [expected]
+
+
+def test_nobody_joined_before_he_was_there() -> None:
+    made = book("xx", said="1957-03-04")
+    assert stays(decide(made.of(1, known_since=day("2024-04-02")), made.lists())) == ["2024-04-02"]
+
+
+def test_who_leaves_does_so_when_his_successor_joins() -> None:
+    made = Book("ours")
+    made.add_list("wikipedia", day("2024-06-21"), {1: Entry("A"), 2: Entry("B")})
+    for on in ("2024-06-25", "2024-06-26"):
+        made.add_list("wikipedia", day(on), {2: Entry("B"), 3: Entry("C", day("2024-06-24"))})
+    assert stays(decided(made)) == ["2024-06-21 2024-06-24"]
+
+
+def test_what_is_announced_begins_and_ends_on_its_day() -> None:
+    decision = decided(book("xx"), Said("wikipedia", REMOVED, day("2024-06-24"), None, "A"))
+    assert stays(decision) == ["2024-06-03 2024-06-24"]
+    coming = Said("wikipedia", ADDED, day("2024-06-24"), None, "A", said_on=day("2024-06-04"))
+    decision = decided(book(".."), coming)
+    assert stays(decision) == ["2024-06-24"]
+    assert decision.stays[0].announced_on == day("2024-06-04")
+
+
+def test_before_and_after_all_lists_a_history_file_is_believed() -> None:
+    made = book("..", every=1)
+    assert stays(decided(made, stayed("1996-01-02", "2001-05-07"), stayed("2025-03-24"))) == [
+        "1996-01-02 2001-05-07",
+        "2025-03-24",
+    ]
+
+
+def test_against_lists_a_history_file_is_not_believed() -> None:
+    decision = decided(book("...."), stayed("2010-01-04"))
+    assert stays(decision) == ["2010-01-04 2024-06-03"]
+    (conflict,) = decision.conflicts
+    assert (conflict.source, conflict.from_on, conflict.until_on, conflict.says_member) == (
+        "list:history.csv",
+        day("2024-06-03"),
+        None,
+        True,
+    )
+    assert conflict.cause == "has it as a member still"
+
+
+@pytest.mark.parametrize(
+    ("lists", "file", "expected"),
+    [
+        ("..xx", "2024-04-05", "lets it join 61 days earlier: 2024-04-05 2024-06-05 True"),
+        ("..xx", "2024-07-16", "lets it join 41 days later: 2024-06-05 2024-07-16 False"),
+        (
+            "xx..",
+            "2018-06-05 2024-06-25",
+            "lets it leave 20 days later: 2024-06-05 2024-06-25 True",
+        ),
+        (
+            "xxxx",
+            "2018-06-05 2021-06-07",
+            "has it as a member no longer: 2021-06-07 None False",
+        ),
+    ],
+)
+def test_who_disagrees_is_on_record(lists: str, file: str, expected: str) -> None:
+    said = "2018-06-05" if lists.startswith("x") else ""
+    (conflict,) = decided(book(lists, said=said), stayed(*file.split())).conflicts
+    told = conflict.from_on, conflict.until_on, conflict.says_member
+    assert f"{conflict.cause}: {' '.join(map(str, told))}" == expected
+
+
+def test_a_list_that_left_a_member_out_disagrees_for_that_day_alone() -> None:
+    (conflict,) = decided(book("xx.xx")).conflicts
+    assert (conflict.source, conflict.from_on, conflict.until_on, conflict.cause) == (
+        "wikipedia",
+        day("2024-06-05"),
+        day("2024-06-06"),
+        "left it out for a time",
+    )
+
+
+# Several lists
+
+
+def test_a_fallback_says_what_changed_and_not_who_is_a_member() -> None:
+    made = book("xx------")
+    # Its idea of the index is older: it lacks the member, and always has.
+    for place in range(2, 6):
+        made.add_list("list", FIRST + dt.timedelta(days=place), {2: Entry("OTHER")})
+    assert stays(decided(made)) == ["2024-06-03"]
+    # But this one had it, and has it no more.
+    other = book("xx------")
+    for place, members in enumerate(({1: Entry("A")}, {1: Entry("A")}, {}, {}), 2):
+        on = FIRST + dt.timedelta(days=place)
+        other.add_list("list", on, {2: Entry("OTHER"), **members})
+    assert stays(decided(other)) == ["2024-06-03 2024-06-07"]
+
+
+def test_a_fallback_speaks_for_itself_after_weeks_without_a_better_one() -> None:
+    made = book("xx")
+    for place in (50, 51):
+        made.add_list("list", FIRST + dt.timedelta(days=place), {2: Entry("OTHER")})
+    assert stays(decided(made)) == ["2024-06-03 2024-07-23"]
+
+
+def test_beside_a_better_list_another_changes_nothing() -> None:
+    made = book("xxxx")
+    for place, members in enumerate(({1: Entry("A")}, {}, {}, {})):
+        on = FIRST + dt.timedelta(days=place)
+        made.add_list("list", on, {2: Entry("OTHER"), **members})
+    decision = decided(made)
+    assert stays(decision) == ["2024-06-03"]
+    assert [c.source for c in decision.conflicts] == ["list"]
+
+
+def test_a_library_s_list_counts_only_where_there_is_no_other() -> None:
+    alone = book("xx", voice="bundled")
+    assert stays(decided(alone)) == ["2024-06-03"]
+    beside = book("..", voice="bundled")
+    for place in (100, 101):
+        on = FIRST + dt.timedelta(days=place)
+        beside.add_list("wikipedia", on, {1: Entry("A", day("2018-06-05"))})
+    assert stays(decided(beside)) == ["2018-06-05"]
+
+
+# The book
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
+def test_the_order_in_which_lists_arrive_does_not_matter(
+    present: list[bool], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(present))))
+    made = [Book("ours"), Book("ours")]
+    for one, places in zip(made, (range(len(present)), order), strict=True):
+        for place in places:
+            members = {1: Entry("A")} if present[place] else {}
+            on = FIRST + dt.timedelta(days=place)
+            one.add_list("wikipedia", on, {2: Entry("OTHER"), **members})
+    assert made[0].of(1) == made[1].of(1)
+    assert stays(decided(made[0])) == stays(decided(made[1]))
+
+
+def test_lists_and_histories_in_any_order_give_the_same() -> None:
+    parts = [
+        lambda b: b.add_list("wikipedia", FIRST, {1: Entry("A", day("2018-06-05"))}),
+        lambda b: b.add_list("wikipedia", day("2024-06-10"), {2: Entry("OTHER")}),
+        lambda b: b.add_list("wikipedia", day("2024-06-11"), {2: Entry("OTHER")}),
+        lambda b: b.say(1, stayed("2018-06-07", "2024-06-10")),
+    ]
+    found = set()
+    for order in permutations(parts):
+        made = Book("ours")
+        for part in order:
+            part(made)
+        found.add(tuple(stays(decided(made))))
+    assert found == {("2018-06-07 2024-06-10",)}
+
+
+def test_a_list_given_again_on_its_day_takes_the_other_s_place() -> None:
+    made = book("xx.")
+    made.add_list("wikipedia", day("2024-06-05"), {1: Entry("A"), 2: Entry("OTHER")})
+    assert made.of(1).runs == {"wikipedia": (Listed(FIRST, None, "A"),)}
+    made.add_list("wikipedia", day("2024-06-05"), {2: Entry("OTHER")})
+    assert made.of(1).runs == {"wikipedia": (Listed(FIRST, day("2024-06-05"), "A"),)}
+
+
+def test_what_a_source_says_no_more_is_forgotten() -> None:
+    made = book("xx")
+    made.say(1, left("2024-06-24"))
+    made.say(1, stayed("2018-06-05"))
+    made.forget("wikipedia", (ADDED, REMOVED), [])
+    assert made.of(1).said == (stayed("2018-06-05"),)
+
+
+def test_nothing_is_decided_of_whom_nobody_speaks() -> None:
+    assert decide(Evidence(), Lists({})) == Decision(())
