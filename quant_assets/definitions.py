@@ -7,12 +7,15 @@ import warnings
 
 import dagster as dg
 
-from quant_assets.loading.load import Progress, unwatched
+from quant_assets.journal.progress import Progress
+from quant_assets.loading.run import unwatched
 from quant_assets.orchestration.assets.latest_session import latest_session
 from quant_assets.orchestration.assets.prices import corporate_actions, daily_prices_asset
 from quant_assets.orchestration.assets.universe import sp500_universe
 from quant_assets.orchestration.automation import jobs, schedules
-from quant_assets.orchestration.automation import sense_prices_due as sensors
+from quant_assets.orchestration.automation.sense_failures import dead_runs, failed_partitions
+from quant_assets.orchestration.automation.sense_index_changes import index_membership_sensor
+from quant_assets.orchestration.automation.sense_prices_due import after_prices, prices_due
 from quant_assets.orchestration.runs.partitions import symbol_days
 from quant_assets.orchestration.runs.resources import WarehouseResource
 from quant_assets.settings.settings import load_settings
@@ -25,10 +28,10 @@ _SCHEDULES = (
     schedules.prune_history_daily,
 )
 _SENSORS = (
-    sensors.prices_due,
-    sensors.index_membership_sensor,
-    sensors.failed_partitions,
-    sensors.after_prices,
+    prices_due,
+    index_membership_sensor,
+    failed_partitions,
+    after_prices,
 )
 
 
@@ -47,7 +50,7 @@ def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.
             jobs.tell_prices,
         ],
         schedules=_SCHEDULES if settings.automation else [],
-        sensors=[*(_SENSORS if settings.automation else ()), sensors.dead_runs],
+        sensors=[*(_SENSORS if settings.automation else ()), dead_runs],
         resources={
             "platform": platform,
             "progress": progress,

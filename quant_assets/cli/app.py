@@ -15,20 +15,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.cli.loads import live_app
-from quant_assets.cli.terminal import tables as terminal
-from quant_assets.cli.terminal.tables import complain, say, show_json
+from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
+from quant_assets.cli.terminal.load_reports import print_demo, print_report
+from quant_assets.cli.terminal.status import (
+    print_differences,
+    print_pruned,
+    print_settings,
+    print_status,
+)
+from quant_assets.cli.terminal.tables import print_prices
 from quant_assets.cli.universes import universe_app
 from quant_assets.health.status import warehouse_status
-from quant_assets.journal.entries import prune_logs
-from quant_assets.loading.load import MixedMarketsError, load
-from quant_assets.loading.plan import Window
-from quant_assets.read import price_frames as read
+from quant_assets.journal.pruning import prune_logs
+from quant_assets.loading.load import load
+from quant_assets.loading.run import MixedMarketsError
+from quant_assets.loading.work import Window
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.refreshing.steps import known_symbols
-from quant_assets.schema.table import data_dictionary
+from quant_assets.schema.catalog import data_dictionary
 from quant_assets.settings.settings import shown
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import SIMULATED, Platform
@@ -89,7 +97,7 @@ def demo(
         ("corporate_actions", lambda: materialize_asset(platform, "corporate_actions")),
     ]
     for name, run in steps:
-        with terminal.working(f"materializing {name}"):
+        with working(f"materializing {name}"):
             result = run()
         if not result.success:
             complain(f"Error: {name} failed in run {result.run_id}: {result.failure}")
@@ -112,7 +120,7 @@ def demo(
     if as_json:
         show_json(facts)
     else:
-        terminal.print_demo(facts)
+        print_demo(facts)
         if symbols is not None:
             say(f"The UI and backfills need QUANT_ASSETS_SIMULATED__SYMBOLS={symbols} as well.")
 
@@ -162,7 +170,7 @@ def backfill(
         return
     reports = []
     for calendar, some in platform.by_calendar(window.symbols):
-        with terminal.progress(quiet=as_json) as step:
+        with progress(quiet=as_json) as step:
             report = load(
                 platform.warehouse,
                 platform.price_source(source, calendar),
@@ -180,7 +188,7 @@ def backfill(
         if as_json:
             print(report.to_json())
         else:
-            terminal.print_report(report)
+            print_report(report)
     if not dry_run and platform.warehouse.exists():
         publish(platform.warehouse)
     raise typer.Exit(ATTENTION if any(report.needs_attention for report in reports) else DONE)
@@ -194,8 +202,8 @@ def _backfill_in_dagster(
     profile = platform.price_source(source).profile
     _refuse_mixing(platform, profile.name, simulated=profile.simulated)
     tickers, start, end = window.symbols, window.start, window.end
-    what = f"{terminal.counted(len(tickers), 'symbol')}, {start} to {end}"
-    with terminal.progress(quiet=as_json) as step:
+    what = f"{counted(len(tickers), 'symbol')}, {start} to {end}"
+    with progress(quiet=as_json) as step:
         result = backfill_prices(
             platform, tickers, start, end, source=source, force=force, progress=step
         )
@@ -244,7 +252,7 @@ def prices(
         source=source,
         settings=platform.settings,
     )
-    terminal.print_prices(frame, "csv" if csv else "json" if as_json else "table")
+    print_prices(frame, "csv" if csv else "json" if as_json else "table")
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
         raise typer.Exit(ATTENTION)
@@ -257,7 +265,7 @@ def status(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         show_json(found)
     else:
-        terminal.print_status(found)
+        print_status(found)
     trouble = any(row["outcome"] != "empty" for row in found["ledger"])
     raise typer.Exit(ATTENTION if trouble else DONE)
 
@@ -306,11 +314,11 @@ def reconcile(
 
     platform = options.platform_of(context)
     home = platform.settings.home_path
-    with open_instance(home) as instance, terminal.progress(quiet=as_json) as step:
+    with open_instance(home) as instance, progress(quiet=as_json) as step:
         found = compare(platform, instance, step)
     run = None
     if found.any and not dry_run:
-        with terminal.progress(quiet=as_json) as step:
+        with progress(quiet=as_json) as step:
             run = reconcile_prices(platform, progress=step)
         if not run.success and "lost" not in run.facts:
             complain(f"Error: run {run.run_id} failed: {run.failure}")
@@ -318,7 +326,7 @@ def reconcile(
     if as_json:
         show_json({**found.to_dict(), "dry_run": dry_run, "run_id": run.run_id if run else None})
     else:
-        terminal.print_differences(found, platform.calendar.sessions, dry_run=dry_run)
+        print_differences(found, platform.calendar.sessions, dry_run=dry_run)
     amiss = found.lost or found.unseen_failures or (dry_run and found.any)
     raise typer.Exit(ATTENTION if amiss else DONE)
 
@@ -339,17 +347,17 @@ def prune(
     platform = options.platform_of(context)
     before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
     home = platform.settings.home_path
-    with terminal.working("pruning"):
+    with working("pruning"):
         pruned = prune_folder(home, before, dry_run=dry_run)
         files, size = prune_logs(home, before, dry_run=dry_run)
     if as_json:
         log_files = {"log_files": files, "log_file_bytes": size}
         show_json({**vars(pruned), **log_files, "before": before, "dry_run": dry_run})
     else:
-        terminal.print_pruned(pruned, before, dry_run=dry_run)
+        print_pruned(pruned, before, dry_run=dry_run)
         if files:
             verb = "Would delete" if dry_run else "Deleted"
-            say(f"{verb} {terminal.counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
+            say(f"{verb} {counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
 
 
 @config_app.command("show")
@@ -359,7 +367,7 @@ def config_show(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         show_json(values)
     else:
-        terminal.print_settings(values)
+        print_settings(values)
 
 
 @config_app.command("dictionary")

@@ -17,16 +17,16 @@ from contextlib import contextmanager
 import typer
 from typer.core import TyperGroup
 
-from quant_assets.cli.terminal.tables import complain
+from quant_assets.cli.terminal.console import complain
 from quant_assets.contracts.source import SourceError
-from quant_assets.fetching.pacer import PacingError, PacingFileError
-from quant_assets.loading.load import AnotherMarketError, MixedMarketsError
-from quant_assets.loading.plan import OpenSessionError
+from quant_assets.datasets.daily_prices.due import OpenSessionError
+from quant_assets.fetching.pace import PacingError, PacingFileError
+from quant_assets.loading.run import AnotherMarketError, MixedMarketsError
 from quant_assets.membership.custom import CustomUniverseError
-from quant_assets.membership.take_over import RefusedUniverseError
+from quant_assets.membership.refusals import RefusedUniverseError
+from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.price_rules.corporate_actions import DecisionError
 from quant_assets.read.adjusted_rows import UnknownSourceError
-from quant_assets.read.price_frames import UnknownUniverseError
 from quant_assets.reference.calendars import CalendarRangeError
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,

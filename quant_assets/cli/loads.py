@@ -13,18 +13,25 @@ from typing import Annotated, Any
 
 import typer
 
+from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
-from quant_assets.cli.terminal import tables as terminal
-from quant_assets.cli.terminal.tables import complain, say, show_json
+from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
+from quant_assets.cli.terminal.load_reports import (
+    print_budget,
+    print_charts,
+    print_next_steps,
+    print_report,
+    print_sources,
+)
+from quant_assets.cli.terminal.tables import print_frame
 from quant_assets.health.status import UnknownRunError, load_history, run_log, run_symbols
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Asking
 from quant_assets.loading.report import LoadReport
-from quant_assets.read import price_frames as read
+from quant_assets.loading.work import Asking
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.refreshing.steps import DATASETS, Step, open_steps, refresh_steps
-from quant_assets.schema.table import PRIORITIES
+from quant_assets.schema.loads import PRIORITIES
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import YAHOO, Platform
 
@@ -127,8 +134,8 @@ def quickstart(
         else None
     )
     if frame is not None and not frame.empty:
-        terminal.print_charts(frame)
-        terminal.print_next_steps(platform.settings.home_path, named)
+        print_charts(frame)
+        print_next_steps(platform.settings.home_path, named)
     _end(platform, reports, shown=True)
 
 
@@ -137,7 +144,7 @@ def sources_check(context: typer.Context, as_json: options.Json = False) -> None
     """Whether each source can be reached, and what is left of its budget."""
     platform = options.platform_of(context)
     rows: list[dict[str, Any]] = []
-    with terminal.working("asking"):
+    with working("asking"):
         found = platform.yahoo(platform.calendar).check()
     budget = platform.pacer(YAHOO).budget()
     rows.append(
@@ -156,7 +163,7 @@ def sources_check(context: typer.Context, as_json: options.Json = False) -> None
     if as_json:
         show_json(rows)
     else:
-        terminal.print_sources(rows)
+        print_sources(rows)
     raise typer.Exit(DONE if all(row["state"] == "reachable" for row in rows) else ATTENTION)
 
 
@@ -184,7 +191,7 @@ def runs(
             )
     except UnknownRunError as error:
         raise typer.BadParameter(str(error)) from error
-    terminal.print_frame(frame, "csv" if csv else "json" if as_json else "table")
+    print_frame(frame, "csv" if csv else "json" if as_json else "table")
 
 
 def _check(datasets: str, priority: str) -> None:
@@ -216,8 +223,8 @@ def _load(
     for step in steps:
         source = platform.price_source(step.source, step.calendar)
         if source.profile.live and not quiet:
-            terminal.print_budget(step.source, platform.pacer(step.source).budget())
-        with terminal.progress(quiet=quiet) as watched:
+            print_budget(step.source, platform.pacer(step.source).budget())
+        with progress(quiet=quiet) as watched:
             report = load(
                 platform.warehouse,
                 source,
@@ -233,10 +240,10 @@ def _load(
             )
         reports.append(report)
         if not quiet:
-            terminal.print_report(report)
+            print_report(report)
         if dry_run and not quiet and report.symbols and source.profile.live:
             seconds = platform.pacer(step.source).expected_seconds(len(report.symbols))
-            requests = terminal.counted(len(report.symbols), "request")
+            requests = counted(len(report.symbols), "request")
             say(f"{requests} to {step.source}, about {seconds:,.0f} s.")
         if asking.most_requests is not None:
             left = asking.most_requests - len(report.symbols)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from quant_assets.journal.entries import LEVELS, to_console
+from quant_assets.journal.handlers import LEVELS, to_console
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
 

@@ -12,11 +12,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE, USAGE
-from quant_assets.cli.terminal import universes as terminal_universe
-from quant_assets.cli.terminal.tables import complain, print_frame, show_json
-from quant_assets.cli.terminal.universes import Form
+from quant_assets.cli.terminal.console import complain, show_json
+from quant_assets.cli.terminal.tables import print_frame
+from quant_assets.cli.terminal.universes import (
+    Form,
+    complain_of_unknown_days,
+    print_changed,
+    print_changes,
+    print_conflicts,
+    print_import,
+    print_import_rows,
+    print_members,
+    print_universes,
+)
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.membership.custom import (
     Changed,
@@ -28,10 +39,9 @@ from quant_assets.membership.custom import (
     remove_members,
     symbols_in,
 )
-from quant_assets.read import price_frames as read
 from quant_assets.reference.identity import known_identities
 from quant_assets.refreshing.index_look import Look
-from quant_assets.settings.settings import masked_addresses
+from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import Platform
@@ -86,8 +96,8 @@ def show(
     if csv or as_json:
         print_frame(frame, _form(csv=csv, as_json=as_json))
     else:
-        terminal_universe.print_members(frame)
-    terminal_universe.complain_of_unknown_days(frame.attrs)
+        print_members(frame)
+    complain_of_unknown_days(frame.attrs)
     raise typer.Exit(ATTENTION if frame.empty else DONE)
 
 
@@ -97,7 +107,7 @@ def list_universes(
 ) -> None:
     """Every universe: its kind, its size, its source, when it was updated."""
     frame = read.universes(settings=options.platform_of(context).settings)
-    terminal_universe.print_universes(frame, _form(csv=csv, as_json=as_json))
+    print_universes(frame, _form(csv=csv, as_json=as_json))
 
 
 @universe_app.command("changes")
@@ -119,7 +129,7 @@ def changes(
         symbol=symbol,
         settings=options.platform_of(context).settings,
     )
-    terminal_universe.print_changes(frame, _form(csv=csv, as_json=as_json))
+    print_changes(frame, _form(csv=csv, as_json=as_json))
 
 
 @universe_app.command("conflicts")
@@ -141,7 +151,7 @@ def conflicts(
         open_only=only_open,
         settings=options.platform_of(context).settings,
     )
-    terminal_universe.print_conflicts(frame, _form(csv=csv, as_json=as_json))
+    print_conflicts(frame, _form(csv=csv, as_json=as_json))
 
 
 @universe_app.command("create")
@@ -249,9 +259,9 @@ def import_lists(
     if as_json:
         show_json({**vars(report), "intervals": len(report.intervals)})
     elif csv:
-        terminal_universe.print_import_rows(report)
+        print_import_rows(report)
     else:
-        terminal_universe.print_import(report)
+        print_import(report)
     raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
 
 
@@ -263,7 +273,7 @@ def _carry_out(platform: Platform, change: Callable[[], Changed], form: Form) ->
         complain(f"Error: {error}")
         raise typer.Exit(USAGE) from error
     publish(platform.warehouse)
-    terminal_universe.print_changed(changed, form)
+    print_changed(changed, form)
     raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.settings.settings import masked_addresses
+from quant_assets.settings.secrets import masked_addresses
 
 TIMEOUT_SECONDS = 30.0
 _GZIP = b"\x1f\x8b"

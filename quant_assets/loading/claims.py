@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from quant_assets.schema.table import LOAD_CLAIMS, Table
+from quant_assets.schema.loads import LOAD_CLAIMS
+from quant_assets.schema.table import Table
 from quant_assets.warehouse.liveness import is_alive
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing

@@ -13,9 +13,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from quant_assets.contracts.source import PriceRequest
-from quant_assets.loading.plan import PROBES
+from quant_assets.contracts.prices import PriceRequest
 from quant_assets.loading.report import OUTAGE_SYMBOLS, SymbolReport
+from quant_assets.loading.work import PROBES
 
 HOLD_FROM = 0.9
 """The share of the symbols answered that lack the newest session where the source lags. Higher than

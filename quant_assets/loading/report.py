@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
-from quant_assets.loading.plan import Window
-from quant_assets.schema.table import LOAD_RUN_SYMBOLS
+from quant_assets.loading.work import Window
+from quant_assets.schema.loads import LOAD_RUN_SYMBOLS
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import duckdb
 import pyarrow as pa
 
-from quant_assets.schema.table import LOAD_TASKS, PRIORITIES, TASK_STATES
+from quant_assets.schema.loads import LOAD_TASKS, PRIORITIES, TASK_STATES
 from quant_assets.warehouse.writing import Writing
 
 MOST_ATTEMPTS = 5

@@ -11,7 +11,7 @@ import duckdb
 from quant_assets.membership.constituents import Renamed
 from quant_assets.membership.deciding.dates import Stay
 from quant_assets.membership.deciding.decision import Decision
-from quant_assets.schema.table import MEMBERSHIP_CHANGES
+from quant_assets.schema.membership import MEMBERSHIP_CHANGES
 from quant_assets.warehouse.writing import Writing
 
 

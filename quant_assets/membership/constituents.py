@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from quant_assets.contracts.source import Constituent
+from quant_assets.contracts.membership import Constituent
 from quant_assets.securities.register import JOINED_ANEW, Register
 
 RECENT = dt.timedelta(days=60)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from quant_assets.read.price_frames import UnknownUniverseError
+from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     InvalidSymbolError,
@@ -25,7 +25,7 @@ from quant_assets.reference.identity import (
     UnknownSymbolError,
     canonical_symbol,
 )
-from quant_assets.schema.table import MEMBERSHIP, MEMBERSHIP_CHANGES, UNIVERSES
+from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CHANGES, UNIVERSES
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse, Writing
 from quant_assets.warehouse.writing import listed_ids

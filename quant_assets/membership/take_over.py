@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-import duckdb
-
-from quant_assets.contracts.source import Constituent, UniverseAnswer
+from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.membership.changes import Event, Interval, events_of, unheard, write_events
 from quant_assets.membership.constituents import Meant, Renamed, meant_by
 from quant_assets.membership.deciding.book import Book, Entry, voice_of
-from quant_assets.membership.deciding.conflicts import Conflict
-from quant_assets.membership.deciding.dates import Stay
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import (
     ADDED,
@@ -30,101 +25,34 @@ from quant_assets.membership.deciding.evidence import (
     SAME_EVENT,
     Said,
 )
-from quant_assets.reference.identity import KnownIdentity
-from quant_assets.schema.table import (
-    MEMBERSHIP,
-    MEMBERSHIP_CONFLICTS,
-    MEMBERSHIP_LISTS,
-    UNIVERSES,
-    Table,
+from quant_assets.membership.refusals import (
+    CHANGES_A_MONTH,
+    CHANGES_AT_ONCE,
+    PLAUSIBLE_SIZE,
+    ImplausibleUniverseError,
+    RefusedUniverseError,
+    TooManyChangesError,
 )
+from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.stored import (
+    conflict_row,
+    each_symbol_once,
+    interval_row,
+    present_tickers,
+    replace_rows,
+    stored_intervals,
+    traded_since,
+    write_list,
+)
+from quant_assets.reference.identity import KnownIdentity
+from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CONFLICTS, UNIVERSES
 from quant_assets.securities.register import Register
 from quant_assets.securities.register import Stay as Listing
 from quant_assets.warehouse.warehouse import Warehouse, Writing
-from quant_assets.warehouse.writing import listed_ids
-
-PLAUSIBLE_SIZE = {"sp500": range(490, 516)}
-"""Sizes of a list that can be the index: share classes make the S&P 500 some 503 lines."""
-
-CHANGES_AT_ONCE = 10
-CHANGES_A_MONTH = 6
-"""Changes that a list may bring: the index has about 1.5 a month, four at a quarter's end, and the
-lists of others are sometimes half a year behind."""
 
 TOLD_BEFORE = dt.timedelta(days=400)
 """A table of changes counts from so long before the first list on: of earlier days its tickers may
 mean other companies, and a history file says more."""
-
-
-class RefusedUniverseError(ValueError):
-    """A list that is not believed; nothing was changed."""
-
-    def __init__(self, universe: str, source: str, why: str) -> None:
-        super().__init__(
-            f"{why} The list of {source} was refused and nothing of {universe} was changed. If it "
-            "is right, say quant-assets universe import --accept."
-        )
-        self.universe = universe
-        self.source = source
-        self.why = why
-
-
-class ImplausibleUniverseError(RefusedUniverseError):
-    """A list that can't be the index it claims to be."""
-
-    def __init__(self, universe: str, source: str, size: int, sizes: range) -> None:
-        super().__init__(
-            universe,
-            source,
-            f"The list has {size} members; {universe} has {sizes.start} to {sizes.stop - 1}.",
-        )
-
-
-class TooManyChangesError(RefusedUniverseError):
-    """A list that differs too much from the last one that was believed."""
-
-    def __init__(
-        self,
-        universe: str,
-        source: str,
-        changes: tuple[Sequence[str], Sequence[str]],
-        since: dt.date,
-        allowed: int,
-    ) -> None:
-        new, gone = changes
-        super().__init__(
-            universe,
-            source,
-            f"The list brings {len(new)} new members ({_some(new)}) and lacks {len(gone)} "
-            f"({_some(gone)}); the time since {since} explains {allowed} at most.",
-        )
-
-
-@dataclass(frozen=True)
-class UniverseReport:
-    """What an import did to a universe; ``intervals`` are all of it, past and present.
-
-    ``waiting`` are members that the latest list lacks, and that leave when the next one lacks them
-    too; ``conflicts`` counts the disagreements on record.
-    """
-
-    universe: str
-    source: str
-    members: int
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    intervals: tuple[Interval, ...]
-    notices: tuple[str, ...] = ()
-    renamed: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    conflicts: int = 0
-    passed_over: tuple[str, ...] = ()
-
-    def tickers_since(self, day: dt.date) -> tuple[str, ...]:
-        """Tickers of everyone who belonged to the universe on ``day`` or later, sorted."""
-        return tuple(
-            sorted({i.symbol for i in self.intervals if i.removed_on is None or i.removed_on > day})
-        )
 
 
 def import_universe(
@@ -154,7 +82,7 @@ def import_universe(
             return taking.run()
     except RefusedUniverseError as error:
         with warehouse.writing(run, f"import of {universe}") as writing:
-            _write_list(writing, universe, answer, day, refused=error.why)
+            write_list(writing, universe, answer, day, refused=error.why)
         raise
 
 
@@ -173,7 +101,7 @@ class _Import:
         self.accept, self.sizes = False, PLAUSIBLE_SIZE.get(universe)
         self.voice = voice_of(answer.source)
         self.book = Book.read(writing.con, universe)
-        self.held = _held(writing.con, universe)
+        self.held = stored_intervals(writing.con, universe)
         self.register = Register.read(writing.con, (*known, *answer.names), answer.source)
         if not self.book.securities:
             self._take_over_held()
@@ -247,7 +175,7 @@ class _Import:
             self.book.say(security, said)
 
     def _note_list(self) -> Meant:
-        lines = _once(self.answer.constituents)
+        lines = each_symbol_once(self.answer.constituents)
         before, sizes = self.book.last_list(), self.sizes
         judged = before is not None and not self.accept
         if sizes and judged and len(lines) not in sizes:
@@ -268,7 +196,7 @@ class _Import:
         if latest:
             for security, line in meant.constituents.items():
                 self.register.describe(security, line)
-        _write_list(self.writing, self.universe, self.answer, self.day, trusted=trusted)
+        write_list(self.writing, self.universe, self.answer, self.day, trusted=trusted)
         return meant
 
     def _members(self) -> dict[int, str]:
@@ -290,7 +218,7 @@ class _Import:
             for security, several in self.held.items()
             if several[-1].removed_on is not None and several[-1].removed_on <= self.day
         }
-        went_on = _traded_since(self.writing.con, left, self.day)
+        went_on = traded_since(self.writing.con, left, self.day)
         return {security: day for security, day in left.items() if security not in went_on}
 
     def _refuse_upheaval(self, meant: Meant) -> None:
@@ -366,24 +294,24 @@ class _Import:
         after = {
             **self.held,
             **{
-                security: tuple(_interval(security, stay) for stay in decision.stays)
+                security: tuple(interval_row(security, stay) for stay in decision.stays)
                 for security, decision in decided.items()
             },
         }
-        _replace_rows(
+        replace_rows(
             self.writing,
             MEMBERSHIP,
             self.universe,
             decided,
             [{"universe": self.universe, **vars(i)} for s in decided for i in after[s]],
         )
-        _replace_rows(
+        replace_rows(
             self.writing,
             MEMBERSHIP_CONFLICTS,
             self.universe,
             decided,
             [
-                _conflict_row(self.universe, security, conflict)
+                conflict_row(self.universe, security, conflict)
                 for security, decision in decided.items()
                 for conflict in decision.conflicts
             ],
@@ -418,7 +346,7 @@ class _Import:
         decided: Mapping[int, Decision],
         renamed: Sequence[Renamed],
     ) -> UniverseReport:
-        before_now, now = _present(self.held, self.day), _present(after, self.day)
+        before_now, now = present_tickers(self.held, self.day), present_tickers(after, self.day)
         [(conflicts,)] = self.writing.con.execute(
             "select count(*) from membership_conflicts where universe = ?", [self.universe]
         ).fetchall()
@@ -437,116 +365,3 @@ class _Import:
             conflicts=conflicts,
             passed_over=self.answer.passed_over,
         )
-
-
-def _once(lines: Iterable[Constituent]) -> list[Constituent]:
-    """Each symbol once, as the first line has it."""
-    found: dict[str, Constituent] = {}
-    for line in lines:
-        found.setdefault(line.symbol, line)
-    return list(found.values())
-
-
-def _held(con: duckdb.DuckDBPyConnection, universe: str) -> dict[int, tuple[Interval, ...]]:
-    """The intervals on record, by security and in order."""
-    rows = con.execute(
-        "select security_id, effective_on, removed_on, symbol, source, announced_on"
-        " from universe_membership where universe = ? order by security_id, effective_on",
-        [universe],
-    ).fetchall()
-    held: dict[int, tuple[Interval, ...]] = {}
-    for row in rows:
-        held[row[0]] = (*held.get(row[0], ()), Interval(*row))
-    return held
-
-
-def _traded_since(
-    con: duckdb.DuckDBPyConnection, left: Mapping[int, dt.date | None], day: dt.date
-) -> set[int]:
-    """Of those who left, who has prices from before that until now without a long pause."""
-    return {
-        row[0]
-        for row in con.execute(
-            "select security_id from (select security_id, session, session - lag(session) over"  # noqa: S608 - ids of ours
-            " (partition by security_id order by session) as pause from (select distinct"
-            f" security_id, session from daily_prices where security_id in"
-            f" ({listed_ids(sorted(left))})))"
-            " group by security_id having max(session) > ? and max(pause) < 30",
-            [day - dt.timedelta(days=30)],
-        ).fetchall()
-    }
-
-
-def _present(held: Mapping[int, Sequence[Interval]], day: dt.date) -> dict[int, str]:
-    """The tickers of those who belong on ``day`` or are to join later."""
-    return {
-        security: several[-1].symbol
-        for security, several in held.items()
-        if several and (several[-1].removed_on is None or several[-1].removed_on > day)
-    }
-
-
-def _interval(security: int, stay: Stay) -> Interval:
-    return Interval(
-        security,
-        stay.effective_on,
-        stay.removed_on,
-        stay.symbol,
-        stay.source,
-        stay.announced_on,
-    )
-
-
-def _conflict_row(universe: str, security: int, conflict: Conflict) -> dict[str, object]:
-    return {"universe": universe, "security_id": security, **vars(conflict)}
-
-
-def _replace_rows(
-    writing: Writing,
-    table: Table,
-    universe: str,
-    securities: Iterable[int],
-    rows: Sequence[Mapping[str, object]],
-) -> None:
-    """Let ``rows`` be all that a table has of these securities in a universe."""
-    told = {row["security_id"] for row in rows}
-    silent = [security for security in securities if security not in told]
-    if silent:
-        writing.con.execute(
-            f"delete from {table.name} where universe = ?"  # noqa: S608 - our table and ids
-            f" and security_id in ({listed_ids(silent)})",
-            [universe],
-        )
-    writing.upsert(table, table.arrow(rows), supersede=("universe", "security_id"))
-
-
-def _write_list(
-    writing: Writing,
-    universe: str,
-    answer: UniverseAnswer,
-    day: dt.date,
-    *,
-    refused: str | None = None,
-    trusted: bool = False,
-) -> None:
-    row = {
-        "universe": universe,
-        "source": answer.source,
-        "listed_on": day,
-        "accepted": refused is None,
-        "trusted": trusted,
-        "members": len(_once(answer.constituents)),
-        "reason": refused,
-    }
-    writing.upsert(MEMBERSHIP_LISTS, MEMBERSHIP_LISTS.arrow([row]))
-    # The same list seen again is no change, but a look all the same.
-    writing.con.execute(
-        "update membership_lists set fetched_at = ? where (universe, source, listed_on, accepted)"
-        " = (?, ?, ?, ?)",
-        [writing.now, universe, answer.source, day, refused is None],
-    )
-
-
-def _some(symbols: Sequence[str]) -> str:
-    more = f", … {len(symbols) - 5} more" if len(symbols) > 5 else ""
-    return f"{', '.join(symbols[:5])}{more}" if symbols else "none"

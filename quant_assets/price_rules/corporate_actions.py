@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.reference.identity import canonical_symbol
-from quant_assets.schema.table import ACTION_KINDS
+from quant_assets.schema.prices import ACTION_KINDS
 
 SNAP = 5e-6
 """Relative error up to which a vendor's 7.000007 is taken for 7."""

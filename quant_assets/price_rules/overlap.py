@@ -18,43 +18,27 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR, SPLIT_FROM
+from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR
+from quant_assets.price_rules.plain_ratios import (
+    FOLLOWING,
+    HALF_A_CENT,
+    NOISE,
+    Floats,
+    Grid,
+    common_factor,
+    plain_split,
+)
 
-Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
-Grid = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 Dated = Sequence[tuple[dt.date, float]]
-
 PRICES = ("open", "high", "low", "close")
-
-NOISE = 1e-6
-"""Relative difference of two prices, or two volumes, that say the same: vendors keep 32 bits."""
-
-HALF_A_CENT = 0.005
 
 LARGEST_RESTATEMENT = 0.2
 """A price corrected by more than this is another price."""
-
-CLEAR = 0.2
-"""How wide the range a ratio n:m may lie in can be, times m²: the plainer, the less it takes. A
-price off by some random factor passes for a split in less than one of fifteen cases at the worst,
-and then all four prices of its row must be off by the same."""
-
-MANY_ROWS = 10
-"""Rows off by one factor that is no split's ratio, from which on it is no row's correction."""
-
-FOLLOWING = 0.9
-"""Share of the rows before a split that must follow it: others may be corrected at the same
-time."""
-
-
-SEVERAL_ROWS = 3
-"""Rows it takes to tell a stock dividend, such as 11:10, from a correction by a tenth."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +86,14 @@ def compare(
     if len(pairs.days) == 0:
         return Overlap(told)
     shares = pairs.known_shares(splits, everywhere=not reports_splits)
-    found = _split(pairs.held_prices, pairs.expressed(shares), shares[pairs.at])
+    found = plain_split(pairs.held_prices, pairs.expressed(shares), shares[pairs.at])
     if found is None:
         explained = _follows_dividends(pairs, pairs.expressed(shares), dividends)
         if explained:
             return _held_back(pairs, shares, "dividend", _dividend_sentence(pairs, explained))
-        scaled = _scaled(pairs.held_prices, pairs.expressed(shares)) if reports_splits else None
+        scaled = (
+            common_factor(pairs.held_prices, pairs.expressed(shares)) if reports_splits else None
+        )
         if scaled:
             return _held_back(pairs, shares, "unexplained", _scaled_sentence(pairs, *scaled))
         return pairs.settled(shares)
@@ -122,73 +108,6 @@ def compare(
     before = pairs.told_days <= pairs.days[count - 1]
     before &= pairs.as_traded | np.isin(pairs.told_days, pairs.days)
     return pairs.settled(shares * np.where(before, ratio, 1.0), inferred)
-
-
-@dataclass(frozen=True)
-class Folded:
-    """Several deliveries as one: one row a symbol and session, sorted by both."""
-
-    rows: pa.Table
-    splits: Mapping[str, tuple[InferredSplit, ...]]
-
-
-def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
-    """Compare deliveries of the same symbols one after the other, as if loaded day by day.
-
-    Each has the columns of ``sources.contract.PRICE_COLUMNS`` and is sorted by symbol and session,
-    with one row of each; ``splits`` are those that are known, by symbol.
-    """
-    rows = pa.concat_tables(deliveries)
-    symbols = rows["symbol"].combine_chunks().dictionary_encode()
-    codes = symbols.indices.to_numpy().astype(np.int64)
-    keys = (codes << 32) + rows["session"].cast(pa.int32()).to_numpy()
-    order = np.argsort(keys, kind="stable")  # of one key, in the order they were delivered
-    rows, codes, keys = rows.take(pa.array(order)), codes[order], keys[order]
-    prices, again = _prices(rows), np.diff(keys) == 0
-    off: Mask = again & _rows(np.abs(np.diff(prices, axis=0)) > NOISE * prices[:-1])
-    disputed = np.unique(codes[1:][off])
-    settled = ~np.isin(codes, disputed)
-    parts = [_latest_volumes(rows.filter(pa.array(settled)), keys[settled])]
-    inferred = {}
-    for symbol in symbols.dictionary.take(pa.array(disputed)).to_pylist():
-        told = [delivery.filter(pc.equal(delivery["symbol"], symbol)) for delivery in deliveries]
-        part, found = _one_after_the_other([t for t in told if t.num_rows], splits.get(symbol, ()))
-        parts.append(part)
-        inferred[symbol] = found
-    whole = pa.concat_tables(parts)
-    return Folded(whole.sort_by([("symbol", "ascending"), ("session", "ascending")]), inferred)
-
-
-def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
-    """Of each key the first row, whose prices the others repeat, with the latest volume."""
-    if rows.num_rows == 0:
-        return rows
-    first = np.insert(np.flatnonzero(np.diff(keys)) + 1, 0, 0)
-    times = np.diff(np.append(first, len(keys)))
-    volume = _floats(rows, "volume")
-    latest = volume[first]
-    for time in range(1, int(times.max())):
-        again = times > time
-        told = volume[first[again] + time]
-        other = np.abs(told - latest[again]) > _volume_slack(latest[again])
-        latest[again] = np.where(other, told, latest[again])
-    place = rows.schema.get_field_index("volume")
-    return rows.take(pa.array(first)).set_column(place, "volume", pa.array(latest))
-
-
-def _one_after_the_other(
-    deliveries: Sequence[pa.Table], splits: Dated
-) -> tuple[pa.Table, tuple[InferredSplit, ...]]:
-    """The rows of one symbol, and its splits that no one reported."""
-    held, *later = deliveries
-    inferred: tuple[InferredSplit, ...] = ()
-    for told in later:
-        known = [*splits, *((split.ex_date, split.ratio) for split in inferred)]
-        overlap = compare(held, told, reports_splits=False, splits=known)
-        kept = held.filter(pc.invert(pc.is_in(held["session"], told["session"].combine_chunks())))
-        held = pa.concat_tables([kept, overlap.rows]).sort_by("session")
-        inferred += overlap.splits
-    return held, inferred
 
 
 @dataclass(frozen=True)
@@ -229,13 +148,13 @@ class _Pairs:
             told,
             told_days,
             _days(told, "basis_on"),
-            _prices(told),
-            _floats(told, "volume"),
+            price_grid(told),
+            floats(told, "volume"),
             days,
             at,
             _days(again, "basis_on"),
-            _prices(again),
-            _floats(again, "volume"),
+            price_grid(again),
+            floats(again, "volume"),
             np.maximum(1 / newer, 1.0),
         )
 
@@ -275,7 +194,7 @@ class _Pairs:
         same_prices = np.abs(prices[self.at] - self.held_prices) <= _price_slack(
             self.held_prices, shares[self.at]
         )
-        slack = np.maximum(_volume_slack(self.held_volume), 0.5 / shares[self.at])
+        slack = np.maximum(volume_slack(self.held_volume), 0.5 / shares[self.at])
         slack = np.maximum(slack, self.rounded_to[self.at])
         same_volume = np.abs(volume[self.at] - self.held_volume) <= slack
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -301,16 +220,16 @@ def _days(rows: pa.Table, name: str) -> Days:
     return days
 
 
-def _floats(rows: pa.Table, name: str) -> Floats:
+def floats(rows: pa.Table, name: str) -> Floats:
     values: Floats = rows[name].cast(pa.float64()).to_numpy().copy()
     return values
 
 
-def _prices(rows: pa.Table) -> Grid:
-    return np.column_stack([_floats(rows, name) for name in PRICES])
+def price_grid(rows: pa.Table) -> Grid:
+    return np.column_stack([floats(rows, name) for name in PRICES])
 
 
-def _rows(marks: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Mask:
+def marked_rows(marks: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Mask:
     """The rows in which anything is marked."""
     marked: Mask = np.logical_or.reduce(marks, axis=1)
     return marked
@@ -323,83 +242,9 @@ def _price_slack(held: Grid, shares: Floats) -> Grid:
     return slack
 
 
-def _volume_slack(held: Floats) -> Floats:
+def volume_slack(held: Floats) -> Floats:
     """How far a volume may be off and still say the same: a share, or noise."""
     return np.maximum(1.0, NOISE * held)
-
-
-def _split(held: Grid, told: Grid, shares: Floats) -> tuple[int, float] | None:
-    """How many rows, from the first on, are off by one plain ratio, and that ratio.
-
-    ``told`` was multiplied by ``shares``, after it had been rounded to cents.
-    """
-    # What was stored may be rounded too: a price of cents that a reverse split made dollars.
-    half, exact = HALF_A_CENT * shares[:, None], np.zeros((len(shares), 1))
-    tries = ((held, told, exact, half), (told, held, half, exact), (told, held, half, half))
-    for larger, smaller, of_larger, of_smaller in tries:
-        low, high = _ranges(larger, smaller, of_larger, of_smaller)
-        possible = (low <= high) & (low > 1)
-        ratio = _common_ratio(low[possible], high[possible])
-        if ratio is None:
-            continue
-        follows = possible & (low <= ratio) & (ratio <= high)
-        count = int(np.flatnonzero(follows)[-1]) + 1
-        if ratio < SPLIT_FROM and count < SEVERAL_ROWS:
-            continue
-        if follows[:count].mean() >= FOLLOWING:
-            return count, ratio if larger is held else 1 / ratio
-    return None
-
-
-def _ranges(
-    larger: Grid, smaller: Grid, of_larger: Grid, of_smaller: Grid
-) -> tuple[Floats, Floats]:
-    """From what to what the ratio of each row can be, by all its prices and their slack."""
-    above, below = of_larger + NOISE * larger, of_smaller + NOISE * smaller
-    low: Floats = ((larger - above) / (smaller + below)).max(axis=1)
-    with np.errstate(divide="ignore"):
-        high: Floats = ((larger + above) / np.maximum(smaller - below, 0.0)).min(axis=1)
-    return low, high
-
-
-def _common_ratio(low: Floats, high: Floats) -> float | None:
-    """The plain ratio in the range that most of the ranges ``low`` to ``high`` share."""
-    if len(low) == 0:
-        return None
-    begun = np.searchsorted(np.sort(low), low, side="right")
-    ended = np.searchsorted(np.sort(high), low, side="left")
-    start = low[np.argmax(begun - ended)]
-    end = high[(low <= start) & (high >= start)].min()
-    if not math.isfinite(end):
-        return None
-    ratio = _simplest(float(start), float(end))
-    clear = (end - start) * ratio.denominator**2 <= CLEAR
-    return float(ratio) if clear and ratio.denominator <= LARGEST_DENOMINATOR else None
-
-
-def _simplest(low: float, high: float) -> Fraction:
-    """The fraction with the smallest denominator in a range of positive numbers."""
-    whole = math.ceil(low)
-    if whole <= high:
-        return Fraction(whole)
-    below = math.floor(low)
-    return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
-
-
-def _scaled(held: Grid, told: Grid) -> tuple[int, float] | None:
-    """How many rows, from the first on, are off by one common factor, and that factor.
-
-    No one corrects a past by one factor; something happened that the source takes out of its
-    prices and does not list, such as a spin-off.
-    """
-    ratio = np.median(told / held, axis=1)
-    slack = NOISE + HALF_A_CENT / held.min(axis=1)
-    off = np.flatnonzero(np.abs(ratio - 1) > 2 * slack)
-    if len(off) < MANY_ROWS or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
-        return None
-    factor = float(np.median(ratio[off]))
-    same = np.abs(ratio[off] - factor) <= 2 * slack[off] * max(factor, 1.0)
-    return (int(off[-1]) + 1, factor) if same.mean() >= FOLLOWING else None
 
 
 def _scaled_sentence(pairs: _Pairs, count: int, factor: float) -> str:
@@ -413,7 +258,7 @@ def _follows_dividends(pairs: _Pairs, told: Grid, dividends: Dated) -> Dated:
     """The newest dividends that have been worked into the prices told; none if none have."""
     adjusted = {"previous_close": np.ones(len(told)), "ex_close": np.ones(len(told))}
     slack = HALF_A_CENT + NOISE * pairs.held_prices
-    off = _rows(np.abs(told - pairs.held_prices) > slack)
+    off = marked_rows(np.abs(told - pairs.held_prices) > slack)
     worked_in: list[tuple[dt.date, float]] = []
     if not off.any():
         return ()
@@ -428,7 +273,7 @@ def _follows_dividends(pairs: _Pairs, told: Grid, dividends: Dated) -> Dated:
         adjusted["ex_close"][before] *= after[0] / (after[0] + amount) if len(after) else 1.0
         for factor in adjusted.values():
             expected = pairs.held_prices * factor[:, None]
-            follow = ~_rows(np.abs(told - expected) > HALF_A_CENT + 10 * NOISE * expected)
+            follow = ~marked_rows(np.abs(told - expected) > HALF_A_CENT + 10 * NOISE * expected)
             if follow[off].mean() >= FOLLOWING and follow.mean() >= FOLLOWING:
                 return worked_in
     return ()

@@ -1,0 +1,21 @@
+"""The read API: prices, universes and what happened to them, as frames."""
+
+from quant_assets.read.membership_frames import (
+    delistings,
+    universe,
+    universe_changes,
+    universe_conflicts,
+    universes,
+)
+from quant_assets.read.opening import connect
+from quant_assets.read.price_frames import prices
+
+__all__ = [
+    "connect",
+    "delistings",
+    "prices",
+    "universe",
+    "universe_changes",
+    "universe_conflicts",
+    "universes",
+]

@@ -19,7 +19,6 @@ import pandas as pd
 FIRST_DAY = dt.date(1990, 1, 2)
 """Sessions are known from here on; the index membership begins in 1996."""
 
-
 ALWAYS_OPEN = "24/7"
 """The calendar of markets that never close: every day is a session, and ends at midnight UTC."""
 

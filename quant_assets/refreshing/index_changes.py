@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from quant_assets.schema.table import CHANGE_KINDS
+from quant_assets.schema.membership import CHANGE_KINDS
 from quant_assets.wiring.platform import Platform
 
 ADDED, REMOVED, RENAMED, WITHDRAWN = CHANGE_KINDS

@@ -9,8 +9,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, replace
 
-from quant_assets.contracts.source import SourceError, UniverseAnswer, UniverseSource
-from quant_assets.membership.take_over import RefusedUniverseError, UniverseReport, import_universe
+from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
+from quant_assets.contracts.source import SourceError
+from quant_assets.membership.refusals import RefusedUniverseError
+from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.take_over import import_universe
 from quant_assets.sources.index_members.chain import MembershipChain
 from quant_assets.wiring.platform import SIMULATED, Platform
 

@@ -17,7 +17,7 @@ from quant_assets.datasets.daily_prices.key_states import outcomes_of
 from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.steps import NothingToRefreshError, known_symbols, refresh_steps
-from quant_assets.schema.table import DAILY_PRICES
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.wiring.platform import FILES, Platform
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -11,13 +11,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from quant_assets.loading.plan import Window
 from quant_assets.loading.tasks import Task, read_tasks
-from quant_assets.read.price_frames import UnknownUniverseError
+from quant_assets.loading.work import Window
+from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import Name, bearer_on
-from quant_assets.schema.table import DAILY_PRICES
-from quant_assets.securities.register import read_names
+from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.securities.names import read_names
 from quant_assets.wiring.platform import YAHOO, Platform
 
 DATASETS = (DAILY_PRICES.name,)

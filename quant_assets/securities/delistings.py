@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import duckdb
 
 from quant_assets.reference.calendars import Calendar
-from quant_assets.schema.table import DELISTINGS
+from quant_assets.schema.securities import DELISTINGS
 from quant_assets.warehouse.writing import Writing
 
 NO_TRADE = "no trade since"

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from quant_assets.contracts.source import Instrument, PriceRequest
-from quant_assets.schema.table import CURRENCIES, SOURCE_SYMBOLS
+from quant_assets.contracts.prices import Instrument, PriceRequest
+from quant_assets.schema.securities import SOURCE_SYMBOLS
+from quant_assets.schema.table import CURRENCIES
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.writing import Writing, listed_ids
 

@@ -14,170 +14,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
-from quant_assets.schema.table import CURRENCIES
+from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
+from quant_assets.settings.sources import (
+    FilesArchive,
+    Frozen,
+    SimulatedSettings,
+    UniverseFiles,
+    YahooSettings,
+)
 
 ENVIRONMENT_PREFIX = "QUANT_ASSETS_"
 CONFIG_FILE = "quant_assets.toml"
-SECRET_WORDS = ("token", "secret", "password", "api_key", "webhook")
-MASK = "********"
-WIKIPEDIA_URL = "https://en.wikipedia.org/wiki/List_of_S%26P_500_companies"
-
-_BEFORE_HOST = re.compile(r"(://)[^/?#\s]+@")
-_IN_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
 
 
 class SettingsError(ValueError):
     """Settings that can't be used; the message names each key and what is wrong with it."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FilesColumns(_Frozen):
-    """Which column of a vendor's file holds what; empty where the file has none."""
-
-    symbol: str = "symbol"
-    session: str = "date"
-    open: str = "open"
-    high: str = "high"
-    low: str = "low"
-    close: str = "close"
-    volume: str = "volume"
-    split: str = ""
-    dividend: str = ""
-    adjusted_close: str = ""
-
-
-class ActionsFile(_Frozen):
-    """A file of splits and dividends beside the prices, and its column names."""
-
-    path: str
-    symbol: str = "symbol"
-    ex_date: str = "date"
-    split: str = "split"
-    dividend: str = "dividend"
-
-
-class FilesArchive(_Frozen):
-    """A vendor's archive of CSV or Parquet files.
-
-    ``paths`` are files, folders or globs, relative to the settings file. ``price_basis`` says in
-    which shares prices and volumes are expressed: ``as_traded`` those of the session, or
-    ``split_adjusted`` those of ``basis_on``. ``symbols_on`` is the day whose tickers the archive
-    uses; its last session unless said.
-
-    With ``deliveries`` each file is what a vendor sent on one day, ordered by the date in its path
-    (else by path): a later one corrects an earlier one, and may tell old rows in new shares.
-    """
-
-    paths: tuple[str, ...]
-    price_basis: Literal["as_traded", "split_adjusted"]
-    basis_on: dt.date | None = None
-    symbols_on: dt.date | None = None
-    columns: FilesColumns = FilesColumns()
-    symbol_from_filename: bool = False
-    date_format: str = "%Y-%m-%d"
-    delimiter: str = ","
-    currency: str = "USD"
-    actions: ActionsFile | None = None
-    action_kinds: str = ""
-    adjusted_close_convention: Literal["previous_close", "ex_close"] = "previous_close"
-    deliveries: bool = False
-
-    @field_validator("currency")
-    @classmethod
-    def _currency_is_known(cls, currency: str) -> str:
-        if currency not in CURRENCIES:
-            raise ValueError(f"{currency} is none of the currencies {', '.join(CURRENCIES)}")
-        return currency
-
-    @model_validator(mode="after")
-    def _basis_is_said(self) -> FilesArchive:
-        if self.price_basis == "split_adjusted" and self.basis_on is None:
-            raise ValueError("split_adjusted prices need basis_on, the day of their split basis")
-        if self.price_basis == "as_traded" and self.basis_on is not None:
-            raise ValueError("as_traded prices have the basis of their own session; drop basis_on")
-        return self
-
-    @model_validator(mode="after")
-    def _deliveries_are_as_traded(self) -> FilesArchive:
-        if self.deliveries and (self.price_basis != "as_traded" or self.actions):
-            raise ValueError(
-                "deliveries become as_traded prices, and tell splits and dividends themselves; say "
-                "price_basis = as_traded and drop actions"
-            )
-        return self
-
-
-class UniverseFiles(_Frozen):
-    """Where the index membership comes from: paths or URLs, empty where there is none.
-
-    ``sources`` are asked one after another for the members of today, ``contact`` tells Wikipedia
-    who asks; ``intervals`` are history. A list with fewer or more members than ``sizes`` is not
-    believed. See ``docs/sources.md``.
-    """
-
-    constituents: str = ""
-    intervals: str = ""
-    sources: tuple[Literal["wikipedia", "list", "bundled"], ...] = ("wikipedia", "list", "bundled")
-    wikipedia_url: str = WIKIPEDIA_URL
-    contact: str = ""
-    sizes: tuple[int, int] = (490, 515)
-
-    @field_validator("contact")
-    @classmethod
-    def _contact_fits_a_header(cls, contact: str) -> str:
-        if not (contact.isascii() and (contact.isprintable() or not contact)):
-            raise ValueError("a contact is an address or a URL on one line")
-        return contact
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The sources asked for the members, best first; none where lists alone tell them.
-
-        Unless ``sources`` or ``wikipedia_url`` is said, a list in a local file comes first: whoever
-        put it there meant it. History in a local file then needs no other list beside it.
-        """
-        needs = {"wikipedia": self.wikipedia_url, "list": self.constituents, "bundled": "nothing"}
-        order = tuple(name for name in self.sources if needs[name])
-        if self.model_fields_set & {"sources", "wikipedia_url"}:
-            return order
-        if self.constituents and "://" not in self.constituents:
-            return ("list", *(name for name in order if name != "list"))
-        history_alone = not self.constituents and self.intervals and "://" not in self.intervals
-        return () if history_alone else order
-
-
-class SimulatedSettings(_Frozen):
-    """The simulated market. It opens on a fixed day, so that its history stays the same from night
-    to night; another size, day or seed is another market."""
-
-    symbols: int = Field(default=20, ge=2, le=20_000)
-    start: dt.date = dt.date(2024, 1, 2)
-    seed: int = Field(default=7, ge=0)
-
-
-class YahooSettings(_Frozen):
-    """How Yahoo is asked. The defaults are those of a polite guest; see ``docs/sources.md``."""
-
-    min_delay_seconds: float = Field(default=0.5, ge=0)
-    hourly_cap: int = Field(default=2_000, ge=1)
-    in_flight: int = Field(default=4, ge=1, le=32)
-    timeout_seconds: float = Field(default=20.0, gt=0)
-    keep_raw: bool = False
-
-
-class Settings(_Frozen):
+class Settings(Frozen):
     """Everything a user can set. ``root`` is the folder relative paths start from."""
 
     root: Path = Field(default=Path(), description="Folder that relative paths start from.")
@@ -355,8 +211,3 @@ def _masked(key: str, value: object) -> object:
     if secret:
         return MASK
     return masked_addresses(value) if isinstance(value, str) else value
-
-
-def masked_addresses(text: str) -> str:
-    """``text`` without what addresses in it may give away: user names, passwords, query values."""
-    return _IN_QUERY.sub(rf"\1{MASK}", _BEFORE_HOST.sub(rf"\1{MASK}@", text))

@@ -18,18 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quant_assets.contracts.source import (
+from quant_assets.contracts.membership import Constituent, MembershipInterval, UniverseAnswer
+from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
-    Constituent,
-    MembershipInterval,
     PriceAnswer,
     PriceRequest,
-    SourceProfile,
-    UniverseAnswer,
-    UnknownSymbolAtSource,
 )
+from quant_assets.contracts.source import SourceProfile, UnknownSymbolAtSource
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity
 

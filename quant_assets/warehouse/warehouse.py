@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import duckdb
 
-from quant_assets.schema.table import SCHEMA, Schema
+from quant_assets.schema.catalog import SCHEMA, Schema
 from quant_assets.warehouse.writer_lock import (
     Clock,
     SchemaVersionError,

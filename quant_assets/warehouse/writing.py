@@ -16,7 +16,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from quant_assets.schema.table import LEDGER, Table
+from quant_assets.schema.loads import LEDGER
+from quant_assets.schema.table import Table
 
 ROW_GROUP = 122_880
 """Rows DuckDB stores and compresses together."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from quant_assets.contracts.source import PriceSource, UniverseSource
-from quant_assets.fetching.pacer import Pace, Pacer
+from quant_assets.contracts.membership import UniverseSource
+from quant_assets.contracts.prices import PriceSource
+from quant_assets.fetching.pace import Pace
+from quant_assets.fetching.pacer import Pacer
 from quant_assets.fetching.raw_bodies import RawBodies
-from quant_assets.loading.plan import Asking
+from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
 from quant_assets.settings.settings import Settings

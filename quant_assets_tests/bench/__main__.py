@@ -22,9 +22,10 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
-from quant_assets.contracts.source import PriceAnswer, PriceRequest, PriceSource, SourceProfile
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest, PriceSource
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.settings import load_settings

@@ -26,7 +26,7 @@ from dagster._daemon.sensor import execute_sensor_iteration
 from quant_assets.cli.in_process import materialize_all_prices, materialize_asset
 from quant_assets.definitions import build_definitions
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import instance_config, open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags
 from quant_assets.orchestration.runs.symbol_days import ASSET

@@ -29,7 +29,7 @@ from typing import Any
 import duckdb
 import yfinance
 
-from quant_assets.contracts.source import PriceRequest
+from quant_assets.contracts.prices import PriceRequest
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.warehouse import utc_now

@@ -18,7 +18,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
-from quant_assets.schema.table import MEMBERSHIP_CHANGES, MEMBERSHIP_CONFLICTS, UNIVERSES, Table
+from quant_assets.schema.membership import MEMBERSHIP_CHANGES, MEMBERSHIP_CONFLICTS, UNIVERSES
+from quant_assets.schema.table import Table
 from quant_assets.warehouse.warehouse import Warehouse
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3

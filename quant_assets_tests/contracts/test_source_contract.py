@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from quant_assets.contracts.source import (
+from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
@@ -25,12 +25,12 @@ from quant_assets.contracts.source import (
     PriceAnswer,
     PriceRequest,
     PriceSource,
-    SourceError,
 )
+from quant_assets.contracts.source import SourceError
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
-from quant_assets.schema.table import ACTION_KINDS
-from quant_assets.settings.settings import FilesArchive
+from quant_assets.schema.prices import ACTION_KINDS
+from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
 from quant_assets.sources.simulated import SimulatedMarket
 

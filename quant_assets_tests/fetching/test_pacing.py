@@ -18,15 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.fetching.pacer import (
+from quant_assets.fetching.pace import (
     BudgetSpent,
     CircuitOpen,
     Fault,
     Pace,
-    Pacer,
     PacingFileError,
     StillThrottled,
 )
+from quant_assets.fetching.pacer import Pacer
 
 NOON = dt.datetime(2024, 6, 3, 12, tzinfo=dt.UTC)
 PROCESSES = multiprocessing.get_context("forkserver")

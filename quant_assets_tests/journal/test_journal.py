@@ -20,17 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.journal.entries import (
-    ENTRY_COLUMNS,
-    Every,
-    Journal,
-    UnknownLevelError,
-    masked,
-    parse_level,
-    prune_logs,
-    to_console,
-    to_files,
-)
+from quant_assets.journal.entries import ENTRY_COLUMNS, Journal
+from quant_assets.journal.handlers import UnknownLevelError, parse_level, to_console, to_files
+from quant_assets.journal.masking import masked
+from quant_assets.journal.progress import Every
+from quant_assets.journal.pruning import prune_logs
 
 AT = dt.datetime(2026, 11, 22, 18, 31, 5, 250_000, tzinfo=dt.UTC)
 RUN = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f9"

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.contracts.source import PriceAnswer, PriceRequest, SourceProfile
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.claims import Claims, claimed_symbols
-from quant_assets.loading.load import ClaimedElsewhereError, load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.load import load
 from quant_assets.loading.report import LoadReport
+from quant_assets.loading.run import ClaimedElsewhereError
+from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
-from quant_assets.schema.table import DAILY_PRICES
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.liveness import alive, is_alive
 from quant_assets.warehouse.warehouse import Warehouse

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.contracts.source import PriceRequest
+from quant_assets.contracts.prices import PriceRequest
 from quant_assets.loading.lag import Heard, in_stages
-from quant_assets.loading.plan import Asking
 from quant_assets.loading.report import LoadReport, SymbolReport
+from quant_assets.loading.work import Asking
 from quant_assets.refreshing.steps import open_steps
 from quant_assets_tests.loading.test_live_loads import FRI, MON, ROWS, THU, WED, Desk, up_to
 from quant_assets_tests.standins.yahoo_standin import (

@@ -24,10 +24,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quant_assets.definitions import build_definitions
-from quant_assets.fetching.pacer import Pace, Pacer
+from quant_assets.fetching.pace import Pace
+from quant_assets.fetching.pacer import Pacer
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Asking
 from quant_assets.loading.report import COUNTS, LoadReport
+from quant_assets.loading.work import Asking
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.refreshing.steps import Step, open_steps, refresh_steps

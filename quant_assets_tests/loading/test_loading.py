@@ -15,21 +15,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quant_assets.contracts.source import (
+from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
     UNREADABLE_COLUMNS,
-    BadAnswer,
     PriceAnswer,
     PriceRequest,
+)
+from quant_assets.contracts.source import (
+    BadAnswer,
     SourceProfile,
     SourceUnavailable,
     UnknownSymbolAtSource,
 )
-from quant_assets.loading.load import MixedMarketsError, load
-from quant_assets.loading.plan import OpenSessionError, Plan, Window, plan
+from quant_assets.datasets.daily_prices.due import OpenSessionError
+from quant_assets.loading.load import load
+from quant_assets.loading.plan import plan
 from quant_assets.loading.report import LoadReport
+from quant_assets.loading.run import MixedMarketsError
+from quant_assets.loading.work import Plan, Window
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity
 from quant_assets.sources.simulated import SimulatedMarket

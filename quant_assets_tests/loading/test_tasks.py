@@ -16,7 +16,7 @@ from quant_assets.loading.tasks import (
     read_tasks,
     write_tasks,
 )
-from quant_assets.schema.table import TASK_STATES
+from quant_assets.schema.loads import TASK_STATES
 from quant_assets.warehouse.warehouse import Warehouse
 
 RUN = "00000000-0000-0000-0000-000000000001"

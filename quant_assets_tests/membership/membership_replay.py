@@ -24,8 +24,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from quant_assets.contracts.source import SourceError, UniverseAnswer
-from quant_assets.membership.take_over import RefusedUniverseError, UniverseReport, import_universe
+from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.contracts.source import SourceError
+from quant_assets.membership.refusals import RefusedUniverseError
+from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.take_over import import_universe
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import (
     InvalidSymbolError,
@@ -33,7 +36,7 @@ from quant_assets.reference.identity import (
     canonical_symbol,
     known_identities,
 )
-from quant_assets.securities.register import read_names
+from quant_assets.securities.names import read_names
 from quant_assets.sources.index_members.headers import header_key, read_members
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.sources.index_members.wikipedia import SOURCE as WIKIPEDIA

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from quant_assets.contracts.source import Constituent
+from quant_assets.contracts.membership import Constituent
 from quant_assets.membership.constituents import Renamed, meant_by
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.securities.register import Register

@@ -8,9 +8,10 @@ import uuid
 import pyarrow as pa
 import pytest
 
-from quant_assets.contracts.source import Constituent, UniverseAnswer
+from quant_assets import read
+from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.membership.custom import (
     IndexUniverseError,
     InvalidSymbolsError,
@@ -25,15 +26,15 @@ from quant_assets.membership.custom import (
     symbols_in,
 )
 from quant_assets.membership.take_over import import_universe
-from quant_assets.read import price_frames as read
-from quant_assets.read.price_frames import UnknownUniverseError
+from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     UnknownSymbolError,
     known_identities,
 )
-from quant_assets.schema.table import SECURITIES, SYMBOL_HISTORY, Table
+from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
+from quant_assets.schema.table import Table
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from quant_assets.contracts.source import BadAnswer
-from quant_assets.membership.take_over import UniverseReport
+from quant_assets.membership.report import UniverseReport
 from quant_assets_tests.membership.membership_replay import (
     SCRAPES,
     Replay,

@@ -10,21 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from quant_assets.contracts.source import (
+from quant_assets import read
+from quant_assets.contracts.membership import (
     Constituent,
     MembershipChange,
     MembershipInterval,
     UniverseAnswer,
 )
-from quant_assets.membership.take_over import (
-    ImplausibleUniverseError,
-    TooManyChangesError,
-    UniverseReport,
-    import_universe,
-)
-from quant_assets.read import price_frames as read
+from quant_assets.membership.refusals import ImplausibleUniverseError, TooManyChangesError
+from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.take_over import import_universe
 from quant_assets.reference.identity import known_identities
-from quant_assets.schema.table import DAILY_PRICES
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.warehouse.warehouse import Warehouse
 

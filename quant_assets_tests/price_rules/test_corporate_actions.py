@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.contracts.source import ACTION_COLUMNS
+from quant_assets.contracts.prices import ACTION_COLUMNS
 from quant_assets.price_rules.corporate_actions import (
     DecisionError,
     Decisions,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.contracts.source import ACTION_COLUMNS, PRICE_COLUMNS
-from quant_assets.price_rules.row_rules import REJECTED, Checked, check_actions, check_prices
+from quant_assets.contracts.prices import ACTION_COLUMNS, PRICE_COLUMNS
+from quant_assets.price_rules.row_rules import check_actions, check_prices
 from quant_assets.reference.calendars import Calendar, exchange_calendar
+from quant_assets.schema.row_rules import REJECTED, Checked
 
 XNYS = exchange_calendar("XNYS")
 FRIDAY = dt.date(2024, 5, 31)

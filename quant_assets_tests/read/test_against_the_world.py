@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quant_assets.contracts.source import PriceSource
+from quant_assets.contracts.prices import PriceSource
 from quant_assets.loading.load import LoadReport, Window, load
 from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import Calendar

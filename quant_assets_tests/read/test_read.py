@@ -13,30 +13,23 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from quant_assets.contracts.source import (
-    ACTION_COLUMNS,
-    PRICE_COLUMNS,
-    Constituent,
-    MembershipInterval,
-    PriceAnswer,
-    PriceRequest,
-    SourceProfile,
-    UniverseAnswer,
-)
+from quant_assets.contracts.membership import Constituent, MembershipInterval, UniverseAnswer
+from quant_assets.contracts.prices import ACTION_COLUMNS, PRICE_COLUMNS, PriceAnswer, PriceRequest
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.membership.take_over import import_universe
+from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.read.adjusted_rows import UnknownSourceError
-from quant_assets.read.price_frames import (
-    UnknownUniverseError,
-    connect,
+from quant_assets.read.membership_frames import (
     delistings,
-    prices,
     universe,
     universe_changes,
     universe_conflicts,
     universes,
 )
+from quant_assets.read.opening import connect
+from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
@@ -44,13 +37,9 @@ from quant_assets.reference.identity import (
     KnownIdentity,
     UnknownSymbolError,
 )
-from quant_assets.schema.table import (
-    DELISTINGS,
-    MEMBERSHIP_CHANGES,
-    MEMBERSHIP_CONFLICTS,
-    UNIVERSES,
-    Table,
-)
+from quant_assets.schema.membership import MEMBERSHIP_CHANGES, MEMBERSHIP_CONFLICTS, UNIVERSES
+from quant_assets.schema.securities import DELISTINGS
+from quant_assets.schema.table import Table
 from quant_assets.settings.settings import Settings
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.warehouse.warehouse import Warehouse, WarehouseMissingError

@@ -18,7 +18,8 @@ from quant_assets.refreshing.nightly import (
     session_after,
     standing,
 )
-from quant_assets.schema.table import DAILY_PRICES, LEDGER
+from quant_assets.schema.loads import LEDGER
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets_tests.standins.evening import (
     FRI,
     MON,

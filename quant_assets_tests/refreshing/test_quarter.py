@@ -15,9 +15,9 @@ from dataclasses import replace
 import pytest
 from dagster._core.definitions.freshness import FreshnessState
 
+from quant_assets import read
 from quant_assets.loading.lag import OUTAGE_SYMBOLS
-from quant_assets.loading.plan import PROBES
-from quant_assets.read import price_frames as read
+from quant_assets.loading.work import PROBES
 from quant_assets.refreshing.nightly import standing
 from quant_assets_tests.standins.quarter import (
     ACQUIRED,

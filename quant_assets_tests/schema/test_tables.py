@@ -12,19 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.schema.table import (
-    ACTION_KINDS,
-    CORPORATE_ACTIONS,
-    CURRENCIES,
-    DAILY_PRICES,
-    SCHEMA,
-    SECURITIES,
-    SECURITY_PROFILES,
-    SYMBOL_HISTORY,
-    UNIVERSES,
-    Table,
-    data_dictionary,
-)
+from quant_assets.schema.catalog import SCHEMA, data_dictionary
+from quant_assets.schema.membership import UNIVERSES
+from quant_assets.schema.prices import ACTION_KINDS, CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.schema.securities import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
+from quant_assets.schema.table import CURRENCIES, Table
 from quant_assets.securities.register import Register, Stay
 from quant_assets.warehouse.warehouse import Warehouse, Writing
 from quant_assets_tests.conftest import NOW

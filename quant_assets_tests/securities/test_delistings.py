@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from quant_assets.health.status import warehouse_status
-from quant_assets.loading.plan import Asking
 from quant_assets.loading.report import LoadReport
+from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.steps import open_steps, refresh_steps
 from quant_assets.securities.delistings import note_delistings

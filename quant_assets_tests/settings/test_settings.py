@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from quant_assets.settings.settings import (
-    FilesArchive,
-    Settings,
-    SettingsError,
-    load_settings,
-    shown,
-)
+from quant_assets.settings.settings import Settings, SettingsError, load_settings, shown
+from quant_assets.settings.sources import FilesArchive
 
 FILE = """
 home = "from_file"

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.contracts.source import (
+from quant_assets.contracts.membership import MembershipInterval
+from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
-    MembershipInterval,
     PriceAnswer,
     PriceRequest,
-    UnknownSymbolAtSource,
 )
+from quant_assets.contracts.source import UnknownSymbolAtSource
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.sources.simulated import SimulatedMarket

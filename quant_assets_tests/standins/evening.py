@@ -18,26 +18,19 @@ import pyarrow as pa
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.utils import make_new_run_id
 
-from quant_assets.contracts.source import (
-    PRICE_COLUMNS,
-    BadAnswer,
-    Constituent,
-    PriceAnswer,
-    PriceRequest,
-    PriceSource,
-    SourceProfile,
-    SourceUnavailable,
-    UniverseAnswer,
-    UniverseSource,
-)
+from quant_assets.contracts.membership import Constituent, UniverseAnswer, UniverseSource
+from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest, PriceSource
+from quant_assets.contracts.source import BadAnswer, SourceProfile, SourceUnavailable
 from quant_assets.definitions import build_definitions
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.membership.take_over import import_universe
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.schema.table import LOAD_TASKS, MEMBERSHIP_CHANGES, Table
+from quant_assets.schema.loads import LOAD_TASKS
+from quant_assets.schema.membership import MEMBERSHIP_CHANGES
+from quant_assets.schema.table import Table
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import SIMULATED, YAHOO, Platform
 

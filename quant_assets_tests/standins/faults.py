@@ -29,7 +29,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 import quant_assets.cli.in_process  # noqa: F401 - the command line imports it late
 from quant_assets.cli.app import main
-from quant_assets.contracts.source import PriceAnswer, PriceRequest
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest
 from quant_assets.datasets.daily_prices.key_states import Outcomes, outcomes_of
 from quant_assets.loading.claims import claimed_symbols
 from quant_assets.orchestration.instance.instance import open_instance

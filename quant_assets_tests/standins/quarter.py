@@ -29,8 +29,9 @@ from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import cron_string_iterator
 
 from quant_assets.definitions import build_definitions
-from quant_assets.fetching.pacer import Pace, Pacer
-from quant_assets.orchestration.automation.jobs import TRIGGER, WHY
+from quant_assets.fetching.pace import Pace
+from quant_assets.fetching.pacer import Pacer
+from quant_assets.orchestration.automation.run_requests import TRIGGER, WHY
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.refreshing.nightly import NEW_YORK, expected_session

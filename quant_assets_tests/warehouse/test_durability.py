@@ -23,10 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from quant_assets.contracts.source import PriceAnswer, PriceRequest, SourceProfile
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.load import LoadReport, Window, load
 from quant_assets.reference.calendars import Calendar
-from quant_assets.schema.table import CORPORATE_ACTIONS, DAILY_PRICES, LEDGER, SCHEMA, Table
+from quant_assets.schema.catalog import SCHEMA
+from quant_assets.schema.loads import LEDGER
+from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.schema.table import Table
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Clock, Warehouse
 from quant_assets_tests.conftest import NOW

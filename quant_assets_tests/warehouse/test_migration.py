@@ -6,9 +6,10 @@ import datetime as dt
 from dataclasses import replace
 
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
-from quant_assets.schema.table import SCHEMA, Column, Schema
+from quant_assets.schema.catalog import SCHEMA, Schema
+from quant_assets.schema.table import Column
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 

@@ -22,16 +22,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from quant_assets.read.price_frames import connect
-from quant_assets.schema.table import (
-    CORPORATE_ACTIONS,
-    DAILY_PRICES,
-    SCHEMA,
-    SCHEMA_VERSION,
-    SYMBOL_HISTORY,
-    UNIVERSES,
-    Schema,
-)
+from quant_assets.read.opening import connect
+from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
+from quant_assets.schema.membership import UNIVERSES
+from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.schema.securities import SYMBOL_HISTORY
 from quant_assets.warehouse.published_copy import newest_published, open_published, publish
 from quant_assets.warehouse.warehouse import (
     STORAGE_VERSION,

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from quant_assets.cli.terminal.tables import complain, counted, print_frame, print_rows, say
+from quant_assets.cli.terminal.console import complain, counted, say
+from quant_assets.cli.terminal.tables import print_frame, print_rows
 from quant_assets.membership.custom import CUSTOM, Changed, What
-from quant_assets.membership.take_over import UniverseReport
+from quant_assets.membership.report import UniverseReport
 
 Form = Literal["table", "csv", "json"]
 

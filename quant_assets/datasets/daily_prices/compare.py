@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.source import ACTION_COLUMNS, SourceProfile
+from quant_assets.contracts.prices import ACTION_COLUMNS
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.price_rules.corporate_actions import SPLIT_FROM
 from quant_assets.price_rules.overlap import compare
 from quant_assets.warehouse.writing import as_arrow, listed_ids

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.reference.identity import Name, UnknownSymbolError, resolve
-from quant_assets.securities.register import read_names
+from quant_assets.securities.names import read_names
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import listed_ids
 

@@ -14,21 +14,20 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.source import PriceAnswer, SourceError, SourceProfile
-from quant_assets.datasets.daily_prices.account import (
-    Identified,
-    first_of_each,
-    identify,
-    outcomes,
-    symbol_reports,
-)
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.source import SourceError, SourceProfile
+from quant_assets.datasets.daily_prices.account import outcomes, symbol_reports
 from quant_assets.datasets.daily_prices.compare import Compared, compared
-from quant_assets.loading.plan import Plan
+from quant_assets.datasets.daily_prices.identify import Identified, first_of_each, identify
 from quant_assets.loading.report import SymbolReport
-from quant_assets.price_rules.row_rules import Checked, check_actions, check_prices
+from quant_assets.loading.work import Plan
+from quant_assets.price_rules.row_rules import check_actions, check_prices
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity
-from quant_assets.schema.table import CORPORATE_ACTIONS, DAILY_PRICES, QUARANTINE, Table
+from quant_assets.schema.loads import QUARANTINE
+from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.schema.row_rules import Checked
+from quant_assets.schema.table import Table
 from quant_assets.securities.instruments import describe_securities
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.writing import Upserted, Writing

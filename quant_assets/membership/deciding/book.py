@@ -21,7 +21,7 @@ from quant_assets.membership.deciding.evidence import (
     Lists,
     Said,
 )
-from quant_assets.schema.table import MEMBERSHIP_EVIDENCE
+from quant_assets.schema.membership import MEMBERSHIP_EVIDENCE
 from quant_assets.warehouse.writing import Writing, listed_ids
 
 AFFECTED = dt.timedelta(days=60)

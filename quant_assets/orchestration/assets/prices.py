@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quant_assets.loading.load import Progress
+from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
 from quant_assets.orchestration.runs.symbol_days import (
     CODE_VERSION,
@@ -16,7 +16,7 @@ from quant_assets.orchestration.runs.symbol_days import (
     PricesConfig,
     load_partitions,
 )
-from quant_assets.schema.table import CORPORATE_ACTIONS, DAILY_PRICES
+from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.wiring.platform import Platform
 
 UNTIL_A_LONG_WEEKEND_IS_OVER = dg.FreshnessPolicy.time_window(

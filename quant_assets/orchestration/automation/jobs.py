@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from pydantic import Field
 
-from quant_assets.journal.entries import prune_logs
-from quant_assets.loading.load import Progress
-from quant_assets.loading.plan import Asking
+from quant_assets.journal.progress import Progress
+from quant_assets.journal.pruning import prune_logs
+from quant_assets.loading.work import Asking
+from quant_assets.orchestration.automation.run_requests import reason
 from quant_assets.orchestration.instance.retention import prune
 from quant_assets.orchestration.runs.partitions import add_tickers, range_tags
 from quant_assets.orchestration.runs.reconcile import reconcile
@@ -25,12 +26,6 @@ from quant_assets.reference.identity import canonical_symbol
 from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import Platform
-
-WHY = "quant_assets/why"
-"""Run tag: a sentence that says what a run was started for."""
-
-TRIGGER = "quant_assets/trigger"
-"""Run tag: the schedule or sensor that started a run."""
 
 
 class BackfillConfig(PricesConfig):
@@ -147,11 +142,6 @@ def refresh_request(
         run_config={"ops": {load_what_is_due.name: {"config": {**config, "why": why}}}},
         tags={**reason(trigger, why), **(tags or {})},
     )
-
-
-def reason(trigger: str, why: str) -> dict[str, str]:
-    """The tags that say who started a run, and what for."""
-    return {TRIGGER: trigger, WHY: why}
 
 
 refresh_membership = dg.define_asset_job(

@@ -9,11 +9,11 @@ import dagster as dg
 
 from quant_assets.orchestration.automation.jobs import (
     prune_history,
-    reason,
     refresh_membership,
     refresh_prices,
     refresh_request,
 )
+from quant_assets.orchestration.automation.run_requests import reason
 from quant_assets.reference.calendars import ALWAYS_OPEN, exchange_calendar
 from quant_assets.refreshing.nightly import (
     EVENING,

@@ -5,36 +5,29 @@ nothing: the next one finds the same work.
 """
 
 import datetime as dt
-from collections.abc import Sequence
 
 import dagster as dg
 
-from quant_assets.loading.tasks import MOST_ATTEMPTS, Task
 from quant_assets.orchestration.assets.universe import LOOKED_AT
 from quant_assets.orchestration.automation.jobs import (
-    TRIGGER,
-    reason,
     refresh_membership,
     refresh_prices,
     refresh_request,
-    tell_prices,
-    tell_request,
+)
+from quant_assets.orchestration.automation.run_requests import (
+    RUNNING,
+    TRIGGER,
+    is_under_way,
+    reason,
 )
 from quant_assets.orchestration.automation.schedules import SESSION, membership_request
-from quant_assets.orchestration.instance.instance import end_dead_runs
-from quant_assets.orchestration.runs.partitions import symbols
 from quant_assets.orchestration.runs.symbol_days import UPSTREAM
-from quant_assets.reference.identity import is_pair
-from quant_assets.refreshing.index_changes import Change, Work, membership_work
 from quant_assets.refreshing.nightly import (
     LOOK_AGAIN,
-    Retries,
     Standing,
     evening_of,
     expected_session,
     in_words,
-    named,
-    retries,
     session_after,
     standing,
 )
@@ -49,17 +42,6 @@ ASKED_AT = "quant_assets/asked_at"
 NIGHTLY_COMES_WITHIN = dt.timedelta(minutes=5)
 """How long the schedule may take to have the index looked at, before that is done from here."""
 
-CHANGES_TOLD = 3
-"""Changes that the reason of a run names, at most."""
-
-RUNNING = dg.DefaultSensorStatus.RUNNING
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 IN_VAIN = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -74,7 +56,7 @@ def prices_due(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
     instance, now = context.instance, platform.clock()
-    if _is_under_way(instance, refresh_prices.name):
+    if is_under_way(instance, refresh_prices.name):
         return dg.SkipReason("Prices are being refreshed, or about to be.")
     session = expected_session(platform.calendar, now)
     stand = standing(platform, session)
@@ -96,7 +78,7 @@ def _look_at_membership(
     evening = evening_of(session)
     if _membership_known(instance, platform, session):
         return None
-    if _is_under_way(instance, refresh_membership.name):
+    if is_under_way(instance, refresh_membership.name):
         return dg.SkipReason(f"The index is being looked at; the prices of {session} come next.")
     if now < evening + NIGHTLY_COMES_WITHIN:
         return dg.SkipReason(f"The look at the index of {session} is about to begin.")
@@ -167,132 +149,6 @@ def _last_probe(instance: dg.DagsterInstance, session: dt.date) -> tuple[int, dt
     return int(said[PROBE]), dt.datetime.fromisoformat(said[ASKED_AT])
 
 
-@dg.sensor(
-    jobs=[refresh_prices, tell_prices],
-    minimum_interval_seconds=60,
-    default_status=RUNNING,
-    description="Turns changes of a universe into work, on the day they take effect: a newcomer's "
-    "partition and history, a last full look at who left, the history under a new ticker.",
-)
-def index_membership_sensor(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.SensorResult:
-    work = membership_work(platform, context.cursor)
-    requests = _requests(work)
-    newcomers = [c.symbol for c in (*work.added, *work.renamed) if not is_pair(c.symbol)]
-    return dg.SensorResult(
-        requests,
-        skip_reason=None if requests else _nothing_to_do(work, first=context.cursor is None),
-        cursor=work.seen.to_text(),
-        dynamic_partitions_requests=[symbols.build_add_request(newcomers)] if newcomers else [],
-    )
-
-
-def _requests(work: Work) -> list[dg.RunRequest]:
-    """One run for each kind of change."""
-    trigger = index_membership_sensor.name
-    requests = []
-    if work.added:
-        why, key, tickers = _told(work.added)
-        requests.append(refresh_request(trigger, why, key, symbols=tickers, priority="high"))
-    if work.removed:
-        why, key, tickers = _told(work.removed)
-        last = f"{why}: a last full look"
-        # What comes after its last day may be missing for good: it may be traded no more.
-        end = max(change.effective_on for change in work.removed) - dt.timedelta(days=1)
-        requests.append(
-            refresh_request(trigger, last, key, symbols=tickers, end=str(end), full=True)
-        )
-    if work.renamed:
-        why, key, tickers = _told(work.renamed)
-        requests.append(tell_request(trigger, why, tickers, key))
-    return requests
-
-
-def _told(changes: Sequence[Change]) -> tuple[str, str, list[str]]:
-    """Changes of a kind: in words, as the key of their run, and their tickers."""
-    more = len(changes) - CHANGES_TOLD
-    why = "; ".join(change.describe() for change in changes[:CHANGES_TOLD])
-    ids = [change.change_id for change in changes]
-    return (
-        f"{why}; and {more} more" if more > 0 else why,
-        f"{changes[0].kind} {min(ids)}-{max(ids)}",
-        sorted({change.symbol for change in changes}),
-    )
-
-
-def _nothing_to_do(work: Work, *, first: bool) -> str:
-    waiting = [f"{change.symbol} on {change.effective_on}" for change in work.waiting]
-    if waiting:
-        return f"Changes wait for their day: {named(waiting)}."
-    if first and not work.seen.last:
-        return "No universe has changed so far."
-    if first:
-        return f"Begins behind change {work.seen.last}: what was before is history."
-    return "No universe has changed since the last look."
-
-
-@dg.sensor(
-    job=refresh_prices,
-    minimum_interval_seconds=300,
-    default_status=RUNNING,
-    description="Asks again for what failed, each time after a longer while; five times at most.",
-)
-def failed_partitions(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> list[dg.RunRequest] | dg.SkipReason:
-    if _is_under_way(context.instance, refresh_prices.name):
-        return dg.SkipReason("Prices are being refreshed, or about to be.")
-    found = retries(platform, platform.clock())
-    if not found.due:
-        return dg.SkipReason(_why_no_retry(found))
-    by_source: dict[str, list[Task]] = {}
-    for task in found.due:
-        by_source.setdefault(task.source, []).append(task)
-    return [_retry(source, tasks) for source, tasks in by_source.items()]
-
-
-def _retry(source: str, tasks: Sequence[Task]) -> dg.RunRequest:
-    tickers = [task.symbol for task in tasks]
-    return refresh_request(
-        failed_partitions.name,
-        f"failed before: {named(tickers)}",
-        symbols=tickers,
-        source=source,
-        start=str(min(task.start_session for task in tasks)),
-        # Not beyond: with a later session its attempts would start anew.
-        end=str(max(task.end_session for task in tasks)),
-        priority="high",
-        heed_tasks=True,
-    )
-
-
-def _why_no_retry(found: Retries) -> str:
-    parts = []
-    if found.waiting:
-        parts.append(f"{found.waiting} that failed are left alone for a while.")
-    if found.given_up:
-        parts.append(
-            f"{len(found.given_up)} given up after {MOST_ATTEMPTS} attempts: "
-            f"{named(found.given_up)}. Load them by name, or quant-assets resume --retry-failed."
-        )
-    return " ".join(parts) or "Nothing has failed."
-
-
-@dg.sensor(
-    minimum_interval_seconds=30,
-    default_status=RUNNING,
-    description="Marks runs as failed whose process was killed.",
-)
-def dead_runs(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.SkipReason:
-    ended = end_dead_runs(context.instance, platform.warehouse.runs)
-    if not ended:
-        return dg.SkipReason("Every run under way has its process.")
-    return dg.SkipReason(f"Marked as failed, their process being gone: {', '.join(ended)}.")
-
-
 after_prices = dg.AutomationConditionSensorDefinition(
     "after_prices",
     target=dg.AssetSelection.all(),
@@ -301,7 +157,3 @@ after_prices = dg.AutomationConditionSensorDefinition(
     run_tags=reason("after_prices", "prices changed, or the hour to confirm them has come"),
     description="Brings up to date what is computed from prices.",
 )
-
-
-def _is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
-    return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY), limit=1))

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 import dagster as dg
 
 from quant_assets.datasets.daily_prices.key_states import Outcomes, SymbolDay, outcomes_of
+from quant_assets.journal.progress import Progress
 from quant_assets.loading.claims import claimed_symbols
-from quant_assets.loading.load import Progress, unwatched
+from quant_assets.loading.run import unwatched
 from quant_assets.orchestration.runs.partitions import SYMBOLS, add_tickers, key_text
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep, unfulfilled
 from quant_assets.orchestration.runs.symbol_days import ASSET, CODE_VERSION, UPSTREAM, portions
-from quant_assets.securities.register import tickers_with_data
+from quant_assets.securities.names import tickers_with_data
 from quant_assets.wiring.platform import Platform
 
 LOST = "green without data"

@@ -16,11 +16,14 @@ import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
-from quant_assets.contracts.source import PriceSource, SourceError
+from quant_assets.contracts.prices import PriceSource
+from quant_assets.contracts.source import SourceError
+from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.datasets.daily_prices.key_states import nothing_found, outcomes_of
-from quant_assets.loading.load import Progress, load
-from quant_assets.loading.plan import Asking, OpenSessionError, Window
+from quant_assets.journal.progress import Progress
+from quant_assets.loading.load import load
 from quant_assets.loading.report import LoadReport
+from quant_assets.loading.work import Asking, Window
 from quant_assets.orchestration.runs.partitions import add_tickers, rectangle, symbol_days
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep
 from quant_assets.reference.calendars import Calendar

@@ -19,34 +19,40 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.source import (
+from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
     UNREADABLE_COLUMNS,
-    BadAnswer,
     PriceAnswer,
     PriceRequest,
+)
+from quant_assets.contracts.source import (
+    BadAnswer,
     SourceError,
     SourceProfile,
     UnknownSymbolAtSource,
 )
 from quant_assets.price_rules.corporate_actions import (
-    SPLIT_FROM,
     Decisions,
     Reported,
     distributions_from_adjusted_close,
     eventful,
     numbers_by_day,
-    plain_ratio,
     read_decisions,
     records,
 )
-from quant_assets.price_rules.overlap import fold
+from quant_assets.price_rules.deliveries import fold
 from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
-from quant_assets.settings.settings import FilesArchive
+from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.reading import Dialect, expand, in_order_of_delivery, read_typed
+from quant_assets.sources.files.share_basis import (
+    by_symbol,
+    in_shares_of_their_day,
+    split_record,
+    split_table,
+)
 
 SYMBOLS_AT_ONCE = 256
 """Symbols an answer holds: half a million rows of eight years, stored in one transaction. Twice as
@@ -192,7 +198,7 @@ class FilesSource:
             if (symbol, day) in decisions:
                 days[symbol, day] = (ratio, days.get((symbol, day), (None, None))[1])
             else:
-                given_away.append(_split_record(symbol, day, ratio, told_by, archive.currency))
+                given_away.append(split_record(symbol, day, ratio, told_by, archive.currency))
         reported = [
             Reported(symbol, day, ratio, amount, archive.basis_on or day, archive.currency)
             for (symbol, day), (ratio, amount) in days.items()
@@ -333,15 +339,17 @@ class FilesSource:
             rows = _sorted(delivery)
             reported.append(rows.select(_REPORTED))
             if self._gives_splits_away:
-                rows = _in_shares_of_their_day(rows)
-                splits |= {key: (ratio, "adjusted close") for key, ratio in _splits(rows).items()}
+                rows = in_shares_of_their_day(rows)
+                splits |= {
+                    key: (ratio, "adjusted close") for key, ratio in split_table(rows).items()
+                }
             if self._derives:
                 reported.append(self._distributions(rows))
             checked = check_prices(self._prices(rows), self.calendar, dt.date.max)
             told.append(checked.accepted)
             refused.append(checked.rejected)
         numbers = _latest(reported)
-        known = _by_symbol({key: ratio for key, (ratio, _) in splits.items()} | _splits(numbers))
+        known = by_symbol({key: ratio for key, (ratio, _) in splits.items()} | split_table(numbers))
         folded = fold(told, known)
         for symbol, inferred in folded.splits.items():
             splits |= {(symbol, split.ex_date): (split.ratio, "overlap") for split in inferred}
@@ -379,69 +387,11 @@ def _sorted(rows: pa.Table) -> pa.Table:
     return rows.sort_by([("symbol", "ascending"), ("session", "ascending")])
 
 
-def _in_shares_of_their_day(rows: pa.Table) -> pa.Table:
-    """A sorted delivery whose prices are as traded, with its splits, and volumes as traded too.
-
-    Yahoo's files of 2015 are so: the adjusted close and the volume, and nothing else, are in
-    the shares after a split; but for the newest bar, whose volume is of its own day even where its
-    adjusted close knows of the split to come (NFLX, 2015-07-14).
-    """
-    symbol = rows["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
-    volume, split = rows["volume"].to_numpy().copy(), np.full(rows.num_rows, np.nan)
-    newest = np.append(symbol[1:] != symbol[:-1], True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = rows["adjusted_close"].to_numpy() / rows["close"].to_numpy()
-        step = factor / np.where(newest, 1.0, np.append(factor[1:], 1.0))
-    for at in np.flatnonzero((step <= 1 / SPLIT_FROM) | (step >= SPLIT_FROM)):
-        ratio = _share_ratio(float(step[at]))
-        if ratio is None:
-            continue
-        first = np.searchsorted(symbol, symbol[at])
-        volume[first : at if newest[at] else at + 1] /= ratio
-        if not newest[at]:
-            split[at + 1] = ratio
-    columns = {"volume": pa.array(volume), "split": pa.array(split, from_pandas=True)}
-    for name, values in columns.items():
-        rows = rows.set_column(rows.schema.get_field_index(name), name, values)
-    return rows
-
-
-def _share_ratio(step: float) -> float | None:
-    """The plain ratio that a step in adjusted over unadjusted close stands for."""
-    if step <= 1:
-        return plain_ratio(1 / step) if step > 0 else None
-    backward = plain_ratio(step)
-    return 1 / backward if backward else None
-
-
 def _latest(reported: Sequence[pa.Table]) -> pa.Table:
     """The last number told of each symbol-day."""
     by_day = pa.concat_tables(reported).group_by(["symbol", "session"], use_threads=False)
     last = by_day.aggregate([("split", "last"), ("dividend", "last")])
     return last.rename_columns(_REPORTED)
-
-
-def _splits(rows: pa.Table) -> dict[tuple[str, dt.date], float]:
-    told = rows.filter(pc.fill_null(pc.greater(rows["split"], 0.0), False))
-    return {(row["symbol"], row["session"]): row["split"] for row in told.to_pylist()}
-
-
-def _by_symbol(
-    splits: Mapping[tuple[str, dt.date], float],
-) -> dict[str, list[tuple[dt.date, float]]]:
-    found: dict[str, list[tuple[dt.date, float]]] = {}
-    for (symbol, day), ratio in splits.items():
-        found.setdefault(symbol, []).append((day, ratio))
-    return found
-
-
-def _split_record(
-    symbol: str, day: dt.date, ratio: float, told_by: str, currency: str
-) -> dict[str, object]:
-    """A split that nobody reported, as a row of ``ACTION_COLUMNS``."""
-    kind = "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
-    what = {"symbol": symbol, "ex_date": day, "kind": kind, "ratio": ratio, "basis_on": day}
-    return {**what, "currency": currency, "kind_by": told_by}
 
 
 def _lost(path: Path, bad: pa.Table, known: pa.Array) -> list[str]:

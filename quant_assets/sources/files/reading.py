@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from quant_assets.contracts.source import UNREADABLE_COLUMNS, BadAnswer, SourceUnavailable
+from quant_assets.contracts.prices import UNREADABLE_COLUMNS
+from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from quant_assets.contracts.source import BadAnswer, SourceUnavailable, UniverseAnswer
+from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.sources.index_members.headers import SYMBOL, column, header_key, read_members
 
 SOURCE = "bundled"

@@ -11,12 +11,8 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from quant_assets.contracts.source import (
-    SourceError,
-    SourceUnavailable,
-    UniverseAnswer,
-    UniverseSource,
-)
+from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
+from quant_assets.contracts.source import SourceError, SourceUnavailable
 
 LAST_ACCEPTED = "last accepted"
 

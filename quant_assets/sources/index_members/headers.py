@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from quant_assets.contracts.source import BadAnswer, Constituent
+from quant_assets.contracts.membership import Constituent
+from quant_assets.contracts.source import BadAnswer
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
 
 SYMBOL = ("symbol", "ticker", "ticker symbol", "stock symbol")

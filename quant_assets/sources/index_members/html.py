@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import lxml.etree
 import lxml.html
 
-from quant_assets.contracts.source import BadAnswer, MembershipChange, UniverseAnswer
+from quant_assets.contracts.membership import MembershipChange, UniverseAnswer
+from quant_assets.contracts.source import BadAnswer
 from quant_assets.reference.identity import InvalidSymbolError
 from quant_assets.sources.index_members.headers import (
     NAME,

@@ -16,15 +16,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from quant_assets.contracts.source import (
-    BadAnswer,
-    MembershipChange,
-    MembershipInterval,
-    UniverseAnswer,
-)
+from quant_assets.contracts.membership import MembershipChange, MembershipInterval, UniverseAnswer
+from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.reference.identity import InvalidSymbolError
-from quant_assets.settings.settings import masked_addresses
+from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.headers import (
     NO_SYMBOL,
     SYMBOL,

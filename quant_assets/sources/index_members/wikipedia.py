@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable, UniverseAnswer
+from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
 from quant_assets.fetching.http import Fetched, Refused, fetch, is_address, read_path
-from quant_assets.fetching.pacer import Fault, Pace, PacingError, PacingFileError, StillThrottled
-from quant_assets.settings.settings import masked_addresses
+from quant_assets.fetching.pace import Fault, Pace, PacingError, PacingFileError, StillThrottled
+from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quant_assets.contracts.source import UniverseSource
+from quant_assets.contracts.membership import UniverseSource
 from quant_assets.wiring.platform import NoListsError
 from quant_assets_tests.standins.evening import (
     FRI,

@@ -14,7 +14,7 @@ import pytest
 
 from quant_assets.orchestration.assets.universe import LOOKED_AT
 from quant_assets.orchestration.runs.symbol_days import ASSET, UPSTREAM
-from quant_assets.schema.table import SYMBOL_HISTORY
+from quant_assets.schema.securities import SYMBOL_HISTORY
 from quant_assets_tests.standins.evening import (
     FRI,
     MEMBERS,

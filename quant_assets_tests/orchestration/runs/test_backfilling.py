@@ -21,17 +21,10 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
-from quant_assets.contracts.source import (
-    PRICE_COLUMNS,
-    BadAnswer,
-    PriceAnswer,
-    PriceRequest,
-    PriceSource,
-    SourceProfile,
-    SourceUnavailable,
-)
+from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest, PriceSource
+from quant_assets.contracts.source import BadAnswer, SourceProfile, SourceUnavailable
 from quant_assets.definitions import build_definitions
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags, symbol_days
 from quant_assets.orchestration.runs.symbol_days import (

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from quant_assets.cli.app import app
 from quant_assets.cli.in_process import backfill_prices, materialize_asset, reconcile_prices
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Window
+from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.orchestration.runs.reconcile import Differences, compare

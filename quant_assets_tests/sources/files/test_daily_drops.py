@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from quant_assets.loading.load import load
-from quant_assets.loading.plan import Asking, Window
+from quant_assets.loading.work import Asking, Window
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.settings.settings import FilesArchive
+from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
 from quant_assets.warehouse.warehouse import Warehouse
 

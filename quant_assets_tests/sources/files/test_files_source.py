@@ -13,17 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest
 from quant_assets.contracts.source import (
     BadAnswer,
-    PriceAnswer,
-    PriceRequest,
     SourceError,
     SourceUnavailable,
     UnknownSymbolAtSource,
 )
 from quant_assets.price_rules.corporate_actions import DecisionError
 from quant_assets.reference.calendars import exchange_calendar
-from quant_assets.settings.settings import FilesArchive
+from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
 
 XNYS = exchange_calendar("XNYS")

@@ -12,15 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from quant_assets.contracts.source import (
-    BadAnswer,
-    Constituent,
-    SourceError,
-    SourceUnavailable,
-    UniverseAnswer,
-)
-from quant_assets.schema.table import MEMBERSHIP_LISTS
-from quant_assets.settings.settings import Settings, SettingsError, UniverseFiles, load_settings
+from quant_assets.contracts.membership import Constituent, UniverseAnswer
+from quant_assets.contracts.source import BadAnswer, SourceError, SourceUnavailable
+from quant_assets.schema.membership import MEMBERSHIP_LISTS
+from quant_assets.settings.settings import Settings, SettingsError, load_settings
+from quant_assets.settings.sources import UniverseFiles
 from quant_assets.sources.index_members.bundled import BundledList, installed_data
 from quant_assets.sources.index_members.chain import (
     LastAccepted,

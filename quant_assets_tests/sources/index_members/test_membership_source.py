@@ -13,15 +13,13 @@ import pyarrow as pa
 import pytest
 import requests
 
-from quant_assets.contracts.source import (
-    BadAnswer,
+from quant_assets.contracts.membership import (
     Constituent,
     MembershipChange,
     MembershipInterval,
-    RateLimited,
-    SourceUnavailable,
     UniverseAnswer,
 )
+from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets_tests.standins.wikipedia_standin import Change, Member, page
 

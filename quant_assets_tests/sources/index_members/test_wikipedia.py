@@ -11,15 +11,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from quant_assets.contracts.source import (
-    BadAnswer,
-    Constituent,
-    MembershipChange,
-    RateLimited,
-    SourceError,
-    SourceUnavailable,
-    UniverseAnswer,
-)
+from quant_assets.contracts.membership import Constituent, MembershipChange, UniverseAnswer
+from quant_assets.contracts.source import BadAnswer, RateLimited, SourceError, SourceUnavailable
 from quant_assets.fetching.http import Refused
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.sources.index_members.html import WHAT_TO_DO, edited_on, read_page

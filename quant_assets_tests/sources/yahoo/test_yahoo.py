@@ -15,15 +15,10 @@ import pytest
 from yfinance import cache
 from yfinance.data import YfData
 
-from quant_assets.contracts.source import (
-    BadAnswer,
-    MissingAtSource,
-    PriceAnswer,
-    PriceRequest,
-    RateLimited,
-    SourceUnavailable,
-)
-from quant_assets.fetching.pacer import Pace, Pacer
+from quant_assets.contracts.prices import PriceAnswer, PriceRequest
+from quant_assets.contracts.source import BadAnswer, MissingAtSource, RateLimited, SourceUnavailable
+from quant_assets.fetching.pace import Pace
+from quant_assets.fetching.pacer import Pacer
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
 from quant_assets_tests.conftest import NOW

@@ -1,0 +1,101 @@
+"""How text reaches the terminal: sentences, JSON, progress.
+
+Results go to standard output; progress, notes and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+def say(text: str) -> None:
+    """A sentence to standard output: at a terminal broken between words, elsewhere one line."""
+    _print(Console(), text)
+
+
+def complain(text: str) -> None:
+    """A sentence to standard error."""
+    _print(Console(stderr=True), text)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(
+        text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: 1 symbol, 1,200 symbols."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def show_json(value: object) -> None:
+    print(json.dumps(value, default=str))
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Symbols done and in all, on standard error, at most once a second.
+
+    At a terminal a bar that goes when the work is done, elsewhere lines.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else _lines(console)
+        return
+    with _bar(console, BarColumn(), MofNCompleteColumn(), TextColumn("symbols")) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def step(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"loading {what}"[:40])
+
+        yield step
+
+
+def working(what: str) -> AbstractContextManager[Progress]:
+    """A sign of life at a terminal, while ``what`` goes on."""
+    bar = _bar(Console(stderr=True), SpinnerColumn())
+    bar.add_task(what, total=None)
+    return bar
+
+
+def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=1,
+        disable=not console.is_terminal,
+    )
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    return
+
+
+def _lines(console: Console) -> Callable[[int, int, str], None]:
+    told = time.monotonic()
+
+    def step(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            _print(console, f"loading: {done:,} of {total:,} symbols done")
+
+    return step

@@ -1,0 +1,164 @@
+"""What a person sees of a load: its report, the request budget, the demo, a first chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from quant_assets.cli.terminal.console import complain, counted, say
+from quant_assets.cli.terminal.tables import print_rows
+from quant_assets.fetching.pace import Budget
+from quant_assets.loading.report import LoadReport
+
+TROUBLED_SHOWN = 20
+"""Symbols a report lists before it says how many more there are."""
+
+
+def print_demo(facts: Mapping[str, Any]) -> None:
+    """What the demo made, and what to do next."""
+    first, last = facts["first_session"], facts["last_session"]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", style="bold", no_wrap=True)
+    table.add_column()
+    for number, what in (
+        (facts["symbols"], "symbols"),
+        (facts["sessions"], f"sessions, {first} to {last}"),
+        (facts["rows"], "rows of daily prices, one a symbol-day"),
+        (facts["corporate_actions"], "corporate actions: splits, dividends, spin-offs"),
+        (facts["seconds"], "seconds"),
+    ):
+        table.add_row(f"{number:,}", what)
+    say("A simulated market, materialized through Dagster into DuckDB:")
+    Console().print(table)
+    say(
+        f"The data is in {facts['data']}\n\n"
+        "What to do next:\n"
+        "  quant-assets ui            the asset graph and its symbol-days in the browser\n"
+        "  quant-assets status        what the database holds\n"
+        "  quant-assets prices XDADA  its last 30 days\n"
+        "  README.md                  the tour goes on there, with your own archive"
+    )
+
+
+def print_report(report: LoadReport) -> None:
+    """The summary of a load, and the symbols with trouble."""
+    seconds = (report.finished_at - report.started_at).total_seconds()
+    window = f"{report.window.start} to {report.window.end}"
+    symbols = counted(len(report.symbols), "symbol")
+    settled = f"{counted(report.settled, 'symbol')} {'has' if report.settled == 1 else 'have'}"
+    if report.dry_run and report.symbols:
+        say(
+            f"Would ask {report.source} for {symbols}, "
+            f"{counted(report.total('requested'), 'symbol-day')}, {window}; {settled} "
+            "everything already. Nothing was asked for and nothing written."
+        )
+    elif report.symbols:
+        say(
+            f"{report.source}: {report.total('inserted'):,} rows new, "
+            f"{report.total('revised'):,} revised, {report.total('unchanged'):,} unchanged; "
+            f"{report.total('quarantined'):,} quarantined, "
+            f"{counted(report.total('empty'), 'symbol-day')} confirmed empty, "
+            f"{report.total('failed'):,} failed; {symbols}, {window}, {seconds:.1f} s."
+        )
+    elif report.settled or not (report.left or report.postponed):
+        say(
+            f"Nothing due: {settled} every session from {window}. Nothing was written. "
+            f"({seconds:.1f} s)"
+        )
+    for notice in report.notices:
+        complain(f"Note: {notice}")
+    for outage in report.outages:
+        complain(f"Note: {outage.describe(report.source)}")
+    _print_left(report.left)
+    if report.postponed:
+        complain(f"Left for the next time: {_few(report.postponed)}.")
+    alone = {failure.symbol for failure in report.failures}
+    troubled = [r for r in report.symbols if r.symbol in alone or r.quarantined]
+    rows = [
+        {
+            "symbol": row.symbol,
+            "quarantined": row.quarantined,
+            "failed": row.failed,
+            "why": row.error or "quant-assets status shows the reasons",
+        }
+        for row in troubled[:TROUBLED_SHOWN]
+    ]
+    print_rows("Needs attention", rows)
+    if len(troubled) > len(rows):
+        say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
+
+
+def _print_left(left: Mapping[str, str]) -> None:
+    """Symbols with something due that were not asked for, those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for symbol, reason in left.items():
+        by_reason.setdefault(reason, []).append(symbol)
+    for reason, symbols in by_reason.items():
+        complain(f"Not asked for: {_few(symbols)}; {reason}.")
+
+
+def _few(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - 5:,} more" if len(symbols) > 5 else ""
+    return ", ".join(symbols[:5]) + more
+
+
+def print_charts(frame: pd.DataFrame) -> None:
+    """The closes of each symbol of a price frame as a chart of blocks, the newest on the right."""
+    for symbol, rows in frame.groupby("symbol", sort=False):
+        closes = rows.set_index("session")["close"]
+        first, last = closes.index[0].date(), closes.index[-1].date()
+        change = closes.iloc[-1] / closes.iloc[0] - 1
+        say(
+            f"\n{symbol}  {closes.iloc[-1]:,.2f}  {change:+.1%} from {first} to {last}, "
+            f"{counted(len(closes), 'session')}, split-adjusted"
+        )
+        for line in _blocks(closes.to_numpy(dtype=float)):
+            say(line)
+
+
+def _blocks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[str]:
+    """Values as columns of block characters, six lines of up to 72 columns, with a scale."""
+    columns = np.array([some.mean() for some in np.array_split(values, min(72, len(values)))])
+    low, high = columns.min(), columns.max()
+    eighths = np.round((columns - low) / (high - low or 1.0) * (6 * 8 - 1)).astype(int) + 1
+    lines = []
+    for row in reversed(range(6)):
+        filled = "".join(" ▁▂▃▄▅▆▇█"[max(0, min(8, each - 8 * row))] for each in eighths)
+        label = {5: f"{high:,.2f}", 0: f"{low:,.2f}"}.get(row, "")
+        lines.append(f"{label:>12} {filled}")
+    return lines
+
+
+def print_next_steps(home: Path, symbols: Sequence[str]) -> None:
+    say(
+        f"\nThe data is in {home}\n\n"
+        "What to do next:\n"
+        f"  quant-assets prices {symbols[0]}   its last 30 days, as traded\n"
+        "  quant-assets refresh        up to the last closed session, whenever you like\n"
+        "  quant-assets ui             the asset graph in the browser"
+    )
+
+
+def print_budget(source: str, budget: Budget) -> None:
+    """Before a source is asked: how much it was asked lately, and whether it is left alone."""
+    used = f"{budget.requests_last_hour:,} of {budget.hourly_cap:,} requests in the last hour"
+    until = budget.breaker_until
+    down = f"; it was down, and is left alone until {until:%H:%M:%S} UTC" if until else ""
+    complain(f"{source}: {used}{down}.")
+
+
+def print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each source: whether it can be reached, and what is left of its budget."""
+    for row in rows:
+        say(
+            f"{row['source']}: {row['state']} in {row['seconds']:.1f} s; {row['detail']}\n"
+            f"  {row['requests_last_hour']:,} of {row['hourly_cap']:,} requests in the last hour; "
+            f"today {row['requests_today']:,}, of which {row['throttled_today']:,} were limited "
+            f"and {row['failed_today']:,} failed."
+        )

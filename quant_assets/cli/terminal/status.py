@@ -1,0 +1,110 @@
+"""What a person sees of the state of things: status, differences, pruned history, settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quant_assets.cli.terminal.console import complain, counted, say
+from quant_assets.cli.terminal.tables import print_rows
+from quant_assets.datasets.daily_prices.key_states import stretches
+
+if TYPE_CHECKING:
+    from quant_assets.orchestration.instance.retention import Pruned
+    from quant_assets.orchestration.runs.reconcile import Differences
+
+_STATUS_TITLES = {
+    "sources": "Daily prices by source",
+    "universes": "Universes",
+    "actions": "Corporate actions",
+    "ledger": "Symbol-days that are not simply present",
+    "quarantine": "Rows in quarantine",
+    "tasks": "Load tasks",
+    "delistings": "Delisted",
+    "possibly_delisted": "Possibly delisted: the source knows them no longer",
+    "runs": "The last loads",
+}
+
+
+def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_run: bool) -> None:
+    """Where Dagster and the warehouse differ, in stretches of consecutive sessions."""
+    table = Table("symbol", "first", "last", "sessions", "what", box=None, pad_edge=False)
+    for days, before, after in (
+        (found.unseen, "in the warehouse, not green", "in the warehouse; green now"),
+        (found.lost, "green without data", "was green without data; red now"),
+        (found.unseen_failures, "failed, not red", "failed; red now"),
+    ):
+        for symbol, first, last, number in stretches(days, sessions):
+            what = before if dry_run else after
+            table.add_row(symbol, str(first), str(last), f"{number:,}", what)
+    if table.row_count:
+        Console(highlight=False).print(table)
+    if found.tickers:
+        verb = "lack" if dry_run else "lacked"
+        say(f"Tickers that {verb} their partitions: {', '.join(found.tickers)}.")
+    for symbol in found.busy:
+        say(f"{symbol} is being loaded, and was left out.")
+    if not found.any:
+        say(f"{counted(found.compared, 'symbol-day')} compared; Dagster and the warehouse agree.")
+        return
+    say(
+        f"{counted(found.compared, 'symbol-day')} compared: {len(found.unseen):,} in the warehouse "
+        f"and not green, {len(found.lost):,} green without data, "
+        f"{len(found.unseen_failures):,} failed and not red."
+    )
+    if dry_run:
+        say("Nothing was changed. quant-assets reconcile mends it.")
+    elif found.lost or found.unseen_failures:
+        say("Load the red ones again: quant-assets backfill --dagster, or a backfill in the UI.")
+
+
+def print_status(found: Mapping[str, Any]) -> None:
+    """What ``warehouse_status`` found, a table a topic."""
+    say(f"{found['warehouse']}, {found['bytes'] / 1e6:,.1f} MB. Times are UTC.")
+    shown = {key: found[key] for key in _STATUS_TITLES}
+    shown["runs"] = [
+        {
+            "run": run["run_id"][:8],
+            "source": run["source"],
+            "started": run["started_at"],
+            "inserted": run["inserted"],
+            "revised": run["revised"],
+            "quaran-\ntined": run["quarantined"],
+            "failed": run["failed"],
+        }
+        for run in found["runs"]
+    ]
+    for key, title in _STATUS_TITLES.items():
+        print_rows(title, shown[key])
+    for run in found["runs"]:
+        if run["finished_at"] is None:
+            complain(
+                f"Note: load {run['run_id'][:8]} has no end on record: it is at work, or was "
+                "stopped. What it stored stays; the same command goes on from there."
+            )
+
+
+def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:
+    """What was deleted of Dagster's history, or would be."""
+    since = f"{before:%Y-%m-%d %H:%M} UTC"
+    if not pruned:
+        say(f"Nothing to delete of the time before {since}.")
+    else:
+        say(f"{'Would delete' if dry_run else 'Deleted'} of the time before {since}: {pruned}.")
+    for note in pruned.left_alone:
+        complain(f"Note: {note}")
+
+
+def print_settings(values: Mapping[str, Any], prefix: str = "") -> None:
+    """A line a setting, nested ones with dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            print_settings(value, f"{prefix}{key}.")
+        else:
+            sys.stdout.write(f"{prefix}{key} = {json.dumps(value)}\n")

@@ -1,0 +1,192 @@
+"""Which security each symbol of an answer means. Nothing is written here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.reference.identity import Name, UnknownSymbolError, bearer_on
+from quant_assets.schema.row_rules import REJECTED
+from quant_assets.securities.register import Register
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The accepted rows of an answer, and the securities its symbols mean.
+
+    ``names`` stand for symbols that several securities bore in turn, ``reasons`` for symbols that
+    could not be identified; their rows are in ``rejected``. ``spans`` gives first session, last
+    session and number of the accepted rows of each symbol.
+    """
+
+    accepted: pa.Table
+    rejected: pa.Table
+    spans: Mapping[str, tuple[dt.date, dt.date, int]]
+    securities: Mapping[str, int]
+    names: Mapping[str, Sequence[Name]]
+    reasons: Mapping[str, str]
+
+    def all_of(self, symbol: str) -> set[int]:
+        """The securities a symbol means in this answer."""
+        if symbol in self.securities:
+            return {self.securities[symbol]}
+        return {name.security_id for name in self.names.get(symbol, ())}
+
+    def of(self, symbol: str, day: dt.date) -> int | None:
+        if symbol in self.securities:
+            return self.securities[symbol]
+        return bearer_on(self.names.get(symbol, ()), day)
+
+    @property
+    def symbols(self) -> dict[int, str]:
+        """What each security is called in this answer."""
+        bearers = {n.security_id: symbol for symbol, names in self.names.items() for n in names}
+        return bearers | {number: symbol for symbol, number in self.securities.items()}
+
+    def without(self, symbols: Collection[str]) -> Identified:
+        """As if no row of these symbols had been accepted."""
+        left_out = pc.is_in(self.accepted["symbol"], pa.array(list(symbols), pa.string()))
+        return replace(
+            self,
+            accepted=self.accepted.filter(pc.invert(left_out)),
+            spans={symbol: span for symbol, span in self.spans.items() if symbol not in symbols},
+        )
+
+    def keyed(self, rows: pa.Table, day: str) -> pa.Table:
+        """``rows`` by security_id; rows whose symbol named nobody that ``day`` are left out."""
+        ids = security_ids(rows, day, self.securities, self.names)
+        keyed = rows.drop_columns(["symbol"]).append_column("security_id", ids)
+        return keyed.filter(pc.is_valid(ids)) if ids.null_count else keyed
+
+
+def identify(
+    answer: PriceAnswer, accepted: pa.Table, register: Register, names_on: dt.date | None
+) -> Identified:
+    """Decide which security each symbol of an answer means, adding those not on record.
+
+    Rows of a symbol that can't be identified are rejected, and so are those of days on which nobody
+    bore it, and a row that contradicts one of the same security and session under another of its
+    symbols; the first symbol is believed.
+    """
+    spans = _spans(accepted)
+    securities: dict[str, int] = {}
+    several: dict[str, Sequence[Name]] = {}
+    reasons: dict[str, str] = {}
+    for symbol in answer.symbols:
+        bearers = register.bearers(symbol)
+        one = len({name.security_id for name in bearers}) == 1
+        if symbol in spans and (names_on is not None or not bearers):
+            first, last, _ = spans[symbol]
+            try:
+                securities[symbol] = register.on(symbol, names_on or first, (first, last))
+            except UnknownSymbolError as error:
+                reasons[symbol] = str(error)
+        elif one:
+            securities[symbol] = bearers[0].security_id
+        elif bearers:
+            several[symbol] = bearers
+        # Otherwise nothing came of a symbol nobody knows: no security is made up for it.
+        if symbol in securities and symbol in spans:
+            register.seen(securities[symbol], spans[symbol][0])
+    accepted, rejected = _nameable(accepted, securities, several, reasons)
+    if len(set(securities.values())) < len(securities):
+        accepted, contradicting = _one_row_a_day(accepted, securities, several)
+        rejected += contradicting
+    return Identified(accepted, _rejected(rejected), spans, securities, several, reasons)
+
+
+def security_ids(
+    rows: pa.Table, day: str, securities: Mapping[str, int], names: Mapping[str, Sequence[Name]]
+) -> pa.Array:
+    """The security of each row, null where its symbol named nobody that ``day``."""
+    encoded = rows["symbol"].combine_chunks().dictionary_encode()
+    by_symbol = [securities.get(symbol) for symbol in encoded.dictionary.to_pylist()]
+    ids = pa.array(by_symbol, pa.int32()).take(encoded.indices)
+    if not names or ids.null_count == 0:
+        return ids
+    looked_up = [
+        number if number is not None else bearer_on(names.get(symbol, ()), on)
+        for number, symbol, on in zip(
+            ids.to_pylist(), rows["symbol"].to_pylist(), rows[day].to_pylist(), strict=True
+        )
+    ]
+    return pa.array(looked_up, pa.int32())
+
+
+def _nameable(
+    accepted: pa.Table,
+    securities: Mapping[str, int],
+    names: Mapping[str, Sequence[Name]],
+    reasons: Mapping[str, str],
+) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
+    """Keep rows of days on which somebody bore the symbol; the others, with the reason."""
+    ids = security_ids(accepted, "session", securities, names)
+    if ids.null_count == 0:
+        return accepted, []
+    strays = [
+        (row, reasons.get(symbol) or str(UnknownSymbolError(symbol, names.get(symbol, ()))))
+        for row in accepted.filter(ids.is_null()).to_pylist()
+        for symbol in [row["symbol"]]
+    ]
+    return accepted.filter(ids.is_valid()), strays
+
+
+def _one_row_a_day(
+    accepted: pa.Table, securities: Mapping[str, int], names: Mapping[str, Sequence[Name]]
+) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
+    """Keep the first row of each security and session; the others, if they differ, with why."""
+    ids = security_ids(accepted, "session", securities, names).fill_null(-1).to_numpy()
+    keys = (ids.astype(np.int64) << 32) + accepted["session"].cast(pa.int32()).to_numpy()
+    _, kept, back = np.unique(keys, return_index=True, return_inverse=True)
+    mask = np.zeros(len(keys), dtype=bool)
+    mask[kept] = True
+    mask |= ids < 0
+    others = np.flatnonzero(~mask)
+    rows = accepted.take(pa.array(others)).to_pylist()
+    firsts = accepted.take(pa.array(kept[back[others]])).to_pylist()
+    contradicting = [
+        (row, f"{row['symbol']} and {first['symbol']} are one security, and differ on this session")
+        for row, first in zip(rows, firsts, strict=True)
+        if {**row, "symbol": None} != {**first, "symbol": None}
+    ]
+    return accepted.filter(pa.array(mask)), contradicting
+
+
+def first_of_each(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
+    """The first row of each key; a security asked for by two symbols tells its events twice."""
+    numbered = rows.append_column("row", pa.array(np.arange(rows.num_rows)))
+    firsts = numbered.group_by(list(key)).aggregate([("row", "min")])["row_min"]
+    return rows if len(firsts) == rows.num_rows else rows.take(firsts.sort())
+
+
+def _rejected(rows: Sequence[tuple[dict[str, object], str]]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "symbol": row["symbol"],
+                "session": str(row["session"]),
+                "reason": reason,
+                "raw": json.dumps(row, default=str, sort_keys=True),
+            }
+            for row, reason in rows
+        ],
+        schema=REJECTED,
+    )
+
+
+def _spans(rows: pa.Table) -> dict[str, tuple[dt.date, dt.date, int]]:
+    """First session, last session and number of rows, by symbol."""
+    counted = rows.group_by("symbol").aggregate(
+        [("session", "min"), ("session", "max"), ("session", "count")]
+    )
+    return {
+        row["symbol"]: (row["session_min"], row["session_max"], row["session_count"])
+        for row in counted.to_pylist()
+    }

@@ -1,0 +1,121 @@
+"""Several requests in flight under one pace, answered in chunks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from quant_assets.contracts.prices import PriceRequest
+from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
+from quant_assets.fetching.pace import PacingError, PacingFileError, StillThrottled
+
+T = TypeVar("T")
+
+SYMBOLS_AT_ONCE = 128
+"""Symbols an answer holds at most: 160,000 rows of five years, stored in one transaction."""
+
+
+@dataclass(frozen=True)
+class Fetched(Generic[T]):
+    """What came of one request: an answer, or why there is none."""
+
+    place: int
+    source: str
+    request: PriceRequest
+    answer: T | None = None
+    error: SourceError | PacingError | PacingFileError | None = None
+
+    def result(self, now: dt.datetime) -> T:
+        """The answer. Raises SourceError."""
+        if isinstance(self.error, SourceError):
+            raise self.error
+        if isinstance(self.error, StillThrottled):
+            wait = (self.error.retry_at - now).total_seconds()
+            raise RateLimited(self.source, max(wait, 0.0)) from self.error
+        if self.error:
+            raise SourceUnavailable(self.source, str(self.error)) from self.error
+        if self.answer is None:
+            raise RuntimeError(f"Asking for {self.request.symbol} broke off; why is said above.")
+        return self.answer
+
+
+class InFlight(Generic[T]):
+    """Requests under way on a few threads, and what came of them.
+
+    The threads are daemons and not a pool's: a pool's are waited for when the process ends, and one
+    of these may be asleep for minutes until its turn.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        ask: Callable[[PriceRequest], T],
+        requests: Sequence[PriceRequest],
+        threads: int,
+    ) -> None:
+        self._ask, self._left = ask, len(requests)
+        self._waiting: queue.SimpleQueue[Fetched[T]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Fetched[T]] = queue.SimpleQueue()
+        self._begun: dict[int, str] = {}
+        self._stopped = threading.Event()
+        self._refusal: PacingError | PacingFileError | None = None
+        self._noticed = False
+        for place, request in enumerate(requests):
+            self._waiting.put(Fetched(place, source, request))
+        for _ in range(min(threads, len(requests))):
+            threading.Thread(target=self._work, name=source, daemon=True).start()
+
+    def batches(self, at_least_every_seconds: float) -> Iterator[list[Fetched[T]]]:
+        """Whatever is done after each stretch of time, in the order asked for."""
+        while self._left:
+            batch = [self._done.get()]
+            until = time.monotonic() + at_least_every_seconds
+            while len(batch) < min(self._left, SYMBOLS_AT_ONCE):
+                try:
+                    batch.append(self._done.get(timeout=max(until - time.monotonic(), 0)))
+                except queue.Empty:
+                    break
+            self._left -= len(batch)
+            yield sorted(batch, key=lambda fetched: fetched.place)
+
+    def under_way(self) -> tuple[str, ...]:
+        return tuple(symbol for _, symbol in sorted(self._begun.copy().items()))
+
+    def notices(self) -> tuple[str, ...]:
+        """Once, that nothing more is asked."""
+        if self._refusal is None or self._noticed:
+            return ()
+        self._noticed = True
+        return (f"{self._refusal} No further symbol is asked for in this load.",)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                fetched = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            self._begun[fetched.place] = fetched.request.symbol
+            try:
+                fetched = self._fetch(fetched)
+            finally:  # also of an error nobody expects, or the other side would wait for ever
+                del self._begun[fetched.place]
+                self._done.put(fetched)
+
+    def _fetch(self, fetched: Fetched[T]) -> Fetched[T]:
+        if self._refusal:
+            return replace(fetched, error=self._refusal)
+        try:
+            return replace(fetched, answer=self._ask(fetched.request))
+        except SourceError as error:
+            return replace(fetched, error=error)
+        except (PacingError, PacingFileError) as error:
+            self._refusal = error
+            return replace(fetched, error=error)

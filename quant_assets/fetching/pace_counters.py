@@ -1,0 +1,253 @@
+"""The counters of all sources in one SQLite file, shared by threads and processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from quant_assets.fetching.pace import (
+    HOUR_SECONDS,
+    CircuitOpen,
+    Pace,
+    PacingFileError,
+    StillThrottled,
+    earliest_start,
+    utc,
+)
+
+LONGEST_BLOCK_SECONDS = HOUR_SECONDS
+"""However long a source says to wait, it is asked again after this."""
+
+LONGEST_BREAK_SECONDS = 900.0
+
+TRIAL_SECONDS = 60.0
+"""A trial request without a result for so long was killed, and another may be made."""
+
+BUSY_SECONDS = 30.0
+
+LONGEST_WAY_SECONDS = 0.02
+"""How long after its start a request may have arrived. Requests sent at even distances arrive at
+uneven ones, and at a delay that is a limit's own, one in twelve would come too early."""
+
+SCHEMA = """
+create table if not exists sources (
+    source text primary key, seen_at real, blocked_until real, throttled_at real,
+    throttled_in_a_row integer, failed_in_a_row integer, open_seconds real, open_until real
+) strict;
+create table if not exists turns (
+    turn text primary key, source text, starts_at real, begun integer
+) strict, without rowid;
+create index if not exists turns_by_start on turns (source, starts_at, begun);
+create table if not exists days (
+    source text, day text, requests integer, throttled integer, failed integer,
+    primary key (source, day)
+) strict, without rowid;
+"""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request that has begun."""
+
+    name: str
+    began_at: float
+    is_trial: bool
+
+
+@dataclass
+class SourceState:
+    """How we stand with a source; a row of ``sources`` in the order of its columns."""
+
+    source: str
+    seen_at: float = 0.0
+    blocked_until: float = 0.0
+    throttled_at: float = 0.0
+    throttled_in_a_row: int = 0
+    failed_in_a_row: int = 0
+    open_seconds: float = 0.0
+    """How long the circuit breaker opened for; 0: it is closed."""
+    open_until: float = 0.0
+
+
+class _Books:
+    """The books on one source, within one transaction."""
+
+    def __init__(self, db: sqlite3.Connection, source: str, now: float) -> None:
+        self.db, self.source, self.now = db, source, now
+        row = db.execute("select * from sources where source = ?", [source]).fetchone()
+        self.standing = SourceState(*row) if row else SourceState(source, seen_at=now)
+        self._follow_the_clock()
+        db.execute(
+            "delete from turns where source = ? and starts_at <= ?", [source, now - HOUR_SECONDS]
+        )
+
+    def _follow_the_clock(self) -> None:
+        """A clock that was set back takes all that was noted back with it: waits stay as long."""
+        back = self.standing.seen_at - self.now
+        self.standing.seen_at = self.now
+        if back > 0:
+            self.standing.blocked_until -= back
+            self.standing.throttled_at -= back
+            self.standing.open_until -= back
+            self.db.execute(
+                "update turns set starts_at = starts_at - ? where source = ?", [back, self.source]
+            )
+
+    def save(self) -> None:
+        self.db.execute(
+            "insert or replace into sources values (?, ?, ?, ?, ?, ?, ?, ?)",
+            astuple(self.standing),
+        )
+
+    def count(self, *, requests: int = 0, throttled: int = 0, failed: int = 0) -> None:
+        self.db.execute(
+            "insert into days values (?, ?, ?, ?, ?) on conflict do update set"
+            " requests = requests + excluded.requests, throttled = throttled + excluded.throttled,"
+            " failed = failed + excluded.failed",
+            [self.source, str(utc(self.now).date()), requests, throttled, failed],
+        )
+
+    def refuse_if_hopeless(self, pace: Pace, until: float) -> None:
+        """Raise where waiting ``until`` then can't help."""
+        standing = self.standing
+        if standing.open_seconds and self.now < standing.open_until:
+            raise CircuitOpen(self.source, standing.open_until)
+        given_up = standing.throttled_in_a_row > len(pace.throttle_waits_seconds)
+        if standing.blocked_until > (self.now if given_up else until):
+            raise StillThrottled(self.source, standing.blocked_until)
+
+    def free_from(self, pace: Pace, *, waiting_too: bool) -> float:
+        """When the next request may start, after those begun or also after those in the queue."""
+        newest, oldest_of_cap = (
+            self.db.execute(
+                "select max(starts_at) from (select starts_at from turns where source = ?"
+                " and begun >= ? order by starts_at desc limit 1 offset ?)",
+                [self.source, 0 if waiting_too else 1, back],
+            ).fetchone()[0]
+            or 0.0
+            for back in (0, pace.hourly_cap - 1)
+        )
+        return max(self.standing.blocked_until, earliest_start(newest, oldest_of_cap, pace))
+
+    def starts(self) -> list[float]:
+        """Every start in the last hour and in the queue, oldest first."""
+        rows = self.db.execute(
+            "select starts_at from turns where source = ? order by starts_at", [self.source]
+        )
+        return [start for (start,) in rows]
+
+    def place_of(self, turn: str) -> float | None:
+        """When ``turn`` is due; None if it isn't reserved, or was overtaken."""
+        row = self.db.execute("select starts_at from turns where turn = ?", [turn]).fetchone()
+        return row[0] if row else None
+
+    def place(self, turn: str, starts_at: float, *, begun: bool = False) -> None:
+        self.db.execute(
+            "insert or replace into turns values (?, ?, ?, ?)",
+            [turn, self.source, starts_at, begun],
+        )
+
+    def give_up(self, turn: str) -> None:
+        self.db.execute("delete from turns where turn = ? and not begun", [turn])
+
+    def postpone_queue(self, until: float, pace: Pace) -> None:
+        """Let no waiting turn be due before ``until``; their order and distance stay."""
+        waiting = self.db.execute(
+            "select turn, starts_at from turns where source = ? and not begun order by starts_at",
+            [self.source],
+        ).fetchall()
+        for turn, starts_at in waiting:
+            if starts_at >= until:
+                break
+            self.place(turn, until)
+            until += pace.min_delay_seconds
+
+    def begin(self, turn: str, place: float) -> Turn:
+        """Begin ``turn``. Who was due before it and didn't come, was killed or slept: out."""
+        self.db.execute(
+            "delete from turns where source = ? and not begun and starts_at < ?",
+            [self.source, place],
+        )
+        self.place(turn, self.now, begun=True)
+        self.count(requests=1)
+        is_trial = self.standing.open_seconds > 0
+        if is_trial:
+            self.standing.open_until = self.now + max(self.standing.open_seconds, TRIAL_SECONDS)
+        return Turn(turn, self.now, is_trial)
+
+    def note_arrival(self, turn: Turn) -> None:
+        """A request has arrived when it is answered, at the latest; a source counts from there."""
+        arrived = min(self.now, turn.began_at + LONGEST_WAY_SECONDS)
+        self.db.execute(
+            "update turns set starts_at = max(starts_at, ?) where turn = ?", [arrived, turn.name]
+        )
+
+    def note_contact(self) -> None:
+        """The source is up."""
+        self.standing.failed_in_a_row = 0
+        self.standing.open_seconds = self.standing.open_until = 0.0
+
+    def note_throttled(self, turn: Turn, retry_after_seconds: float | None, pace: Pace) -> None:
+        """Block everybody. Requests under way together that are all refused count as one step."""
+        standing, waits = self.standing, pace.throttle_waits_seconds
+        self.note_contact()
+        self.count(throttled=1)
+        wait = retry_after_seconds
+        if turn.began_at >= standing.throttled_at:
+            if self.now - standing.throttled_at > HOUR_SECONDS:
+                standing.throttled_in_a_row = 0
+            standing.throttled_in_a_row += 1
+            standing.throttled_at = self.now
+            if wait is None:
+                wait = waits[min(standing.throttled_in_a_row, len(waits)) - 1]
+        if wait is not None:
+            until = self.now + min(max(0.0, wait), LONGEST_BLOCK_SECONDS)
+            standing.blocked_until = max(standing.blocked_until, until)
+
+    def note_failed_call(self, turn: Turn, pace: Pace) -> None:
+        """One more call failed for good. The last straw opens the circuit, and so does a trial."""
+        standing = self.standing
+        if standing.open_seconds and not turn.is_trial:
+            return  # it began before the circuit opened, and tells nothing new
+        standing.failed_in_a_row += 1
+        if turn.is_trial or standing.failed_in_a_row >= pace.breaker_after:
+            longer = standing.open_seconds * 2 or pace.breaker_seconds
+            standing.open_seconds = min(longer, LONGEST_BREAK_SECONDS)
+            standing.open_until = self.now + standing.open_seconds
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The file, open for one call.
+
+    A connection that is kept for longer breaks where a process forks; one for every transaction
+    makes the start of a request wait for the disk.
+    """
+
+    db: sqlite3.Connection
+    path: Path
+    source: str
+    clock: Callable[[], float]
+
+    @contextmanager
+    def books(self) -> Iterator[_Books]:
+        """The books in one transaction, which an exception undoes.
+
+        The clock is read inside, so that times are noted in the order in which they are read.
+        """
+        with explained(self.path), self.db:
+            self.db.execute("begin immediate")
+            books = _Books(self.db, self.source, self.clock())
+            yield books
+            books.save()
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise PacingFileError(path, error) from error

@@ -1,0 +1,43 @@
+"""Secrets and control characters taken out of log messages."""
+
+from __future__ import annotations
+
+import re
+
+from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
+
+# Secrets and stray characters
+
+_QUOTED = r"""b?'(?:[^'\\\n]|\\.)*'|b?"(?:[^"\\\n]|\\.)*\""""
+_IS = r"""[\w-]{0,40}(?:['"]\s*[:=,]|\s*[:=])\s*"""
+
+_SECRETS = (
+    re.compile(r"(headers\b['\"]?\s*[:=(]+\s*)[\[{].*", re.IGNORECASE),
+    re.compile(rf"((?:authorization|cookie){_IS})(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE),
+    re.compile(
+        rf"((?:{'|'.join(SECRET_WORDS)}|api-key|apikey|crumb){_IS})(?:{_QUOTED}|[^\s,;)}}\]]+)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(\bbearer\s+)[\w.~+/=-]+", re.IGNORECASE),
+)
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+
+
+def masked(text: str) -> str:
+    """``text`` without values of headers, of queries, and of what is named like a secret.
+
+    Rather too much is masked than too little: in a stack also the code beside such a name.
+    """
+    for secret in _SECRETS:
+        text = secret.sub(rf"\g<1>{MASK}", text)
+    return masked_addresses(text)
+
+
+def plain(text: str) -> str:
+    """``text`` masked, in lines, and of characters that every place can hold and show.
+
+    A source may send anything: half characters that UTF-8 has no bytes for, orders to a terminal.
+    """
+    lines = masked(text).encode("utf-8", "backslashreplace").decode("utf-8").splitlines()
+    return "\n".join(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in lines)

@@ -1,0 +1,36 @@
+"""Progress of a load: the callback, and a callback that is called at each tenth item."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Progress = Callable[[int, int, str], None]
+"""Called with symbols done, symbols in all, and what is happening."""
+
+
+class Every:
+    """A Progress that passes on what is worth telling: each tenth item to ``told``, and at most
+    one line a second to ``screen``; the first call and the end go to both.
+
+    Items may come several at once: a call that passes a tenth item counts as reaching it.
+    """
+
+    def __init__(
+        self, told: Progress, screen: Progress, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._told = told
+        self._screen = screen
+        self._monotonic = monotonic
+        self._last: tuple[int, int] | None = None
+        self._shown_at: float | None = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        last, self._last = self._last, (done, total)
+        ended = done >= total and last != (done, total)
+        if last is None or ended or done // 10 != last[0] // 10:
+            self._told(done, total, what)
+        now = self._monotonic()
+        if self._shown_at is None or ended or now - self._shown_at >= 1:
+            self._shown_at = now
+            self._screen(done, total, what)

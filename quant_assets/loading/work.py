@@ -1,0 +1,79 @@
+"""What a load is asked to do: the window, how far to look back, and the plan made from both."""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from quant_assets.contracts.prices import PriceRequest
+from quant_assets.loading.tasks import Task
+
+PROBES = 3
+"""Symbols to ask first of those that had to wait: they tell whether it is time for the rest."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Symbols over ``start`` to ``end``, both included; what a user or a partition asks for.
+
+    ``starts`` are the first days wanted of symbols that begin later than ``start``.
+    """
+
+    symbols: tuple[str, ...]
+    start: dt.date
+    end: dt.date
+    starts: Mapping[str, dt.date] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How to ask, beyond what is due.
+
+    A request at a source that is live or restates looks back ``look_back_days``, and at all that is
+    stored where that was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do
+    others, whose archive may have been corrected. With ``heed_tasks`` symbols are left alone that
+    were given up, or that are not to be asked yet. At most ``most_requests`` are made.
+    ``priority`` is that of the symbols; None keeps what they have.
+    """
+
+    look_back_days: int = 365
+    full_look_back_days: int = 30
+    look_back_everywhere: bool = False
+    priority: str | None = None
+    most_requests: int | None = None
+    heed_tasks: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load will ask a source for.
+
+    ``requests`` are due, ``settled`` symbols have everything already. ``sessions`` are those of the
+    window that have closed, ``due`` the number of symbol-days missing. ``asked_before``
+    are symbols that another run of the same backfill was sent for, each with its error if any;
+    ``recorded`` counts what loads had recorded of symbols when the plan was made. ``left`` are
+    symbols with something due that are not to be asked for now, each with why not; ``postponed``
+    those that no request was left for. ``tasks`` are the tasks of the requests, by symbol;
+    ``fulfilled`` those that are open although nothing is due. ``probes`` are the first of the
+    symbols requested: a few of those that had to wait.
+    """
+
+    window: Window
+    sessions: tuple[dt.date, ...]
+    requests: tuple[PriceRequest, ...]
+    settled: tuple[str, ...]
+    due: int
+    asked_before: Mapping[str, str | None] = field(default_factory=dict)
+    recorded: int = 0
+    left: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    fulfilled: tuple[Task, ...] = ()
+    postponed: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+
+    def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
+        """The sessions a request covers."""
+        first = bisect_left(self.sessions, request.start)
+        return self.sessions[first : bisect_right(self.sessions, request.end)]

@@ -1,0 +1,29 @@
+"""The reason of a run, kept in its tags, and whether a job has a run under way."""
+
+import dagster as dg
+
+WHY = "quant_assets/why"
+"""Run tag: a sentence that says what a run was started for."""
+
+TRIGGER = "quant_assets/trigger"
+"""Run tag: the schedule or sensor that started a run."""
+
+
+def reason(trigger: str, why: str) -> dict[str, str]:
+    """The tags that say who started a run, and what for."""
+    return {TRIGGER: trigger, WHY: why}
+
+
+RUNNING = dg.DefaultSensorStatus.RUNNING
+
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY), limit=1))

@@ -1,0 +1,73 @@
+"""The sensors for failures: symbols that failed are asked for again, dead runs are ended."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from quant_assets.loading.tasks import MOST_ATTEMPTS, Task
+from quant_assets.orchestration.automation.jobs import refresh_prices, refresh_request
+from quant_assets.orchestration.automation.run_requests import RUNNING, is_under_way
+from quant_assets.orchestration.instance.instance import end_dead_runs
+from quant_assets.refreshing.nightly import Retries, named, retries
+from quant_assets.wiring.platform import Platform
+
+
+@dg.sensor(
+    job=refresh_prices,
+    minimum_interval_seconds=300,
+    default_status=RUNNING,
+    description="Asks again for what failed, each time after a longer while; five times at most.",
+)
+def failed_partitions(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> list[dg.RunRequest] | dg.SkipReason:
+    if is_under_way(context.instance, refresh_prices.name):
+        return dg.SkipReason("Prices are being refreshed, or about to be.")
+    found = retries(platform, platform.clock())
+    if not found.due:
+        return dg.SkipReason(_why_no_retry(found))
+    by_source: dict[str, list[Task]] = {}
+    for task in found.due:
+        by_source.setdefault(task.source, []).append(task)
+    return [_retry(source, tasks) for source, tasks in by_source.items()]
+
+
+def _retry(source: str, tasks: Sequence[Task]) -> dg.RunRequest:
+    tickers = [task.symbol for task in tasks]
+    return refresh_request(
+        failed_partitions.name,
+        f"failed before: {named(tickers)}",
+        symbols=tickers,
+        source=source,
+        start=str(min(task.start_session for task in tasks)),
+        # Not beyond: with a later session its attempts would start anew.
+        end=str(max(task.end_session for task in tasks)),
+        priority="high",
+        heed_tasks=True,
+    )
+
+
+def _why_no_retry(found: Retries) -> str:
+    parts = []
+    if found.waiting:
+        parts.append(f"{found.waiting} that failed are left alone for a while.")
+    if found.given_up:
+        parts.append(
+            f"{len(found.given_up)} given up after {MOST_ATTEMPTS} attempts: "
+            f"{named(found.given_up)}. Load them by name, or quant-assets resume --retry-failed."
+        )
+    return " ".join(parts) or "Nothing has failed."
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=RUNNING,
+    description="Marks runs as failed whose process was killed.",
+)
+def dead_runs(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.SkipReason:
+    ended = end_dead_runs(context.instance, platform.warehouse.runs)
+    if not ended:
+        return dg.SkipReason("Every run under way has its process.")
+    return dg.SkipReason(f"Marked as failed, their process being gone: {', '.join(ended)}.")

@@ -1,0 +1,87 @@
+"""The sensor that turns changes of a universe into work."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import dagster as dg
+
+from quant_assets.orchestration.automation.jobs import (
+    refresh_prices,
+    refresh_request,
+    tell_prices,
+    tell_request,
+)
+from quant_assets.orchestration.automation.run_requests import RUNNING
+from quant_assets.orchestration.runs.partitions import symbols
+from quant_assets.reference.identity import is_pair
+from quant_assets.refreshing.index_changes import Change, Work, membership_work
+from quant_assets.refreshing.nightly import named
+from quant_assets.wiring.platform import Platform
+
+CHANGES_TOLD = 3
+"""Changes that the reason of a run names, at most."""
+
+
+@dg.sensor(
+    jobs=[refresh_prices, tell_prices],
+    minimum_interval_seconds=60,
+    default_status=RUNNING,
+    description="Turns changes of a universe into work, on the day they take effect: a newcomer's "
+    "partition and history, a last full look at who left, the history under a new ticker.",
+)
+def index_membership_sensor(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.SensorResult:
+    work = membership_work(platform, context.cursor)
+    requests = _requests(work)
+    newcomers = [c.symbol for c in (*work.added, *work.renamed) if not is_pair(c.symbol)]
+    return dg.SensorResult(
+        requests,
+        skip_reason=None if requests else _nothing_to_do(work, first=context.cursor is None),
+        cursor=work.seen.to_text(),
+        dynamic_partitions_requests=[symbols.build_add_request(newcomers)] if newcomers else [],
+    )
+
+
+def _requests(work: Work) -> list[dg.RunRequest]:
+    """One run for each kind of change."""
+    trigger = index_membership_sensor.name
+    requests = []
+    if work.added:
+        why, key, tickers = _told(work.added)
+        requests.append(refresh_request(trigger, why, key, symbols=tickers, priority="high"))
+    if work.removed:
+        why, key, tickers = _told(work.removed)
+        last = f"{why}: a last full look"
+        # What comes after its last day may be missing for good: it may be traded no more.
+        end = max(change.effective_on for change in work.removed) - dt.timedelta(days=1)
+        requests.append(
+            refresh_request(trigger, last, key, symbols=tickers, end=str(end), full=True)
+        )
+    if work.renamed:
+        why, key, tickers = _told(work.renamed)
+        requests.append(tell_request(trigger, why, tickers, key))
+    return requests
+
+
+def _told(changes: Sequence[Change]) -> tuple[str, str, list[str]]:
+    """Changes of a kind: in words, as the key of their run, and their tickers."""
+    more = len(changes) - CHANGES_TOLD
+    why = "; ".join(change.describe() for change in changes[:CHANGES_TOLD])
+    ids = [change.change_id for change in changes]
+    return (
+        f"{why}; and {more} more" if more > 0 else why,
+        f"{changes[0].kind} {min(ids)}-{max(ids)}",
+        sorted({change.symbol for change in changes}),
+    )
+
+
+def _nothing_to_do(work: Work, *, first: bool) -> str:
+    waiting = [f"{change.symbol} on {change.effective_on}" for change in work.waiting]
+    if waiting:
+        return f"Changes wait for their day: {named(waiting)}."
+    if first and not work.seen.last:
+        return "No universe has changed so far."
+    if first:
+        return f"Begins behind change {work.seen.last}: what was before is history."
+    return "No universe has changed since the last look."

@@ -1,0 +1,108 @@
+"""Plain ratios, such as 3:2, in the quotients of prices that are rounded."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR, SPLIT_FROM
+
+CLEAR = 0.2
+"""How wide the range a ratio n:m may lie in can be, times m²: the plainer, the less it takes. A
+price off by some random factor passes for a split in less than one of fifteen cases at the worst,
+and then all four prices of its row must be off by the same."""
+
+FOLLOWING = 0.9
+"""Share of the rows before a split that must follow it: others may be corrected at the same
+time."""
+
+HALF_A_CENT = 0.005
+
+MANY_ROWS = 10
+"""Rows off by one factor that is no split's ratio, from which on it is no row's correction."""
+
+NOISE = 1e-6
+"""Relative difference of two prices, or two volumes, that say the same: vendors keep 32 bits."""
+
+SEVERAL_ROWS = 3
+"""Rows it takes to tell a stock dividend, such as 11:10, from a correction by a tenth."""
+
+Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+Grid = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+def plain_split(held: Grid, told: Grid, shares: Floats) -> tuple[int, float] | None:
+    """How many rows, from the first on, are off by one plain ratio, and that ratio.
+
+    ``told`` was multiplied by ``shares``, after it had been rounded to cents.
+    """
+    # What was stored may be rounded too: a price of cents that a reverse split made dollars.
+    half, exact = HALF_A_CENT * shares[:, None], np.zeros((len(shares), 1))
+    tries = ((held, told, exact, half), (told, held, half, exact), (told, held, half, half))
+    for larger, smaller, of_larger, of_smaller in tries:
+        low, high = _ranges(larger, smaller, of_larger, of_smaller)
+        possible = (low <= high) & (low > 1)
+        ratio = _common_ratio(low[possible], high[possible])
+        if ratio is None:
+            continue
+        follows = possible & (low <= ratio) & (ratio <= high)
+        count = int(np.flatnonzero(follows)[-1]) + 1
+        if ratio < SPLIT_FROM and count < SEVERAL_ROWS:
+            continue
+        if follows[:count].mean() >= FOLLOWING:
+            return count, ratio if larger is held else 1 / ratio
+    return None
+
+
+def _ranges(
+    larger: Grid, smaller: Grid, of_larger: Grid, of_smaller: Grid
+) -> tuple[Floats, Floats]:
+    """From what to what the ratio of each row can be, by all its prices and their slack."""
+    above, below = of_larger + NOISE * larger, of_smaller + NOISE * smaller
+    low: Floats = ((larger - above) / (smaller + below)).max(axis=1)
+    with np.errstate(divide="ignore"):
+        high: Floats = ((larger + above) / np.maximum(smaller - below, 0.0)).min(axis=1)
+    return low, high
+
+
+def _common_ratio(low: Floats, high: Floats) -> float | None:
+    """The plain ratio in the range that most of the ranges ``low`` to ``high`` share."""
+    if len(low) == 0:
+        return None
+    begun = np.searchsorted(np.sort(low), low, side="right")
+    ended = np.searchsorted(np.sort(high), low, side="left")
+    start = low[np.argmax(begun - ended)]
+    end = high[(low <= start) & (high >= start)].min()
+    if not math.isfinite(end):
+        return None
+    ratio = _simplest(float(start), float(end))
+    clear = (end - start) * ratio.denominator**2 <= CLEAR
+    return float(ratio) if clear and ratio.denominator <= LARGEST_DENOMINATOR else None
+
+
+def _simplest(low: float, high: float) -> Fraction:
+    """The fraction with the smallest denominator in a range of positive numbers."""
+    whole = math.ceil(low)
+    if whole <= high:
+        return Fraction(whole)
+    below = math.floor(low)
+    return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
+
+
+def common_factor(held: Grid, told: Grid) -> tuple[int, float] | None:
+    """How many rows, from the first on, are off by one common factor, and that factor.
+
+    No one corrects a past by one factor; something happened that the source takes out of its
+    prices and does not list, such as a spin-off.
+    """
+    ratio = np.median(told / held, axis=1)
+    slack = NOISE + HALF_A_CENT / held.min(axis=1)
+    off = np.flatnonzero(np.abs(ratio - 1) > 2 * slack)
+    if len(off) < MANY_ROWS or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
+        return None
+    factor = float(np.median(ratio[off]))
+    same = np.abs(ratio[off] - factor) <= 2 * slack[off] * max(factor, 1.0)
+    return (int(off[-1]) + 1, factor) if same.mean() >= FOLLOWING else None

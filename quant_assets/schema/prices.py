@@ -1,0 +1,96 @@
+"""Tables of daily prices and corporate actions."""
+
+from __future__ import annotations
+
+from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
+
+ACTION_KINDS = (
+    "split",
+    "stock_dividend",
+    "cash_dividend",
+    "special_dividend",
+    "spin_off",
+    "merger_terms",
+    "capital_gain",
+    "vendor_error",
+)
+"""Kinds of corporate action; ``vendor_error`` keeps a reported event that did not happen."""
+
+DAILY_PRICES = Table(
+    "daily_prices",
+    "One row per security, session and source; expressed in the shares of basis_on.",
+    (
+        Column("security_id", "INTEGER", "The security."),
+        Column("session", "DATE", "Trading day of its market."),
+        Column("source", "VARCHAR", "Who said so."),
+        Column("open", "DOUBLE", "First price, in currency per share of basis_on.", positive=True),
+        Column("high", "DOUBLE", "Highest price.", positive=True),
+        Column("low", "DOUBLE", "Lowest price.", positive=True),
+        Column("close", "DOUBLE", "Last price.", positive=True),
+        Column("volume", "BIGINT", "Shares of basis_on traded.", non_negative=True),
+        Column("currency", "CURRENCY", "Currency of the prices."),
+        Column("basis_on", "DATE", "The day in whose shares the row is expressed."),
+        Column(
+            "provisional",
+            "BOOLEAN",
+            "True for the newest session of a live source until it was seen a second time.",
+            standing=True,
+        ),
+        FETCHED,
+        RUN,
+        CREATED,
+        UPDATED,
+    ),
+    key=("security_id", "session", "source"),
+    revised=True,
+)
+
+CORPORATE_ACTIONS = Table(
+    "corporate_actions",
+    "Events that change what a share is or pays. What an event does is said by ratio, amount or "
+    "value_factor; what it was, by kind; what the source reported, by the reported_ columns.",
+    (
+        Column("security_id", "INTEGER", "The security."),
+        Column("ex_date", "DATE", "First session without the entitlement."),
+        Column("kind", "VARCHAR", f"One of {', '.join(ACTION_KINDS)}."),
+        Column("source", "VARCHAR", "Who said so."),
+        Column(
+            "ratio",
+            "DOUBLE",
+            "New shares per old share, where the share count changes.",
+            required=False,
+            positive=True,
+        ),
+        Column(
+            "amount",
+            "DOUBLE",
+            "Cash, or value in kind, per share of basis_on.",
+            required=False,
+            positive=True,
+        ),
+        Column(
+            "value_factor",
+            "DOUBLE",
+            "Value before over value after, where a distribution was reported as a factor.",
+            required=False,
+            positive=True,
+        ),
+        Column("currency", "CURRENCY", "Currency of the amount."),
+        Column("basis_on", "DATE", "The day in whose shares the amount is expressed."),
+        Column("reported_ratio", "DOUBLE", "The source's split number, if any.", required=False),
+        Column("reported_amount", "DOUBLE", "The source's dividend number.", required=False),
+        Column(
+            "kind_by",
+            "VARCHAR",
+            "rule, the file that decided the kind, or the prices that show it: overlap where they "
+            "came again in other shares, adjusted close where that was given beside them.",
+        ),
+        Column("note", "VARCHAR", "What happened, where someone looked.", required=False),
+        FETCHED,
+        RUN,
+        CREATED,
+        UPDATED,
+    ),
+    key=("security_id", "ex_date", "kind", "source"),
+    revised=True,
+)

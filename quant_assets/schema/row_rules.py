@@ -1,0 +1,140 @@
+"""Row rules that follow from a table's columns: required fields, bounds, one row a key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quant_assets.schema.table import CURRENCIES, Table
+
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+REJECTED = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("session", pa.string()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+    ]
+)
+"""A quarantined row: what it named, the rule it broke, and the row as JSON."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """``accepted`` keeps the columns of the input; ``rejected`` has those of ``REJECTED``.
+
+    ``repeated`` counts rows dropped because an identical one was accepted.
+    """
+
+    accepted: pa.Table
+    rejected: pa.Table
+    repeated: int = 0
+
+
+class Verdict:
+    """The first rule each row broke."""
+
+    def __init__(self, rows: int) -> None:
+        self._reasons: list[str] = []
+        self._broken = np.full(rows, -1, dtype=np.int16)
+
+    def reject(self, mask: Mask, reason: str) -> None:
+        if mask.any():
+            self._broken[mask & (self._broken < 0)] = len(self._reasons)
+            self._reasons.append(reason)
+
+    @property
+    def bad(self) -> Mask:
+        return self._broken >= 0
+
+    def reasons(self) -> list[str]:
+        return [self._reasons[code] for code in self._broken[self.bad]]
+
+
+def check_fields(rows: pa.Table, table: Table, verdict: Verdict) -> None:
+    """Reject what lacks a required field, or names what no row may name."""
+    names = pc.fill_null(pc.not_equal(rows["symbol"], ""), False)
+    verdict.reject(~names.to_numpy(), "symbol is missing")
+    for column in table.columns:
+        if column.name not in rows.column_names:
+            continue
+        if column.required:
+            verdict.reject(rows[column.name].is_null().to_numpy(), f"{column.name} is missing")
+        if column.type == "CURRENCY":
+            known = pc.is_in(rows[column.name], pa.array(CURRENCIES))
+            verdict.reject(~known.to_numpy(), f"{column.name} is none of tables.CURRENCIES")
+
+
+def check_bounds(rows: pa.Table, table: Table, verdict: Verdict) -> None:
+    for column in table.columns:
+        if column.name not in rows.column_names or not (column.positive or column.non_negative):
+            continue
+        values = floats(rows, column.name)
+        if column.required:
+            verdict.reject(np.isnan(values), f"{column.name} is missing")
+        given = rows[column.name].is_valid().to_numpy()
+        verdict.reject(given & ~np.isfinite(values), f"{column.name} is not finite")
+        if column.positive:
+            verdict.reject(values <= 0, f"{column.name} is not positive")
+        else:
+            verdict.reject(values < 0, f"{column.name} is negative")
+        if column.type == "BIGINT":
+            verdict.reject(values >= 2.0**63, f"{column.name} is too large for 64 bits")
+
+
+def check_keys(rows: pa.Table, verdict: Verdict) -> Mask:
+    """Reject good rows that contradict each other; return the mask of superfluous twins."""
+    dropped: Mask = np.zeros(rows.num_rows, dtype=bool)
+    codes = rows["symbol"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+    days = rows["session"].cast(pa.int32()).fill_null(0).to_numpy()
+    keys = (codes.astype(np.int64) << 32) + days
+    good = ~verdict.bad
+    if not _repeats(keys[good]):
+        return dropped
+    numbers, counts = np.unique(keys[good], return_counts=True)
+    doubles = np.flatnonzero(good & np.isin(keys, numbers[counts > 1]))
+    first: dict[int, dict[str, object]] = {}
+    contradicted: set[int] = set()
+    for number, row in zip(doubles, rows.take(pa.array(doubles)).to_pylist(), strict=True):
+        key = int(keys[number])
+        if key not in first:
+            first[key] = row
+        elif first[key] == row:
+            dropped[number] = True
+        else:
+            contradicted.add(key)
+    conflict = good & np.isin(keys, list(contradicted)) if contradicted else ~good & good
+    verdict.reject(conflict, "another row of the same symbol and session differs")
+    return dropped
+
+
+def _repeats(keys: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
+    steps = np.diff(keys)
+    if (steps > 0).all():  # most answers arrive sorted, and then one look is enough
+        return False
+    return len(np.unique(keys)) < len(keys)
+
+
+def floats(rows: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    values: np.ndarray[tuple[int], np.dtype[np.float64]] = rows[name].cast(pa.float64()).to_numpy()
+    return values
+
+
+def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.Table:
+    if not verdict.bad.any():
+        return REJECTED.empty_table()
+    bad = rows.filter(pa.array(verdict.bad)).to_pylist()
+    return pa.table(
+        {
+            "symbol": [row["symbol"] or "" for row in bad],
+            "session": [str(row[day] or "") for row in bad],
+            "reason": verdict.reasons(),
+            "raw": [json.dumps(row, default=str, sort_keys=True) for row in bad],
+        },
+        schema=REJECTED,
+    )

@@ -1,0 +1,173 @@
+"""How Yahoo is reached: yfinance's session, its cookie and crumb, and its ways to refuse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from quant_assets.contracts.source import RateLimited, SourceUnavailable
+from quant_assets.fetching.pace import Paced
+from quant_assets.sources.yahoo.chart import SOURCE, read_body
+
+HOST = "https://query2.finance.yahoo.com"
+CHART_PATH = "/v8/finance/chart/"
+CRUMB_PATH = "/v1/test/getcrumb"
+_YFINANCE = ("yfinance._http", "yfinance.data", "yfinance.exceptions")
+
+CRUMB_AFTER_SECONDS = 900.0
+"""How long to go without a crumb that could not be had, since the chart needs none, and without
+another cookie after one that did not help."""
+
+LONGEST_CRUMB = 64
+
+
+@dataclass(frozen=True)
+class ChartResponse:
+    """A chart or a reason against it, in the shape in which yfinance passes it through.
+
+    Its status is always 200: a 404 is an answer too, and yfinance would ask again.
+    """
+
+    url: str
+    payload: Mapping[str, Any]
+    body: bytes
+    status_code: int = 200
+
+
+class Transport:
+    """yfinance's requests, each paced, with every answer judged before yfinance sees it.
+
+    Three of its habits are undone on its one instance here. It resends at once, with another
+    cookie, whatever answer is no success; only 401 and 403 reach it. It stores whatever getcrumb
+    answers, "Too Many Requests" included, as the crumb; and asks again before every chart when it
+    has none. It keeps cookies in a database of the user's.
+    """
+
+    def __init__(
+        self,
+        paced: Paced,
+        clock: Callable[[], dt.datetime],
+        base_url: str,
+        timeout_seconds: float,
+    ) -> None:
+        # Importing them takes half a second, which whoever doesn't ask Yahoo need not wait for.
+        http, data, exceptions = map(import_module, _YFINANCE)
+        logging.getLogger("yfinance").addHandler(logging.NullHandler())
+        self._paced, self._clock = paced, clock
+        self._base_url, self._timeout_seconds = base_url, timeout_seconds
+        self._unreachable = http.requests.exceptions.RequestException
+        self._no_crumb = exceptions.YFRateLimitError
+        self._crumb_lock, self._renewal_lock = threading.Lock(), threading.Lock()
+        self._without_crumb_until = self._no_renewal_until = 0.0
+        session = http.new_session()
+        self._send, session.request = session.request, self._request
+        self._data = object.__new__(data.YfData)  # the class itself hands out its only instance
+        data.YfData.__init__(self._data, session)
+        self._with_crumb = self._data._get_cookie_and_crumb
+        self._data._get_cookie_and_crumb = self._cookie_and_crumb
+        # Instead of its database: cookies once had are in the session, and good for as long.
+        self._data._load_cookie_curlCffi = lambda: False
+        self._data._save_cookie_curlCffi = lambda: setattr(self._data, "_cookie", True)
+
+    def chart(self, symbol: str, span: Mapping[str, int]) -> ChartResponse:
+        """The answer for a symbol in Yahoo's spelling. Raises SourceError and PacingError."""
+        asked = {"interval": "1d", "events": "div,splits,capitalGains", "includePrePost": "false"}
+        answered = self._data.get(f"{HOST}{CHART_PATH}{quote(symbol, safe='')}", {**span, **asked})
+        # Anything else is the page behind a consent form, which yfinance has sent.
+        return answered if isinstance(answered, ChartResponse) else _read(answered)
+
+    def _request(self, method: str, url: str, **options: Any) -> Any:
+        """In place of the session's own ``request``."""
+        options["timeout"] = self._timeout_seconds
+        path, where = urlsplit(url).path, self._rewritten(url)
+        if path.startswith(CHART_PATH):
+            return self._paced(lambda: self._chart(method, where, options))
+        # Nothing of pacing's: without cookie and crumb the chart is answered as well.
+        response = self._paced(lambda: self._sent(method, where, options))
+        if response is None or (path == CRUMB_PATH and not _is_crumb(response)):
+            raise self._no_crumb
+        return response
+
+    def _rewritten(self, url: str) -> str:
+        if not self._base_url:
+            return url
+        asked, base = urlsplit(url), urlsplit(self._base_url)
+        path = base.path.rstrip("/") + asked.path
+        return urlunsplit((base.scheme, base.netloc, path, asked.query, ""))
+
+    def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
+        try:
+            return self._send(method, url, **options)
+        except self._unreachable:
+            return None
+
+    def _chart(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
+        try:
+            response = self._send(method, url, **options)
+        except self._unreachable as error:
+            message = f"{SOURCE} could not be reached: {str(error).partition(' See http')[0]}"
+            raise SourceUnavailable(SOURCE, message) from error
+        status = response.status_code
+        if _asks_for_consent(response.url) or (status in (401, 403) and self._may_renew()):
+            return response
+        if status in (429, 999):
+            raise RateLimited(
+                SOURCE, _retry_after(response.headers.get("Retry-After"), self._clock())
+            )
+        if status >= 500 or status in (401, 403):
+            raise SourceUnavailable(SOURCE, f"{SOURCE} answered with HTTP {status}.")
+        return _read(response)
+
+    def _may_renew(self) -> bool:
+        """Whether yfinance may try another cookie; Yahoo's refusals are no reason to hammer it."""
+        with self._renewal_lock:
+            due = time.monotonic() >= self._no_renewal_until
+            if due:
+                self._no_renewal_until = time.monotonic() + CRUMB_AFTER_SECONDS
+            return due
+
+    def _cookie_and_crumb(self, timeout: float = 30) -> tuple[str | None, str]:
+        """In place of yfinance's own: at most one try in ``CRUMB_AFTER_SECONDS`` that fails."""
+        with self._crumb_lock:
+            if time.monotonic() >= self._without_crumb_until:
+                try:
+                    crumb, strategy = self._with_crumb(timeout)
+                except (self._no_crumb, AttributeError, KeyError, TypeError):
+                    crumb = None  # the last three: a consent page without what yfinance expects
+                if crumb:
+                    return crumb, strategy
+                self._without_crumb_until = time.monotonic() + CRUMB_AFTER_SECONDS
+            return None, self._data._cookie_strategy
+
+
+def _read(response: Any) -> ChartResponse:
+    return ChartResponse(response.url, read_body(response.content), response.content)
+
+
+def _is_crumb(response: Any) -> bool:
+    text = response.text
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" <>{}")
+    return response.status_code == 200 and 0 < len(text) <= LONGEST_CRUMB and plain
+
+
+def _asks_for_consent(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith("consent.yahoo.com")
+
+
+def _retry_after(told: str | None, now: dt.datetime) -> float | None:
+    """Seconds, from a number of them or an HTTP date; None where it is neither."""
+    if told is None or told.strip().isdecimal():
+        return float(told) if told else None
+    try:
+        at = email.utils.parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - now).total_seconds(), 0.0)
