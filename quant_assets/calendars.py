@@ -80,8 +80,7 @@ class Calendar:
     def holidays(self, start: dt.date, end: dt.date) -> tuple[dt.date, ...]:
         """Weekdays from ``start`` to ``end`` on which the market stayed closed."""
         open_days = set(self.between(start, end))
-        weekdays = pd.bdate_range(start, end).date
-        return tuple(day for day in weekdays if day not in open_days)
+        return tuple(day for day in weekdays(start, end) if day not in open_days)
 
 
 @lru_cache(maxsize=8)
@@ -103,3 +102,9 @@ def exchange_calendar(name: str, extra_closures: tuple[dt.date, ...] = ()) -> Ca
         if day not in closed
     ]
     return Calendar(name, tuple(day for day, _ in days), tuple(close for _, close in days))
+
+
+def weekdays(start: dt.date, end: dt.date) -> list[dt.date]:
+    """Mondays to Fridays from ``start`` to ``end``, both included."""
+    days = map(dt.date.fromordinal, range(start.toordinal(), end.toordinal() + 1))
+    return [day for day in days if day.weekday() < 5]
