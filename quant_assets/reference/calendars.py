@@ -1,23 +1,28 @@
 """When a market was open: sessions, holidays and the last session that has closed.
 
-Sessions come from exchange_calendars; a closure it does not know yet is added with
-``extra_closures``. Nothing here knows of Dagster, and nothing is computed at import.
+Those of New York are a list in the package, a copy from exchange_calendars; any other market's come
+from exchange_calendars itself. A closure neither knows yet is added with ``extra_closures``.
+Nothing here knows of Dagster, and nothing is computed at import.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from importlib import resources
+from zoneinfo import ZoneInfo
 
-import exchange_calendars
 import numpy as np
-import pandas as pd
 
 FIRST_DAY = dt.date(1990, 1, 2)
 """Sessions are known from here on; the index membership begins in 1996."""
+
+YEAR_AHEAD = dt.timedelta(days=366)
+"""A calendar knows the sessions of the coming year at least."""
 
 ALWAYS_OPEN = "24/7"
 """The calendar of markets that never close: every day is a session, and ends at midnight UTC."""
@@ -79,8 +84,7 @@ class Calendar:
     def holidays(self, start: dt.date, end: dt.date) -> tuple[dt.date, ...]:
         """Weekdays from ``start`` to ``end`` on which the market stayed closed."""
         open_days = set(self.between(start, end))
-        weekdays = pd.bdate_range(start, end).date
-        return tuple(day for day in weekdays if day not in open_days)
+        return tuple(day for day in weekdays(start, end) if day not in open_days)
 
 
 @lru_cache(maxsize=8)
@@ -90,15 +94,53 @@ def exchange_calendar(name: str, extra_closures: tuple[dt.date, ...] = ()) -> Ca
     ``extra_closures`` are days off that the library does not know, such as a day of mourning
     announced last week.
     """
+    known = known_closes(name, dt.datetime.now(dt.UTC).date())
+    for day in extra_closures:
+        known.pop(day, None)
+    return Calendar(name, tuple(known), tuple(known.values()))
+
+
+def known_closes(name: str, today: dt.date) -> dict[dt.date, dt.datetime]:
+    """Each session and its close (UTC, naive): of the stored list while it reaches a year ahead."""
+    stored = stored_closes() if name == "XNYS" else {}
+    enough = max(stored, default=FIRST_DAY) >= today + YEAR_AHEAD
+    return stored if enough else library_closes(name)
+
+
+def stored_closes() -> dict[dt.date, dt.datetime]:
+    """Each session of XNYS and its close (UTC, naive), by ``reference/xnys_closures.csv``.
+
+    The list holds the weekdays without a close at 16:00 New York: an early close has its time, a
+    day off has none. The first and last row state the first and last day the list covers.
+    """
+    stored = resources.files("quant_assets").joinpath("reference/xnys_closures.csv")
+    rows = csv.DictReader(stored.read_text("utf-8").splitlines())
+    listed = {dt.date.fromisoformat(row["day"]): row["closes"] for row in rows}
+    new_york = ZoneInfo("America/New_York")
+    found = {}
+    for day in weekdays(min(listed), max(listed)):
+        if closes := listed.get(day, "16:00"):
+            local = dt.datetime.combine(day, dt.time.fromisoformat(closes))
+            offset = new_york.utcoffset(local)  # ten times as fast as astimezone
+            assert offset is not None
+            found[day] = local - offset
+    return found
+
+
+def library_closes(name: str, until: dt.date | None = None) -> dict[dt.date, dt.datetime]:
+    """Each session and its close (UTC, naive), by exchange_calendars; a year ahead unless told."""
+    import exchange_calendars  # noqa: PLC0415 - slow to import, seldom needed
+    import pandas as pd  # noqa: PLC0415
+
     with warnings.catch_warnings():
         # exchange_calendars 4.13 still uses what pandas 4 will change.
         warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
-        raw = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+        raw = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat(), end=until)
     closes = raw.closes.dt.tz_convert("UTC").dt.tz_localize(None)
-    closed = set(extra_closures)
-    days = [
-        (day, close)
-        for day, close in zip(raw.sessions.date, closes.dt.to_pydatetime(), strict=True)
-        if day not in closed
-    ]
-    return Calendar(name, tuple(day for day, _ in days), tuple(close for _, close in days))
+    return dict(zip(raw.sessions.date, closes.dt.to_pydatetime(), strict=True))
+
+
+def weekdays(start: dt.date, end: dt.date) -> list[dt.date]:
+    """Mondays to Fridays from ``start`` to ``end``, both included."""
+    days = map(dt.date.fromordinal, range(start.toordinal(), end.toordinal() + 1))
+    return [day for day in days if day.weekday() < 5]

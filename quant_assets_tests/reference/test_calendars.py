@@ -1,22 +1,35 @@
-"""Sessions of the real exchange: holidays, sudden closures, and when a session has closed."""
+"""Sessions of the real exchange: holidays, sudden closures, and when a session has closed.
+
+``python -m quant_assets_tests.reference.test_calendars`` writes the stored list anew from the library.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import quant_assets
 from quant_assets.reference.calendars import (
     FIRST_DAY,
     Calendar,
     CalendarRangeError,
     exchange_calendar,
+    known_closes,
+    library_closes,
+    stored_closes,
+    weekdays,
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
+STORED = Path(quant_assets.__file__).parent / "reference" / "xnys_closures.csv"
+LAST_STORED = dt.date(2030, 12, 31)
 XNYS = exchange_calendar("XNYS")
 
 
@@ -177,3 +190,75 @@ def test_a_market_open_every_day_can_be_described() -> None:
     always = Calendar("24/7", days, closes)
     assert always.between(days[0], days[-1]) == days
     assert always.last_closed_session(dt.datetime(2024, 6, 3, 0, 0, tzinfo=dt.UTC)) == days[1]
+
+
+def list_of_the_library() -> str:
+    """The stored list as the library would have it."""
+    closes = {
+        day: f"{close.replace(tzinfo=dt.UTC).astimezone(NEW_YORK):%H:%M}"
+        for day, close in library_closes("XNYS", LAST_STORED).items()
+    }
+    rows = [
+        f"{day},{closes.get(day, '')}"
+        for day in weekdays(FIRST_DAY, LAST_STORED)
+        if closes.get(day) != "16:00" or day in (FIRST_DAY, LAST_STORED)
+    ]
+    return "\n".join(["day,closes", *rows, ""])
+
+
+def test_the_stored_list_is_the_library_s() -> None:
+    assert STORED.read_text("utf-8") == list_of_the_library(), __doc__
+
+
+def test_each_stored_session_and_close_is_the_library_s() -> None:
+    library = library_closes("XNYS", LAST_STORED)
+    assert stored_closes() == library
+    assert XNYS.sessions == tuple(library)
+    assert XNYS.closes_at == tuple(library.values())
+
+
+def test_a_stored_list_that_ends_within_the_year_gives_way_to_the_library() -> None:
+    assert known_closes("XNYS", dt.date(2029, 12, 30)) == stored_closes()
+    assert known_closes("XNYS", dt.date(2029, 12, 31)) == library_closes("XNYS")
+
+
+def test_other_markets_are_the_library_s() -> None:
+    london = exchange_calendar("XLON")
+    assert london.is_session(dt.date(2024, 7, 4))
+    assert not london.is_session(dt.date(2024, 8, 26))  # the summer bank holiday
+    assert dict(zip(london.sessions, london.closes_at, strict=True)) == library_closes("XLON")
+
+
+ASK_FOR_SESSIONS = """
+import datetime as dt, sys
+from quant_assets.reference.calendars import exchange_calendar
+
+xnys = exchange_calendar("XNYS", (dt.date(2024, 6, 5),))
+print(*xnys.between(dt.date(1996, 1, 1), dt.date(1996, 1, 3)))
+print(*xnys.holidays(dt.date(2024, 6, 1), dt.date(2024, 6, 30)))
+print(xnys.last_closed_session(dt.datetime(2024, 7, 3, 17, tzinfo=dt.UTC)))
+print(xnys.session_array[0], xnys.last_day, xnys.closes_at[-1])
+print(*{"pandas", "exchange_calendars"} & sys.modules.keys())
+"""
+
+
+def test_sessions_of_new_york_need_neither_pandas_nor_the_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_SESSIONS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "1996-01-02 1996-01-03",
+        "2024-06-05 2024-06-19",
+        "2024-07-03",
+        "1990-01-02 2030-12-31 2030-12-31 21:00:00",
+        "",
+    ]
+
+
+if __name__ == "__main__":
+    STORED.write_text(list_of_the_library(), "utf-8")
