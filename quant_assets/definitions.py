@@ -7,8 +7,7 @@ import warnings
 
 import dagster as dg
 
-from quant_assets.journal.progress import Progress
-from quant_assets.loading.run import unwatched
+from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.orchestration.assets.latest_session import latest_session
 from quant_assets.orchestration.assets.prices import corporate_actions, daily_prices_asset
 from quant_assets.orchestration.assets.universe import sp500_universe

@@ -18,9 +18,9 @@ import typer
 from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
-from quant_assets.cli.loads import live_app
+from quant_assets.cli.loads import live_app, load_and_show
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.load_reports import print_demo, print_report
+from quant_assets.cli.terminal.load_reports import print_demo
 from quant_assets.cli.terminal.status import (
     print_differences,
     print_pruned,
@@ -31,11 +31,11 @@ from quant_assets.cli.terminal.tables import print_prices
 from quant_assets.cli.universes import universe_app
 from quant_assets.health.status import warehouse_status
 from quant_assets.journal.pruning import prune_logs
-from quant_assets.loading.load import load
-from quant_assets.loading.run import MixedMarketsError
+from quant_assets.loading.market import refuse_mixing
 from quant_assets.loading.work import Window
 from quant_assets.reference.identity import canonical_symbol
-from quant_assets.refreshing.steps import known_symbols
+from quant_assets.refreshing.load_steps import How
+from quant_assets.refreshing.steps import known_symbols, window_steps
 from quant_assets.schema.catalog import data_dictionary
 from quant_assets.settings.settings import shown
 from quant_assets.warehouse.published_copy import publish
@@ -89,7 +89,7 @@ def demo(
     end = calendar.last_closed_session(platform.clock())
     window_start = max(platform.simulated_market().start, platform.settings.partition_start)
     start = calendar.between(window_start, end)[0]
-    _refuse_mixing(platform, SIMULATED, simulated=True)
+    refuse_mixing(platform.warehouse, platform.simulated_market().profile)
     began = time.monotonic()
     steps: list[tuple[str, Callable[[], Materialized]]] = [
         ("sp500_universe", lambda: materialize_asset(platform, "sp500_universe")),
@@ -125,17 +125,6 @@ def demo(
             say(f"The UI and backfills need QUANT_ASSETS_SIMULATED__SYMBOLS={symbols} as well.")
 
 
-def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
-    if not platform.warehouse.exists():
-        return
-    with platform.warehouse.reading() as con:
-        others = con.execute(
-            "select source from sources where simulated <> ? limit 1", [simulated]
-        ).fetchall()
-    if others:
-        raise MixedMarketsError(source, others[0][0])
-
-
 @app.command()
 def backfill(
     context: typer.Context,
@@ -168,27 +157,18 @@ def backfill(
     if dagster and not dry_run:
         _backfill_in_dagster(platform, window, source, force=force, as_json=as_json)
         return
-    reports = []
-    for calendar, some in platform.by_calendar(window.symbols):
-        with progress(quiet=as_json) as step:
-            report = load(
-                platform.warehouse,
-                platform.price_source(source, calendar),
-                Window(some, since, until),
-                calendar,
-                force=force,
-                dry_run=dry_run,
-                fail_fast=fail_fast,
-                allow_mixing=allow_mixing,
-                identities=platform.identities(chosen),
-                asking=platform.asking,
-                on_progress=step,
-            )
-        reports.append(report)
-        if as_json:
+    how = How(
+        platform.asking,
+        force=force,
+        dry_run=dry_run,
+        fail_fast=fail_fast,
+        allow_mixing=allow_mixing,
+    )
+    steps = window_steps(platform, source, window)
+    reports = load_and_show(platform, steps, how, quiet=as_json)
+    if as_json:
+        for report in reports:
             print(report.to_json())
-        else:
-            print_report(report)
     if not dry_run and platform.warehouse.exists():
         publish(platform.warehouse)
     raise typer.Exit(ATTENTION if any(report.needs_attention for report in reports) else DONE)
@@ -200,7 +180,7 @@ def _backfill_in_dagster(
     from quant_assets.cli.in_process import backfill_prices
 
     profile = platform.price_source(source).profile
-    _refuse_mixing(platform, profile.name, simulated=profile.simulated)
+    refuse_mixing(platform.warehouse, profile)
     tickers, start, end = window.symbols, window.start, window.end
     what = f"{counted(len(tickers), 'symbol')}, {start} to {end}"
     with progress(quiet=as_json) as step:

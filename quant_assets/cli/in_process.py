@@ -15,8 +15,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType, RunFailureReaso
 from dagster._core.utils import make_new_run_id
 
 from quant_assets.definitions import build_definitions
-from quant_assets.journal.progress import Progress
-from quant_assets.loading.run import unwatched
+from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.orchestration.instance.instance import (
     IN_PROCESS,
     PROCESS_TAG,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -25,11 +26,12 @@ from quant_assets.cli.terminal.load_reports import (
     print_sources,
 )
 from quant_assets.cli.terminal.tables import print_frame
+from quant_assets.contracts.source import SourceProfile
 from quant_assets.health.status import UnknownRunError, load_history, run_log, run_symbols
-from quant_assets.loading.load import load
+from quant_assets.journal.progress import Progress
 from quant_assets.loading.report import LoadReport
-from quant_assets.loading.work import Asking
 from quant_assets.reference.identity import canonical_symbol
+from quant_assets.refreshing.load_steps import How, load_steps
 from quant_assets.refreshing.steps import DATASETS, Step, open_steps, refresh_steps
 from quant_assets.schema.loads import PRIORITIES
 from quant_assets.warehouse.published_copy import publish
@@ -73,16 +75,8 @@ def refresh(
         # Whoever names a symbol wants it, whatever became of it before.
         heed_tasks=not (named or force),
     )
-    reports = _load(
-        platform,
-        steps,
-        asking,
-        force=force,
-        dry_run=dry_run,
-        fail_fast=fail_fast,
-        accept=accept,
-        quiet=as_json,
-    )
+    how = How(asking, force=force, dry_run=dry_run, fail_fast=fail_fast, accept=accept)
+    reports = load_and_show(platform, steps, how, quiet=as_json)
     _end(platform, reports, as_json=as_json)
 
 
@@ -103,7 +97,7 @@ def resume(
         if open_steps(platform, given_up=True):
             say("Some symbols were given up; resume --retry-failed asks for them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
-    reports = _load(platform, steps, asking, dry_run=dry_run, quiet=as_json)
+    reports = load_and_show(platform, steps, How(asking, dry_run=dry_run), quiet=as_json)
     _end(platform, reports, as_json=as_json)
 
 
@@ -121,7 +115,7 @@ def quickstart(
     start = end - dt.timedelta(days=days)
     chosen = source or platform.settings.source or YAHOO
     steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
-    reports = _load(platform, steps, platform.asking)
+    reports = load_and_show(platform, steps, How(platform.asking))
     frame = (
         read.prices(
             [symbol for report in reports for symbol in _known(report)],
@@ -207,49 +201,28 @@ def _symbols(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def _load(
-    platform: Platform,
-    steps: Sequence[Step],
-    asking: Asking,
-    *,
-    force: bool = False,
-    dry_run: bool = False,
-    fail_fast: bool = False,
-    accept: bool = False,
-    quiet: bool = False,
+def load_and_show(
+    platform: Platform, steps: Sequence[Step], how: How, *, quiet: bool = False
 ) -> list[LoadReport]:
-    """Load each step; a budget of requests is shared by all."""
-    reports: list[LoadReport] = []
-    for step in steps:
-        source = platform.price_source(step.source, step.calendar)
-        if source.profile.live and not quiet:
+    """Load each step, and print its report unless ``quiet``."""
+
+    @contextmanager
+    def watch(step: Step, source: SourceProfile) -> Iterator[Progress]:
+        if source.live and not quiet:
             print_budget(step.source, platform.pacer(step.source).budget())
         with progress(quiet=quiet) as watched:
-            report = load(
-                platform.warehouse,
-                source,
-                step.window,
-                step.calendar,
-                force=force,
-                dry_run=dry_run,
-                fail_fast=fail_fast,
-                identities=platform.identities(source),
-                asking=asking,
-                accept=accept,
-                on_progress=watched,
-            )
+            yield watched
+
+    reports: list[LoadReport] = []
+    for report in load_steps(platform, steps, how, watch=watch):
         reports.append(report)
-        if not quiet:
-            print_report(report)
-        if dry_run and not quiet and report.symbols and source.profile.live:
-            seconds = platform.pacer(step.source).expected_seconds(len(report.symbols))
+        if quiet:
+            continue
+        print_report(report)
+        if how.dry_run and report.symbols and platform.is_paced(report.source):
+            seconds = platform.pacer(report.source).expected_seconds(len(report.symbols))
             requests = counted(len(report.symbols), "request")
-            say(f"{requests} to {step.source}, about {seconds:,.0f} s.")
-        if asking.most_requests is not None:
-            left = asking.most_requests - len(report.symbols)
-            asking = dataclasses.replace(asking, most_requests=max(left, 0))
-        if fail_fast and report.total("failed"):
-            break
+            say(f"{requests} to {report.source}, about {seconds:,.0f} s.")
     return reports
 
 

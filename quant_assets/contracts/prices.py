@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
-from quant_assets.contracts.source import SourceError, SourceProfile
+from quant_assets.contracts.source import Source, SourceError, SourceProfile
 
 PRICE_COLUMNS = pa.schema(
     [
@@ -61,25 +61,6 @@ UNREADABLE_COLUMNS = pa.schema(
 
 
 @dataclass(frozen=True)
-class PriceRequest:
-    """One symbol over ``start`` to ``end``, both included.
-
-    With ``since``, an earlier day, what the source says of the days from then on is wanted as
-    well, to be compared with what is stored.
-    """
-
-    symbol: str
-    start: dt.date
-    end: dt.date
-    since: dt.date | None = None
-
-    @property
-    def first(self) -> dt.date:
-        """The first day to ask for."""
-        return min(self.start, self.since) if self.since else self.start
-
-
-@dataclass(frozen=True)
 class Instrument:
     """What a source says a symbol is; None where it does not say.
 
@@ -99,12 +80,7 @@ class Instrument:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """What a source said about some of the symbols it was asked for.
-
-    ``symbols`` are those the answer is complete for, failures included; the tables have the columns
-    named above. ``notices`` are sentences about the answer as a whole, such as one unreadable file
-    among many. ``under_way`` are symbols that the source is asking for meanwhile.
-    """
+    """Prices and corporate actions of some symbols; the tables have the columns named above."""
 
     symbols: tuple[str, ...]
     rows: pa.Table
@@ -117,20 +93,21 @@ class PriceAnswer:
     under_way: tuple[str, ...] = ()
 
 
-class PriceSource(Protocol):
-    """Daily prices and corporate actions."""
+@dataclass(frozen=True, kw_only=True)
+class PriceProfile(SourceProfile):
+    """What holds for all prices of a source: in which shares they are, and which events it lists.
+
+    ``convention`` says how the source itself computes total returns.
+    """
+
+    price_basis: Literal["as_traded", "split_adjusted"]
+    has_splits: bool
+    has_distributions: bool
+    convention: str = "total return (P + D) * S / P0"
+
+
+class PriceSource(Source[PriceAnswer], Protocol):
+    """A source of daily prices and corporate actions."""
 
     @property
-    def profile(self) -> SourceProfile: ...
-
-    def symbols(self) -> tuple[str, ...]:
-        """Every symbol the source holds, sorted; empty where it can't tell."""
-        ...
-
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
-        """Answer every request, a chunk of symbols at a time.
-
-        Raises SourceUnavailable or BadAnswer where nothing at all can be read; anything that
-        concerns one symbol comes back in ``failures``.
-        """
-        ...
+    def profile(self) -> PriceProfile: ...

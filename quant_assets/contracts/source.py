@@ -16,9 +16,9 @@ for that day" is an answer, "could not find out" an error; a source never turns 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol, TypeVar
 
 
 class SourceError(Exception):
@@ -70,14 +70,13 @@ class SourceUnavailable(SourceError):  # noqa: N818
 
 @dataclass(frozen=True)
 class SourceProfile:
-    """The convention a source speaks in, kept beside its rows."""
+    """What holds for all answers of a source; kept in the table ``sources``."""
 
     name: str
-    price_basis: Literal["as_traded", "split_adjusted"]
-    has_splits: bool
-    has_distributions: bool
     simulated: bool = False
-    convention: str = "total return (P + D) * S / P0"
+    """Whether its market is made up; ``convention`` then says which made-up market it is."""
+    convention: str = ""
+    """How its numbers are to be understood, in words."""
     names_on: dt.date | None = None
     """The day whose tickers the source uses for all of its history; None for the ticker of the
     day itself."""
@@ -85,4 +84,66 @@ class SourceProfile:
     """Whether it is asked over a network about markets under way: a request costs the same for a
     day and for ten years, so it looks back, and the newest session may change once more."""
     restates: bool = False
-    """Whether it is known to say otherwise later what it said before, as deliveries do."""
+    """Whether it is known to change what it reported before, as deliveries do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One symbol over ``start`` to ``end``, both included.
+
+    A symbol names what one request is about: a ticker, a contract, a forum, or the whole of a
+    dataset that comes in one piece.
+
+    With ``since``, an earlier day, what the source says of the days from then on is wanted as
+    well, to be compared with what is stored.
+    """
+
+    symbol: str
+    start: dt.date
+    end: dt.date
+    since: dt.date | None = None
+
+    @property
+    def first(self) -> dt.date:
+        """The first day to ask for."""
+        return min(self.start, self.since) if self.since else self.start
+
+
+class Answer(Protocol):
+    """What a load reads of any answer, whatever its rows are.
+
+    ``symbols`` are those the answer is complete for; ``failures`` are the errors among them.
+    ``notices`` are sentences about the answer as a whole, such as one unreadable file among many.
+    ``under_way`` are symbols that the source is being asked for meanwhile.
+    """
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+    @property
+    def failures(self) -> Mapping[str, SourceError]: ...
+    @property
+    def notices(self) -> tuple[str, ...]: ...
+    @property
+    def under_way(self) -> tuple[str, ...]: ...
+
+
+A_co = TypeVar("A_co", bound=Answer, covariant=True)
+
+
+class Source(Protocol[A_co]):
+    """Where the rows of a dataset come from."""
+
+    @property
+    def profile(self) -> SourceProfile: ...
+
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol the source holds, sorted; empty where it can't tell."""
+        ...
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[A_co]:
+        """Answer every request, a chunk of symbols at a time.
+
+        Raises SourceUnavailable or BadAnswer where nothing at all can be read; anything that
+        concerns one symbol comes back in ``failures``.
+        """
+        ...

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from quant_assets.contracts.prices import PriceRequest
-from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
+from quant_assets.contracts.source import RateLimited, Request, SourceError, SourceUnavailable
 from quant_assets.fetching.pace import PacingError, PacingFileError, StillThrottled
 
 T = TypeVar("T")
@@ -26,7 +25,7 @@ class Fetched(Generic[T]):
 
     place: int
     source: str
-    request: PriceRequest
+    request: Request
     answer: T | None = None
     error: SourceError | PacingError | PacingFileError | None = None
 
@@ -54,8 +53,8 @@ class InFlight(Generic[T]):
     def __init__(
         self,
         source: str,
-        ask: Callable[[PriceRequest], T],
-        requests: Sequence[PriceRequest],
+        ask: Callable[[Request], T],
+        requests: Sequence[Request],
         threads: int,
     ) -> None:
         self._ask, self._left = ask, len(requests)

@@ -9,6 +9,10 @@ Progress = Callable[[int, int, str], None]
 """Called with symbols done, symbols in all, and what is happening."""
 
 
+def unwatched(done: int, total: int, what: str) -> None:
+    """The progress of a load that nobody watches."""
+
+
 class Every:
     """A Progress that passes on what is worth telling: each tenth item to ``told``, and at most
     one line a second to ``screen``; the first call and the end go to both.

@@ -15,7 +15,6 @@ import duckdb
 import pyarrow as pa
 
 from quant_assets.schema.loads import LOAD_CLAIMS
-from quant_assets.schema.table import Table
 from quant_assets.warehouse.liveness import is_alive
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
@@ -31,17 +30,17 @@ class Claims:
     """
 
     runs: Path
-    dataset: Table
+    dataset: str
     source: str
     run_id: str
 
     def take(self, writing: Writing, symbols: Sequence[str]) -> dict[str, str]:
         """Claim ``symbols``; returns those that another live run has, with its id."""
-        others = self._held(writing.con, symbols)
+        others = self._claimed_elsewhere(writing.con, symbols)
         writing.con.execute(
             f"delete from {LOAD_CLAIMS.name} where dataset = ? and source = ?"
             " and list_contains(?, symbol) and not list_contains(?, symbol)",
-            [self.dataset.name, self.source, list(symbols), list(others)],
+            [self.dataset, self.source, list(symbols), list(others)],
         )
         free = [symbol for symbol in symbols if symbol not in others]
         writing.upsert(LOAD_CLAIMS, pa.table({"symbol": free}), constants=self._scope)
@@ -52,35 +51,39 @@ class Claims:
         writing.con.execute(
             f"delete from {LOAD_CLAIMS.name} where dataset = ? and source = ? and run_id = ?"
             " and list_contains(?, symbol)",
-            [self.dataset.name, self.source, self.run_id, list(symbols)],
+            [self.dataset, self.source, self.run_id, list(symbols)],
         )
 
     def wait(self, warehouse: Warehouse, symbols: Sequence[str], seconds: float) -> dict[str, str]:
-        """Wait until no other live run has any of ``symbols``; returns those still held."""
+        """Wait until no other live run has any of ``symbols``; returns those still claimed."""
         deadline = time.monotonic() + seconds
         while True:
             with warehouse.reading() as con:
-                held = self._held(con, symbols)
-            if not held or time.monotonic() >= deadline:
-                return held
+                claimed = self._claimed_elsewhere(con, symbols)
+            if not claimed or time.monotonic() >= deadline:
+                return claimed
             time.sleep(LOOKS_EVERY_SECONDS)
 
-    def _held(self, con: duckdb.DuckDBPyConnection, symbols: Sequence[str]) -> dict[str, str]:
+    def _claimed_elsewhere(
+        self, con: duckdb.DuckDBPyConnection, symbols: Sequence[str]
+    ) -> dict[str, str]:
         rows = con.execute(
             f"select symbol, run_id::varchar from {LOAD_CLAIMS.name} where dataset = ?"
             " and source = ? and run_id <> ? and list_contains(?, symbol)",
-            [self.dataset.name, self.source, self.run_id, list(symbols)],
+            [self.dataset, self.source, self.run_id, list(symbols)],
         ).fetchall()
         live = {run for run in {row[1] for row in rows} if is_alive(self.runs, run)}
         return {symbol: run for symbol, run in rows if run in live}
 
     @property
     def _scope(self) -> Mapping[str, object]:
-        return {"dataset": self.dataset.name, "source": self.source}
+        return {"dataset": self.dataset, "source": self.source}
 
 
-def claimed_symbols(con: duckdb.DuckDBPyConnection, runs: Path) -> set[str]:
-    """Symbols that any live load is asking for."""
-    rows = con.execute(f"select symbol, run_id::varchar from {LOAD_CLAIMS.name}").fetchall()
+def claimed_symbols(con: duckdb.DuckDBPyConnection, runs: Path, dataset: str) -> set[str]:
+    """Symbols of a dataset that any live load is asking for."""
+    rows = con.execute(
+        f"select symbol, run_id::varchar from {LOAD_CLAIMS.name} where dataset = ?", [dataset]
+    ).fetchall()
     live = {run for run in {row[1] for row in rows} if is_alive(runs, run)}
     return {symbol for symbol, run in rows if run in live}

@@ -1,134 +1,104 @@
-"""What is due, and in which order to ask: requests, made from the warehouse alone.
+"""The requests of a load and their order, made from the warehouse alone.
 
-Due are the sessions of a window that a source has neither delivered nor confirmed empty. Requests
-are scarce and rows are free, so there is one a symbol, which also looks back at what is stored. No
-source is asked, and nothing is written.
+Requests are scarce and rows are free, so there is one request a symbol, which also looks back at
+what is stored. No source is asked, and nothing is written.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
-from quant_assets.contracts.prices import PriceRequest
-from quant_assets.contracts.source import SourceProfile
-from quant_assets.datasets.daily_prices.due import OpenSessionError, PriceCoverage
+from quant_assets.contracts.source import Request, SourceProfile
+from quant_assets.loading.dataset import Dataset, Due, Look
+from quant_assets.loading.pending import Pending
 from quant_assets.loading.tasks import Task
 from quant_assets.loading.work import Asking, Plan, Window
-from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.loads import PRIORITIES
 from quant_assets.warehouse.warehouse import Warehouse
 
 
 def plan(
     warehouse: Warehouse,
+    dataset: Dataset[Any, Any],
     source: SourceProfile,
     window: Window,
-    calendar: Calendar,
     *,
     force: bool = False,
     backfill: str | None = None,
     asking: Asking | None = None,
 ) -> Plan:
-    """Find out what is due: sessions neither present nor confirmed empty for this source.
+    """Find out what is due, and in which order to ask for it.
 
-    A symbol is asked for over the span of its due sessions, one request a symbol; at a live source
-    those of the highest priority come first, and of these the most stale; what failed last time
-    comes last. Before all come a few of those that had to wait. With ``force`` all is due. A
-    Dagster ``backfill`` arrives as many runs; each symbol is asked for in the first of them alone.
-    Raises OpenSessionError where no session of the window has closed.
+    Each symbol is asked for once, over the span of its due days. At a live source the symbols of
+    the highest priority come first, and of these the most stale; what failed last time comes last.
+    Before all come a few of those that had to wait. With ``force`` all is due. A Dagster
+    ``backfill`` arrives as many runs; each symbol is asked for in the first of them alone. Raises
+    what the dataset's rule raises where no day of the window can be asked for.
     """
     asking = asking or Asking()
     now = warehouse.clock()
-    last_closed = calendar.last_closed_session(now)
-    if window.start > last_closed:
-        raise OpenSessionError(window.start, last_closed)
-    sessions = calendar.between(window.start, min(window.end, last_closed))
-    stand = PriceCoverage.of(warehouse, source, sessions)
-    before = _asked_before(warehouse, source, backfill) if backfill else {}
-    due: dict[str, list[dt.date]] = {}
-    for symbol in dict.fromkeys(window.symbols):
-        days = list(sessions) if force else stand.due(symbol, source.names_on, sessions)
-        start = window.starts.get(symbol)
-        due[symbol] = [day for day in days if day >= start] if start else days
-    wanted = [symbol for symbol, days in due.items() if days and symbol not in before]
-    tasks = {symbol: stand.task(source, symbol, due[symbol], asking.priority) for symbol in wanted}
-    left = _left_alone(stand, tasks, now) if asking.heed_tasks else {}
+    days = dataset.rule.days(window, now)
+    with warehouse.reading() if warehouse.exists() and days else nullcontext() as con:
+        pending = Pending(dataset.name, source)
+        if con is not None:
+            pending = Pending.read(con, dataset.name, source, backfill)
+        look = Look(con, source, window, days, now, pending.asked_at)
+        found = dataset.rule.due(look, force=force)
+    due = {symbol: _from_start(each, window, symbol) for symbol, each in found.items()}
+    before = pending.requested_before
+    wanted = [symbol for symbol in due if due[symbol].days and symbol not in before]
+    tasks = {s: pending.task(s, due[s].days, asking.priority) for s in wanted}
+    left = pending.left_alone(tasks, now) if asking.heed_tasks else {}
     ordered = [symbol for symbol in wanted if symbol not in left]
     probes: tuple[str, ...] = ()
     if source.live:
-        ordered.sort(
-            key=lambda symbol: (
-                PRIORITIES.index(tasks[symbol].priority),
-                # Several bad symbols in a row look like a source that is down.
-                stand.failed_before(symbol),
-                due[symbol][0],
-            )
-        )
-        newest = [symbol for symbol in ordered if due[symbol][-1] == sessions[-1]]
-        probes = stand.probes(newest)
+        ordered = _most_stale_first(ordered, due, tasks, pending)
+        probes = pending.probes([s for s in ordered if due[s].days[-1] == days[-1]])
         ordered = [*probes, *(symbol for symbol in ordered if symbol not in probes)]
-    postponed: tuple[str, ...] = ()
-    if asking.most_requests is not None:
-        postponed = tuple(ordered[asking.most_requests :])
-        ordered = ordered[: asking.most_requests]
-    settled = tuple(symbol for symbol in due if symbol in before or not due[symbol])
+    most = len(ordered) if asking.most_requests is None else asking.most_requests
+    ordered, postponed = ordered[:most], tuple(ordered[most:])
+    up_to_date = tuple(symbol for symbol in due if symbol in before or not due[symbol].days)
     return Plan(
+        source,
         window,
-        sessions,
+        days,
         tuple(
-            PriceRequest(
-                symbol,
-                due[symbol][0],
-                due[symbol][-1],
-                stand.since(symbol, source, asking, due[symbol][0], now),
-            )
-            for symbol in ordered
+            Request(s, due[s].days[0], due[s].days[-1], pending.since(s, due[s], asking, now))
+            for s in ordered
         ),
-        settled,
-        sum(len(due[symbol]) for symbol in wanted),
-        {symbol: before[symbol] for symbol in settled if symbol in before},
-        stand.recorded,
+        up_to_date,
+        sum(len(due[symbol].days) for symbol in wanted),
+        {symbol: before[symbol] for symbol in up_to_date if symbol in before},
+        pending.recorded,
         left,
         {symbol: tasks[symbol] for symbol in ordered},
         tuple(
-            stand.tasks[symbol].fulfilled()
-            for symbol in settled
-            if not due[symbol] and symbol in stand.tasks and stand.tasks[symbol].unfinished
+            pending.tasks[symbol].fulfilled()
+            for symbol in up_to_date
+            if not due[symbol].days and symbol in pending.tasks and pending.tasks[symbol].unfinished
         ),
         postponed,
         probes,
     )
 
 
-def _left_alone(
-    stand: PriceCoverage, tasks: Mapping[str, Task], now: dt.datetime
-) -> dict[str, str]:
-    """Symbols whose task says not to ask: it was given up on these sessions, or has to wait."""
-    moment = now.astimezone(dt.UTC).replace(tzinfo=None)
-    left = {}
-    for symbol, task in tasks.items():
-        before = stand.tasks.get(symbol)
-        if before is None:
-            continue
-        if before.given_up and before.covers(task.start_session, task.end_session):
-            why = (before.error or "").rstrip(".")
-            left[symbol] = f"given up after {before.attempts} attempts: {why}"
-        elif before.waits(moment):
-            left[symbol] = f"not to be asked before {before.retry_at:%Y-%m-%d %H:%M:%S} UTC"
-    return left
+def _from_start(due: Due, window: Window, symbol: str) -> Due:
+    """Without the days before the first one wanted of the symbol."""
+    start = window.starts.get(symbol)
+    return Due([day for day in due.days if day >= start], due.first_stored) if start else due
 
 
-def _asked_before(
-    warehouse: Warehouse, source: SourceProfile, backfill: str
-) -> dict[str, str | None]:
-    """Symbols that earlier runs of a backfill were sent for, each with its error if any."""
-    if not warehouse.exists():
-        return {}
-    with warehouse.reading() as con:
-        rows = con.execute(
-            "select s.symbol, max(s.error) from load_run_symbols s join load_runs r using (run_id)"
-            " where r.backfill = ? and r.source = ? group by 1",
-            [backfill, source.name],
-        ).fetchall()
-    return dict(rows)
+def _most_stale_first(
+    symbols: Sequence[str], due: Mapping[str, Due], tasks: Mapping[str, Task], pending: Pending
+) -> list[str]:
+    return sorted(
+        symbols,
+        key=lambda symbol: (
+            PRIORITIES.index(tasks[symbol].priority),
+            # Several bad symbols in a row look like a source that is down.
+            pending.failed_before(symbol),
+            due[symbol].days[0],
+        ),
+    )

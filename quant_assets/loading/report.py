@@ -1,4 +1,4 @@
-"""The summary of a load: per symbol and in total, as printed, as JSON and as kept rows."""
+"""The report of a load, per symbol and in total: as JSON, in a sentence and as stored rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -43,21 +44,22 @@ class SymbolReport:
 
 @dataclass(frozen=True)
 class Outage:
-    """A session that a source lacks for much of what it was asked for.
+    """A day that a source lacks for much of what it was asked for.
 
-    ``held`` symbols wait for it until ``held_until``, UTC; not all of them were asked for.
+    ``waiting`` symbols wait for it until ``waiting_until``, UTC; not all of them were asked for.
     """
 
     session: dt.date
     symbols: int
     asked: int
-    held: int = 0
-    held_until: dt.datetime | None = None
+    waiting: int = 0
+    waiting_until: dt.datetime | None = None
 
     def describe(self, source: str) -> str:
         again = (
-            f"{self.held:,} symbols wait and are asked for again from {self.held_until:%H:%M} UTC"
-            if self.held_until
+            f"{self.waiting:,} symbols wait and are asked for again from"
+            f" {self.waiting_until:%H:%M} UTC"
+            if self.waiting_until
             else "Ask again later"
         )
         return (
@@ -69,20 +71,21 @@ class Outage:
 
 OUTAGE_FROM = 0.5
 OUTAGE_SYMBOLS = 10
-"""A session is missing at the source, and not at single symbols, where at least so many of those
-asked for lack it, and this share of them."""
+"""A day is missing at the source, and not at single symbols, where at least so many of those asked
+for lack it, and this share of them."""
 
 
 def outages(
-    lacking: Mapping[dt.date, int], asked: int, lags_from: dt.date | None = None
+    lacking: Mapping[dt.date, int], asked: int, lagging_since: dt.date | None = None
 ) -> tuple[Outage, ...]:
-    """The sessions that so many symbols lack that the source is to blame (L11), and those from
-    ``lags_from`` on, where it was found to lag.
+    """The days that so many symbols lack that the source is to blame (L11), and those from
+    ``lagging_since`` on, where it was found to lag.
     """
     return tuple(
         Outage(day, symbols, asked)
         for day, symbols in sorted(lacking.items())
-        if symbols >= max(OUTAGE_SYMBOLS, OUTAGE_FROM * asked) or (lags_from and day >= lags_from)
+        if symbols >= max(OUTAGE_SYMBOLS, OUTAGE_FROM * asked)
+        or (lagging_since and day >= lagging_since)
     )
 
 
@@ -90,9 +93,9 @@ def outages(
 class LoadReport:
     """What a load did, in total and symbol by symbol; kept in ``load_runs``.
 
-    ``settled`` counts the symbols that had everything already; they were not asked for. ``left``
+    ``up_to_date`` counts the symbols that had everything already; they were not asked for. ``left``
     are symbols with something due that were not to be asked for, each with why not, ``postponed``
-    those that no request was left for, ``held`` those that wait because the source lags.
+    those that no request was left for, ``waiting`` those that wait because the source lags.
     """
 
     run_id: str
@@ -101,13 +104,13 @@ class LoadReport:
     started_at: dt.datetime
     finished_at: dt.datetime
     symbols: tuple[SymbolReport, ...]
-    settled: int
+    up_to_date: int
     notices: tuple[str, ...] = ()
     dry_run: bool = False
     left: Mapping[str, str] = field(default_factory=dict)
     outages: tuple[Outage, ...] = ()
     postponed: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
     def total(self, name: str) -> int:
         """The sum of a count over all symbols, such as ``inserted``."""
@@ -130,27 +133,37 @@ class LoadReport:
         """The totals in a line, for a log."""
         counts = ", ".join(f"{self.total(name):,} {name}" for name in COUNTS)
         return (
-            f"{self.source}: {len(self.symbols):,} symbols asked for, {self.settled:,} settled; "
-            f"{counts}; {len(self.failures):,} symbols failed."
+            f"{self.source}: {len(self.symbols):,} symbols requested, {self.up_to_date:,} up to "
+            f"date; {counts}; {len(self.failures):,} symbols failed."
         )
 
     def to_json(self) -> str:
-        totals = {n: self.total(n) for n in COUNTS} | {"settled": self.settled}
-        values = {**asdict(self), "totals": totals, "needs_attention": self.needs_attention}
+        totals = {n: self.total(n) for n in COUNTS} | {"settled": self.up_to_date}
+        values: dict[str, Any] = asdict(self, dict_factory=_json_keys)
+        values |= {"totals": totals, "needs_attention": self.needs_attention}
         for symbol in values["symbols"]:
             symbol["silent"] = sorted(symbol["silent"])
         values["seconds"] = round((self.finished_at - self.started_at).total_seconds(), 3)
         return json.dumps(values, default=str)
 
 
+_JSON_NAMES = {"up_to_date": "settled", "waiting": "held", "waiting_until": "held_until"}
+
+
+def _json_keys(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields under the keys that scripts rely on."""
+    return {_JSON_NAMES.get(name, name): value for name, value in fields}
+
+
 COUNTS = ("requested", "inserted", "revised", "unchanged", "quarantined", "empty", "failed")
 
 
 def symbol_rows(run_id: str, reports: Sequence[SymbolReport]) -> pa.Table:
-    """Reports as rows of ``load_run_symbols``."""
-    fields = [f for f in LOAD_RUN_SYMBOLS.arrow_schema if not f.name.endswith("_at")]
+    """Reports as rows of ``load_run_symbols``, but for dataset and source."""
     rows = [
         {"run_id": run_id, **vars(report), "completeness": report.completeness}
         for report in reports
     ]
+    given = {"run_id", "completeness", *SymbolReport.__dataclass_fields__}
+    fields = [f for f in LOAD_RUN_SYMBOLS.arrow_schema if f.name in given]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))

@@ -7,11 +7,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quant_assets.contracts.prices import PriceRequest
+from quant_assets.contracts.source import Request, SourceProfile
 from quant_assets.loading.tasks import Task
 
 PROBES = 3
-"""Symbols to ask first of those that had to wait: they tell whether it is time for the rest."""
+"""How many waiting symbols are asked first: they tell whether it is time for the rest."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,31 @@ class Asking:
     most_requests: int | None = None
     heed_tasks: bool = False
 
+    def looks_back_at(self, source: SourceProfile) -> bool:
+        return source.live or source.restates or self.look_back_everywhere
+
 
 @dataclass(frozen=True)
 class Plan:
     """What a load will ask a source for.
 
-    ``requests`` are due, ``settled`` symbols have everything already. ``sessions`` are those of the
-    window that have closed, ``due`` the number of symbol-days missing. ``asked_before``
+    ``requests`` are due, ``up_to_date`` symbols have everything already. ``days`` are those of the
+    window that can be asked for, ``due`` the number of symbol-days missing. ``requested_before``
     are symbols that another run of the same backfill was sent for, each with its error if any;
-    ``recorded`` counts what loads had recorded of symbols when the plan was made. ``left`` are
-    symbols with something due that are not to be asked for now, each with why not; ``postponed``
-    those that no request was left for. ``tasks`` are the tasks of the requests, by symbol;
-    ``fulfilled`` those that are open although nothing is due. ``probes`` are the first of the
-    symbols requested: a few of those that had to wait.
+    ``recorded`` counts the symbols that loads of this dataset and source had recorded when the plan
+    was made. ``left`` are symbols with something due that are not to be asked for now, each with
+    why not; ``postponed`` those that no request was left for. ``tasks`` are the tasks of the
+    requests, by symbol; ``fulfilled`` those that are open although nothing is due. ``probes`` are
+    the first of the symbols requested: a few of those that had to wait.
     """
 
+    source: SourceProfile
     window: Window
-    sessions: tuple[dt.date, ...]
-    requests: tuple[PriceRequest, ...]
-    settled: tuple[str, ...]
+    days: tuple[dt.date, ...]
+    requests: tuple[Request, ...]
+    up_to_date: tuple[str, ...]
     due: int
-    asked_before: Mapping[str, str | None] = field(default_factory=dict)
+    requested_before: Mapping[str, str | None] = field(default_factory=dict)
     recorded: int = 0
     left: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class Plan:
     postponed: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
 
-    def asked(self, request: PriceRequest) -> tuple[dt.date, ...]:
-        """The sessions a request covers."""
-        first = bisect_left(self.sessions, request.start)
-        return self.sessions[first : bisect_right(self.sessions, request.end)]
+    def requested_days(self, request: Request) -> tuple[dt.date, ...]:
+        """The days a request covers, ascending."""
+        first = bisect_left(self.days, request.start)
+        return self.days[first : bisect_right(self.days, request.end)]

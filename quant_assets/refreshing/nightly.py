@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from quant_assets.datasets.daily_prices.key_states import outcomes_of
+from quant_assets.datasets.daily_prices.key_states import key_states
 from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.steps import NothingToRefreshError, known_symbols, refresh_steps
@@ -137,7 +137,7 @@ def standing(platform: Platform, session: dt.date, calendar: Calendar | None = N
         for symbol in step.window.symbols
     }
     asked = dict.fromkeys(sources, (session,))
-    found = outcomes_of(platform.warehouse, None, None, asked, session)
+    found = key_states(platform.warehouse, DAILY_PRICES, asked, session)
     lacking = sorted(symbol for symbol, _ in found.failed)
     with platform.warehouse.reading() as con:
         tasks = read_tasks(con, DAILY_PRICES.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quant_assets.loading.tasks import Task, read_tasks
 from quant_assets.loading.work import Window
@@ -43,7 +43,7 @@ class NothingToRefreshError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """Symbols of one source and one calendar, with the sessions wanted of them.
+    """Symbols of one dataset, source and calendar, with the sessions wanted of them.
 
     With ``force`` all of them are to be asked for, also where nothing is due.
     """
@@ -52,6 +52,7 @@ class Step:
     calendar: Calendar
     window: Window
     force: bool = False
+    dataset: str = DAILY_PRICES.name
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,16 @@ def refresh_steps(
         for (chosen, _), firsts in groups.items()
     ]
     return steps if symbols or universe else [*steps, *_last_looks(platform, known, source)]
+
+
+def window_steps(
+    platform: Platform, source: str, window: Window, dataset: str = DAILY_PRICES.name
+) -> list[Step]:
+    """The symbols of one window as steps, one a calendar."""
+    return [
+        Step(source, calendar, replace(window, symbols=symbols), dataset=dataset)
+        for calendar, symbols in platform.by_calendar(window.symbols)
+    ]
 
 
 def known_symbols(platform: Platform) -> tuple[str, ...]:

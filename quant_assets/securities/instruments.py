@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from quant_assets.contracts.prices import Instrument, PriceRequest
+from quant_assets.contracts.prices import Instrument
+from quant_assets.contracts.source import Request
 from quant_assets.schema.securities import SOURCE_SYMBOLS
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.securities.register import Register
@@ -29,8 +30,10 @@ def describe_securities(
 
 def note_asked(
     writing: Writing,
+    dataset: str,
     source: str,
-    requests: Sequence[PriceRequest],
+    requests: Sequence[Request],
+    *,
     instruments: Sequence[Instrument],
     securities: Mapping[str, int],
 ) -> None:
@@ -38,7 +41,8 @@ def note_asked(
     told = {instrument.symbol: instrument for instrument in instruments}
     asked_for_all_at = dict(
         writing.con.execute(
-            "select symbol, asked_for_all_at from source_symbols where source = ?", [source]
+            "select symbol, asked_for_all_at from source_symbols where dataset = ? and source = ?",
+            [dataset, source],
         ).fetchall()
     )
     first_stored = dict(
@@ -66,9 +70,11 @@ def note_asked(
             }
         )
     provenance = {column.name for column in SOURCE_SYMBOLS.columns if column.provenance}
-    fields = [f for f in SOURCE_SYMBOLS.arrow_schema if f.name not in {*provenance, "source"}]
+    fields = [
+        f for f in SOURCE_SYMBOLS.arrow_schema if f.name not in {*provenance, "dataset", "source"}
+    ]
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
-    writing.upsert(SOURCE_SYMBOLS, table, constants={"source": source})
+    writing.upsert(SOURCE_SYMBOLS, table, constants={"dataset": dataset, "source": source})
 
 
 def _naive(moment: dt.datetime | None) -> dt.datetime | None:

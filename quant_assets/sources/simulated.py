@@ -24,9 +24,9 @@ from quant_assets.contracts.prices import (
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
     PriceAnswer,
-    PriceRequest,
+    PriceProfile,
 )
-from quant_assets.contracts.source import SourceProfile, UnknownSymbolAtSource
+from quant_assets.contracts.source import Request, UnknownSymbolAtSource
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity
 
@@ -220,10 +220,10 @@ class SimulatedMarket:
             raise ValueError(f"{self.calendar.name} has no session in {self.start} to {self.end}.")
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile(
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
             _NAME,
-            "as_traded",
+            price_basis="as_traded",
             has_splits=True,
             has_distributions=True,
             simulated=True,
@@ -236,7 +236,7 @@ class SimulatedMarket:
         """Every ticker borne by ``end``, sorted; those of delisted companies included."""
         return tuple(sorted(self._bearers))
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         """Answer 32 requests at a time; a ticker not borne by ``end`` fails alone.
 
         A renamed company answers to both its tickers with its whole history; a reused ticker gives
@@ -308,7 +308,7 @@ class SimulatedMarket:
     def _day_if_past(self, session: int) -> dt.date | None:
         return self._day(session) if session <= self._last else None
 
-    def _answer(self, request: PriceRequest) -> tuple[pa.Table, ...]:
+    def _answer(self, request: Request) -> tuple[pa.Table, ...]:
         """Rows, actions and empty sessions; none at all of a ticker not borne."""
         symbol, bearers = request.symbol, self._bearers.get(request.symbol)
         if bearers is None:

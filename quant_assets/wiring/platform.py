@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from quant_assets.contracts.membership import UniverseSource
 from quant_assets.contracts.prices import PriceSource
+from quant_assets.contracts.source import Source
+from quant_assets.datasets.daily_prices.dataset import DailyPrices
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.fetching.raw_bodies import RawBodies
+from quant_assets.loading.dataset import Dataset
 from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.settings.settings import Settings
 from quant_assets.sources.files.archive import FilesSource
 from quant_assets.sources.index_members import wikipedia
@@ -114,6 +119,19 @@ class Platform:
             return self._archive(chosen.removeprefix(f"{FILES}:"))
         raise UnknownSourceNameError(name, self.source_names)
 
+    def feed(
+        self, dataset: str, source: str, calendar: Calendar, *, accept: bool = False
+    ) -> tuple[Dataset[Any, Any], Source[Any]]:
+        """A dataset and the source to load it from, over the symbols of one calendar.
+
+        With ``accept`` the source is taken at its word where it contradicts what is stored. Raises
+        UnknownSourceNameError.
+        """
+        if dataset != DAILY_PRICES.name:
+            raise ValueError(f"There is no dataset {dataset!r}.")
+        prices = self.price_source(source, calendar)
+        return DailyPrices(prices.profile, calendar, self.identities(prices), accept), prices
+
     def yahoo(self, calendar: Calendar) -> YahooSource:
         """Yahoo, asked at the pace of the settings by whatever process of this data folder."""
         asked = self.settings.yahoo
@@ -138,6 +156,10 @@ class Platform:
         asked = self.settings.yahoo
         pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
         return Pacer(path, source, pace, judge=judge)
+
+    def is_paced(self, source: str) -> bool:
+        """Whether the requests to a source are counted and limited."""
+        return source in (YAHOO, wikipedia.SOURCE)
 
     @property
     def asking(self) -> Asking:

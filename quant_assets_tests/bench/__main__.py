@@ -22,9 +22,8 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest, PriceSource
-from quant_assets.contracts.source import SourceProfile
-from quant_assets.loading.load import load
+from quant_assets.contracts.prices import PriceAnswer, PriceSource
+from quant_assets.contracts.source import Request, SourceProfile
 from quant_assets.loading.work import Window
 from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import exchange_calendar
@@ -34,6 +33,7 @@ from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.bench.dagster import dagster_rows
 from quant_assets_tests.bench.live import live_rows
+from quant_assets_tests.standins.loads import load_prices
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = (
@@ -49,13 +49,13 @@ class Answered:
         self.profile: SourceProfile = source.profile
         self._symbols = source.symbols()
         self._answers = list(
-            source.fetch([PriceRequest(symbol, START, END) for symbol in self._symbols])
+            source.fetch([Request(symbol, START, END) for symbol in self._symbols])
         )
 
     def symbols(self) -> tuple[str, ...]:
         return self._symbols
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         yield from self._answers
 
 
@@ -99,7 +99,7 @@ def ingest(home: Path) -> Iterator[tuple[str, str, str, str]]:
     def store() -> None:
         target = Warehouse(home / f"ingest{next(number)}" / "warehouse.duckdb")
         window = Window(answered.symbols(), START, END)
-        report = load(target, answered, window, calendar, identities=())
+        report = load_prices(target, answered, window, calendar, identities=())
         assert report.total("inserted") == rows, report
 
     frames = pd.concat([answer.rows.to_pandas() for answer in answered._answers])
@@ -144,7 +144,7 @@ def reading(home: Path) -> Iterator[tuple[str, str, str, str]]:
     warehouse = Warehouse(home / "read" / "warehouse.duckdb")
     source, _ = source_of(home)
     calendar = exchange_calendar("XNYS")
-    load(warehouse, source, Window(source.symbols(), START, END), calendar)
+    load_prices(warehouse, source, Window(source.symbols(), START, END), calendar)
     at = home / "read"
     parquet = home / "prices.parquet"
     with warehouse.reading() as con:

@@ -25,11 +25,10 @@ from dagster._daemon.sensor import execute_sensor_iteration
 
 from quant_assets.cli.in_process import materialize_all_prices, materialize_asset
 from quant_assets.definitions import build_definitions
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import instance_config, open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags
-from quant_assets.orchestration.runs.symbol_days import ASSET
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.bench.definitions import RECTANGLE, definitions
@@ -39,6 +38,7 @@ from quant_assets_tests.standins.browser import (
     seconds_until_partitions_show,
     serving,
 )
+from quant_assets_tests.standins.loads import load_prices
 
 Row = tuple[str, str, str, str]
 
@@ -106,7 +106,9 @@ class Year:
         source = self.platform.price_source()
         window = Window(tuple(self.symbols), self.sessions[0], self.sessions[-1])
         names = self.platform.identities(source)
-        load(self.platform.warehouse, source, window, self.platform.calendar, identities=names)
+        load_prices(
+            self.platform.warehouse, source, window, self.platform.calendar, identities=names
+        )
         history = self.platform.settings.home_path / "dagster"
         before, began = folder_size(history), time.perf_counter()
         run = materialize_all_prices(self.platform, self.sessions[0], self.sessions[-1])
@@ -138,7 +140,7 @@ class Year:
             began = time.perf_counter()
             result = job.execute_in_process(
                 instance=instance,
-                asset_selection=[ASSET],
+                asset_selection=[PRICES.key],
                 tags=range_tags(symbols[0], symbols[-1], self.sessions[0], self.sessions[-1]),
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
@@ -231,7 +233,7 @@ def real_archive(home: Path) -> Iterator[Row]:
     subprocess.run(command, env=environment, check=True, capture_output=True)
     seconds = time.perf_counter() - began
     with open_instance(home) as instance:
-        told = len(instance.get_materialized_partitions(ASSET))
+        told = len(instance.get_materialized_partitions(PRICES.key))
     assert told == 504 * 2090, told
     peak = f"{_peak():.2f} GB" if _peak() > before else f"under {before:.2f} GB"
     yield (
@@ -263,7 +265,7 @@ def clicked(home: Path) -> Row:
     with year.platform.warehouse.reading() as con:
         [(asked,)] = con.execute("select count(*) from load_run_symbols").fetchall()
     with open_instance(year.platform.settings.home_path) as instance:
-        grey = len(set(keys) - instance.get_materialized_partitions(ASSET))
+        grey = len(set(keys) - instance.get_materialized_partitions(PRICES.key))
     assert (status, grey) == ("COMPLETED_SUCCESS", 0), (status, grey)
     return (
         f"a UI backfill of {len(tickers)} × {sessions} symbol-days, the source asked {asked} times",

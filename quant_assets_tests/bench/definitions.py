@@ -5,8 +5,8 @@ import os
 import dagster as dg
 
 from quant_assets.definitions import build_definitions
-from quant_assets.orchestration.automation.jobs import rectangle_request
-from quant_assets.orchestration.runs.partitions import SYMBOLS, symbols
+from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.partitions import SYMBOLS, range_tags, symbols
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
 
@@ -48,7 +48,8 @@ def definitions() -> dg.Definitions:
         last = platform.calendar.last_closed_session(platform.clock())
         at = platform.calendar.sessions.index(last)
         start = platform.calendar.sessions[at - sessions + 1]
-        return rectangle_request(tickers[0], tickers[-1], start, last, run_key="once")
+        tags = range_tags(tickers[0], tickers[-1], start, last)
+        return dg.RunRequest("once", asset_selection=[PRICES.key], tags=tags)
 
     below = dg.Definitions(assets=[by_symbol, of_all], sensors=[rectangle])
     return dg.Definitions.merge(build_definitions(platform), below)

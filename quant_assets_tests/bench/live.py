@@ -29,7 +29,7 @@ from typing import Any
 import duckdb
 import yfinance
 
-from quant_assets.contracts.prices import PriceRequest
+from quant_assets.contracts.source import Request
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.warehouse import utc_now
@@ -238,7 +238,7 @@ def read(url: str, symbols: Sequence[str], start: dt.date) -> Took:
     calendar = exchange_calendar("XNYS")
     source = YahooSource(calendar, lambda request: request(), clock=utc_now, base_url=url)
     end = calendar.last_closed_session(utc_now())
-    requests = [PriceRequest(symbol, start, end) for symbol in symbols]
+    requests = [Request(symbol, start, end) for symbol in symbols]
     began, used = time.perf_counter(), time.process_time()
     answers = list(source.fetch(requests))
     spent = time.process_time() - used

@@ -23,10 +23,9 @@ from quant_assets.contracts.prices import (
     PRICE_COLUMNS,
     UNREADABLE_COLUMNS,
     PriceAnswer,
-    PriceRequest,
     PriceSource,
 )
-from quant_assets.contracts.source import SourceError
+from quant_assets.contracts.source import Request, SourceError
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.schema.prices import ACTION_KINDS
@@ -46,7 +45,7 @@ def market() -> SimulatedMarket:
 
 def exported(folder: Path, *, parquet: bool) -> FilesSource:
     """The simulated market as a vendor's archive: one with actions in columns, one beside."""
-    [answer] = market().fetch([PriceRequest(symbol, START, END) for symbol in market().symbols()])
+    [answer] = market().fetch([Request(symbol, START, END) for symbol in market().symbols()])
     paths = ("prices.parquet",) if parquet else ("prices.csv",)
     by_day = answer.actions.group_by(["symbol", "ex_date"], use_threads=False)
     actions = by_day.aggregate([("ratio", "max"), ("amount", "sum")])
@@ -96,7 +95,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def answers(
     source: PriceSource, symbols: Sequence[str], start: dt.date = START, end: dt.date = END
 ) -> list[PriceAnswer]:
-    return list(source.fetch([PriceRequest(symbol, start, end) for symbol in symbols]))
+    return list(source.fetch([Request(symbol, start, end) for symbol in symbols]))
 
 
 def test_tables_have_exactly_the_columns_of_the_contract(case: Case) -> None:
@@ -136,7 +135,7 @@ def test_nothing_lies_outside_the_days_asked_for(case: Case) -> None:
         second: (dt.date(2023, 4, 1), dt.date(2023, 6, 15)),
     }
     rows = 0
-    for answer in case.source.fetch([PriceRequest(s, *window) for s, window in windows.items()]):
+    for answer in case.source.fetch([Request(s, *window) for s, window in windows.items()]):
         days = {"rows": "session", "empty": "session", "actions": "ex_date"}
         for table, day in days.items():
             for told in getattr(answer, table).to_pylist():

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest
-from quant_assets.contracts.source import SourceProfile
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.source import Request, SourceProfile
 from quant_assets.loading.claims import Claims, claimed_symbols
-from quant_assets.loading.load import load
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.run import ClaimedElsewhereError
 from quant_assets.loading.work import Window
@@ -28,6 +27,7 @@ from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.liveness import alive, is_alive
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets_tests.standins.loads import load_prices
 from quant_assets_tests.warehouse.test_durability import END, year_of
 
 START = END.replace(day=1)
@@ -115,7 +115,7 @@ def test_a_name_whose_process_was_killed_can_be_borne_again(tmp_path: Path) -> N
 
 
 def claims(warehouse: Warehouse, run_id: str, source: str = "simulated") -> Claims:
-    return Claims(warehouse.runs, DAILY_PRICES, source, run_id)
+    return Claims(warehouse.runs, DAILY_PRICES.name, source, run_id)
 
 
 def take(warehouse: Warehouse, run_id: str, *symbols: str, source: str = "simulated") -> object:
@@ -181,7 +181,7 @@ def test_the_symbols_claimed_are_those_of_live_runs(warehouse: Warehouse) -> Non
         take(warehouse, THIRD, "IBM")
         kill()
         with warehouse.reading() as con:
-            assert claimed_symbols(con, warehouse.runs) == {"AAPL"}
+            assert claimed_symbols(con, warehouse.runs, DAILY_PRICES.name) == {"AAPL"}
 
 
 # --- loads that meet -----------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class Watched:
     def symbols(self) -> tuple[str, ...]:
         return self.market.symbols()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         symbols = [request.symbol for request in requests]
         self.asked += symbols
         self.before(symbols)
@@ -223,7 +223,7 @@ def load_two(
     seconds: float = 60.0,
     on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> LoadReport:
-    return load(
+    return load_prices(
         warehouse,
         source,
         Window(tuple(symbols), START, END),
@@ -256,7 +256,7 @@ def test_a_load_waits_for_another_and_finds_the_rows_there(
     report = load_two(warehouse, second, on_progress=watch)
     thread.join()
     assert (first.asked, second.asked) == (list(TWO), [])
-    assert (report.settled, report.symbols) == (2, ())
+    assert (report.up_to_date, report.symbols) == (2, ())
     assert claimed(warehouse) == {}
 
 
@@ -327,7 +327,7 @@ def test_what_another_load_recorded_since_the_plan_is_not_asked_for_again(
     report = load_two(warehouse, source, on_progress=overtake)
     assert other.asked == [TWO[0]]
     assert source.asked == [TWO[1]]
-    assert report.settled == 1
+    assert report.up_to_date == 1
     with warehouse.reading() as con:
         rows = con.execute("select count(*) from daily_prices_revisions").fetchall()
     assert rows == [(0,)]

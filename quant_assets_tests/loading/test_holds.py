@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.contracts.prices import PriceRequest
-from quant_assets.loading.lag import Heard, in_stages
+from quant_assets.contracts.source import Request
+from quant_assets.loading.lag import LagWatch, batches
 from quant_assets.loading.report import LoadReport, SymbolReport
 from quant_assets.loading.work import Asking
 from quant_assets.refreshing.steps import open_steps
@@ -81,45 +81,45 @@ def states(desk: Desk) -> set[object]:
 
 
 def test_a_load_asks_ten_then_twice_as_many_each_time() -> None:
-    requests = [PriceRequest(f"S{number}", FRI, FRI) for number in range(90)]
-    assert [len(some) for some, _ in in_stages(requests, 0)] == [10, 20, 40, 20]
-    assert [(len(some), enough) for some, enough in in_stages(requests[:20], 3)] == [
+    requests = [Request(f"S{number}", FRI, FRI) for number in range(90)]
+    assert [len(some) for some, _ in batches(requests, 0)] == [10, 20, 40, 20]
+    assert [(len(some), enough) for some, enough in batches(requests[:20], 3)] == [
         (3, 3),
         (10, 10),
         (7, 10),
     ]
-    assert [len(some) for some, _ in in_stages(requests[:5], 2)] == [5]
+    assert [len(some) for some, _ in batches(requests[:5], 2)] == [5]
 
 
-def heard(*silent: Sequence[dt.date]) -> Heard:
-    found = Heard()
+def heard(*silent: Sequence[dt.date]) -> LagWatch:
+    found = LagWatch(MON)
     for days in silent:
         report = SymbolReport("AAA", 1, 4, error="missing", silent=frozenset(days))
-        found.note(report, (WED, THU, FRI, MON), MON)
+        found.note(report, (WED, THU, FRI, MON))
     return found
 
 
 def test_nine_of_ten_that_lack_the_newest_session_make_a_lag() -> None:
-    assert heard(*[[MON]] * 10).lags_from(10) == MON
-    assert heard(*[[MON]] * 9).lags_from(10) is None
+    assert heard(*[[MON]] * 10).lagging_since(10) == MON
+    assert heard(*[[MON]] * 9).lagging_since(10) is None
     some = heard(*[[MON]] * 9)
-    some.note(SymbolReport("BBB", 2, 4), (MON,), MON)
-    assert some.lags_from(10) == MON
-    some.note(SymbolReport("CCC", 3, 4), (MON,), MON)
-    assert some.lags_from(10) is None
+    some.note(SymbolReport("BBB", 2, 4), (MON,))
+    assert some.lagging_since(10) == MON
+    some.note(SymbolReport("CCC", 3, 4), (MON,))
+    assert some.lagging_since(10) is None
 
 
 def test_a_lag_begins_where_nearly_all_lack_everything_from_there_on() -> None:
-    assert heard(*[[FRI, MON]] * 9, [MON]).lags_from(10) == FRI
-    assert heard(*[[FRI, MON]] * 8, [MON], [MON]).lags_from(10) == MON
-    assert heard(*[[WED, MON]] * 10).lags_from(10) == MON
+    assert heard(*[[FRI, MON]] * 9, [MON]).lagging_since(10) == FRI
+    assert heard(*[[FRI, MON]] * 8, [MON], [MON]).lagging_since(10) == MON
+    assert heard(*[[WED, MON]] * 10).lagging_since(10) == MON
 
 
 def test_an_error_and_a_question_about_older_sessions_say_nothing_of_a_lag() -> None:
-    found = Heard()
-    found.note(SymbolReport("AAA", None, 1, error="yahoo has no symbol AAA."), (MON,), MON)
+    found = LagWatch(MON)
+    found.note(SymbolReport("AAA", None, 1, error="yahoo has no symbol AAA."), (MON,))
     found.note(SymbolReport("BBB", 2, 1, error="x", silent=frozenset([FRI])), (FRI,), MON)
-    assert found == Heard()
+    assert found == LagWatch(MON)
 
 
 # A lag from its first load to its last
@@ -132,8 +132,8 @@ def test_a_lag_costs_ten_requests_and_three_a_load_until_it_is_over(
     report = desk.evening(FRI)
     assert desk.asked() == list(MANY[:10])
     [outage] = report.outages
-    assert (outage.symbols, outage.asked, outage.held) == (10, 10, 16)
-    assert (report.failures, report.left, report.held) == ((), {}, MANY)
+    assert (outage.symbols, outage.asked, outage.waiting) == (10, 10, 16)
+    assert (report.failures, report.left, report.waiting) == ((), {}, MANY)
     assert desk.query("select distinct state, attempts, retry_at, error from load_tasks") == [
         (
             "rate_limited",
@@ -147,7 +147,7 @@ def test_a_lag_costs_ten_requests_and_three_a_load_until_it_is_over(
     assert desk.asked() == []
     report = again(desk, 1)
     assert desk.asked() == list(MANY[10:13])  # asked longest ago
-    assert (report.failures, report.held) == ((), MANY)
+    assert (report.failures, report.waiting) == ((), MANY)
     assert [(found.symbols, found.asked) for found in report.outages] == [(3, 3)]
     again(desk)
     assert desk.asked() == list(MANY[13:])
@@ -179,14 +179,14 @@ def test_symbols_with_older_sessions_due_are_asked_all_the_same(desk: Desk, yaho
     report = desk.evening(MON)
     assert desk.asked() == [*MANY[:10], "S15"]
     assert desk.rows("S15") == up_to(FRI)
-    assert (report.failures, report.held) == ((), MANY)
+    assert (report.failures, report.waiting) == ((), MANY)
 
 
 def test_a_few_symbols_that_lack_the_session_themselves_fail(desk: Desk, yahoo: StandIn) -> None:
     lag(yahoo, FRI, symbols=MANY[:8])
     report = desk.evening(FRI)
     assert [failure.symbol for failure in report.failures] == list(MANY[:8])
-    assert (report.outages, report.held) == ((), ())
+    assert (report.outages, report.waiting) == ((), ())
     assert desk.asked() == list(MANY)
     assert [desk.tasks()[symbol] for symbol in MANY[:8]] == [("failed", 1)] * 8
 
@@ -196,9 +196,9 @@ def test_three_halted_symbols_do_not_hold_up_the_rest_for_ever(desk: Desk, yahoo
     desk.evening(FRI)
     yahoo.relent()
     lag(yahoo, FRI, symbols=MANY[10:13])
-    assert again(desk).held == MANY  # it was these three that were asked
+    assert again(desk).waiting == MANY  # it was these three that were asked
     report = again(desk)
-    assert (report.held, [each.symbol for each in report.failures]) == ((), list(MANY[10:13]))
+    assert (report.waiting, [each.symbol for each in report.failures]) == ((), list(MANY[10:13]))
     assert desk.rows("S15") == up_to(FRI)
 
 

@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from quant_assets.definitions import build_definitions
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
-from quant_assets.loading.load import load
 from quant_assets.loading.report import COUNTS, LoadReport
 from quant_assets.loading.work import Asking
 from quant_assets.orchestration.runs.partitions import SYMBOLS
@@ -39,6 +38,7 @@ from quant_assets_tests.orchestration.runs.test_backfilling import (
     BACKFILL,
     Folder,
 )
+from quant_assets_tests.standins.loads import load_prices
 from quant_assets_tests.standins.yahoo_standin import (
     CHART,
     CRUMB,
@@ -151,7 +151,7 @@ class Desk:
 
     def run(self, steps: Sequence[Step], **how: Any) -> list[LoadReport]:
         return [
-            load(
+            load_prices(
                 self.platform.warehouse,
                 source := self.platform.price_source(step.source, step.calendar),
                 step.window,
@@ -265,7 +265,7 @@ def test_a_first_load_stores_every_session_and_a_second_one_asks_nothing(desk: D
     assert desk.tasks() == {"AAA": ("completed", 0)}
     assert desk.asked() == ["AAA"]
     again = desk.evening(FRI, "AAA")
-    assert (again.symbols, again.settled, again.needs_attention) == ((), 1, False)
+    assert (again.symbols, again.up_to_date, again.needs_attention) == ((), 1, False)
     assert desk.asked() == []
 
 

@@ -21,24 +21,25 @@ from quant_assets.contracts.prices import (
     PRICE_COLUMNS,
     UNREADABLE_COLUMNS,
     PriceAnswer,
-    PriceRequest,
+    PriceProfile,
 )
 from quant_assets.contracts.source import (
     BadAnswer,
-    SourceProfile,
+    Request,
     SourceUnavailable,
     UnknownSymbolAtSource,
 )
+from quant_assets.datasets.daily_prices.dataset import DailyPrices
 from quant_assets.datasets.daily_prices.due import OpenSessionError
-from quant_assets.loading.load import load
+from quant_assets.loading.market import MixedMarketsError
 from quant_assets.loading.plan import plan
 from quant_assets.loading.report import LoadReport
-from quant_assets.loading.run import MixedMarketsError
 from quant_assets.loading.work import Plan, Window
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets_tests.standins.loads import load_prices
 
 NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
 XNYS = exchange_calendar("XNYS")
@@ -91,13 +92,13 @@ class FakeSource:
     at_once: int = 100
     """Symbols an answer holds."""
     breaks_at: str = ""
-    asked: list[PriceRequest] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile(
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
             self.name,
-            "as_traded",
+            price_basis="as_traded",
             has_splits=True,
             has_distributions=True,
             simulated=self.simulated,
@@ -107,7 +108,7 @@ class FakeSource:
     def symbols(self) -> tuple[str, ...]:
         return ()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         for at in range(0, len(requests), self.at_once):
             chunk = requests[at : at + self.at_once]
             self.asked += chunk
@@ -115,7 +116,7 @@ class FakeSource:
                 raise SourceUnavailable(self.name, "the line is dead")
             yield self._answer(chunk)
 
-    def _answer(self, chunk: Sequence[PriceRequest]) -> PriceAnswer:
+    def _answer(self, chunk: Sequence[Request]) -> PriceAnswer:
         wanted = {request.symbol: request for request in chunk}
 
         def asked_for(symbol: object, day: object) -> bool:
@@ -154,11 +155,12 @@ def bring(
 ) -> LoadReport:
     calendar = XNYS if isinstance(source, SimulatedMarket) else CALENDAR
     # No identities unless a test brings some: AAPL is AAPL here, and nobody was ever renamed.
-    return load(warehouse, source, wanted, calendar, **{"identities": (), **how})  # type: ignore[arg-type]
+    return load_prices(warehouse, source, wanted, calendar, **{"identities": (), **how})  # type: ignore[arg-type]
 
 
 def planned(warehouse: Warehouse, source: FakeSource, wanted: Window, **how: bool) -> Plan:
-    return plan(warehouse, source.profile, wanted, CALENDAR, **how)
+    dataset = DailyPrices(source.profile, CALENDAR)
+    return plan(warehouse, dataset, source.profile, wanted, **how)
 
 
 def query(warehouse: Warehouse, sql: str) -> list[tuple[object, ...]]:
@@ -202,7 +204,7 @@ def test_a_second_load_finds_nothing_due_asks_for_nothing_and_writes_nothing(
     again = FakeSource(first.rows)
     report = bring(warehouse, again, window("AAPL", "MSFT"))
     assert again.asked == []
-    assert (report.symbols, report.settled, report.needs_attention) == ((), 2, False)
+    assert (report.symbols, report.up_to_date, report.needs_attention) == ((), 2, False)
     assert contents(warehouse) == before
 
 
@@ -211,7 +213,7 @@ def test_force_asks_again_and_counts_what_it_finds_unchanged(warehouse: Warehous
     bring(warehouse, source, window("AAPL"))
     rows = query(warehouse, "from daily_prices order by all")
     report = bring(warehouse, source, window("AAPL"), force=True)
-    assert source.asked == [PriceRequest("AAPL", MONDAY, FRIDAY)] * 2
+    assert source.asked == [Request("AAPL", MONDAY, FRIDAY)] * 2
     assert [(report.total(n)) for n in ("inserted", "revised", "unchanged")] == [0, 0, 5]
     assert query(warehouse, "from daily_prices order by all") == rows
     assert query(warehouse, "select count(*) from load_runs") == [(2,)]
@@ -251,8 +253,8 @@ def test_a_wider_window_asks_only_for_what_is_missing(warehouse: Warehouse) -> N
     source.asked.clear()
     report = bring(warehouse, source, window("AAPL", "MSFT"))
     assert source.asked == [
-        PriceRequest("AAPL", THURSDAY, FRIDAY),
-        PriceRequest("MSFT", MONDAY, FRIDAY),
+        Request("AAPL", THURSDAY, FRIDAY),
+        Request("MSFT", MONDAY, FRIDAY),
     ]
     assert (report.total("requested"), report.total("inserted")) == (7, 7)
 
@@ -260,9 +262,7 @@ def test_a_wider_window_asks_only_for_what_is_missing(warehouse: Warehouse) -> N
 def test_a_window_wider_on_both_sides_is_one_request(warehouse: Warehouse) -> None:
     source = FakeSource(week("AAPL"))
     bring(warehouse, source, window("AAPL", start=TUESDAY, end=WEDNESDAY))
-    assert planned(warehouse, source, window("AAPL")).requests == (
-        PriceRequest("AAPL", MONDAY, FRIDAY),
-    )
+    assert planned(warehouse, source, window("AAPL")).requests == (Request("AAPL", MONDAY, FRIDAY),)
     assert planned(warehouse, source, window("AAPL")).due == 3
     report = bring(warehouse, source, window("AAPL"))
     assert (report.total("inserted"), report.total("unchanged")) == (3, 2)
@@ -301,7 +301,7 @@ def test_a_session_the_source_was_silent_about_is_failed_and_due_again(
     # The row comes at last, and the ledger no longer speaks of the day.
     source.rows = week("AAPL")
     report = bring(warehouse, source, window("AAPL"))
-    assert source.asked[-1] == PriceRequest("AAPL", TUESDAY, TUESDAY)
+    assert source.asked[-1] == Request("AAPL", TUESDAY, TUESDAY)
     assert (report.total("inserted"), report.total("failed")) == (1, 0)
     assert ledger(warehouse) == []
 
@@ -338,7 +338,7 @@ def test_a_known_symbol_that_fails_keeps_what_it_has_and_notes_the_reason(
 def test_a_symbol_named_twice_is_loaded_once(warehouse: Warehouse) -> None:
     source = FakeSource(week("AAPL"))
     report = bring(warehouse, source, window("AAPL", "AAPL"))
-    assert source.asked == [PriceRequest("AAPL", MONDAY, FRIDAY)]
+    assert source.asked == [Request("AAPL", MONDAY, FRIDAY)]
     assert report.total("inserted") == 5
 
 
@@ -457,7 +457,7 @@ def test_a_bar_the_source_sends_unasked_for_a_live_session_is_not_stored(
     warehouse: Warehouse,
 ) -> None:
     class Eager(FakeSource):
-        def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+        def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
             wider = [dataclasses.replace(r, end=dt.date(2024, 6, 5)) for r in requests]
             yield from super().fetch(wider)
 
@@ -784,7 +784,7 @@ def test_a_reused_tickers_rows_land_on_the_right_securities(warehouse: Warehouse
     ]
     assert (report.total("inserted"), report.total("failed")) == (189, 0)
     again = bring(warehouse, market, wanted, identities=market.fetch_universe().names)
-    assert (again.symbols, again.settled) == ((), 1)
+    assert (again.symbols, again.up_to_date) == ((), 1)
 
 
 @pytest.mark.parametrize("symbol", ["XDAFU", "ZDAFU"])

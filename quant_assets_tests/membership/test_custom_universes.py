@@ -10,7 +10,6 @@ import pytest
 
 from quant_assets import read
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Window
 from quant_assets.membership.custom import (
     IndexUniverseError,
@@ -37,6 +36,7 @@ from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
 from quant_assets.schema.table import Table
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets_tests.standins.loads import load_prices
 
 MONDAY, TUESDAY, WEDNESDAY = (dt.date(2024, 6, day) for day in (3, 4, 5))
 KNOWN = known_identities()
@@ -134,7 +134,7 @@ def test_a_symbol_that_is_not_known_yet_is_accepted_and_said_to_have_no_prices(
 ) -> None:
     market = SimulatedMarket(calendar, dt.date(2024, 5, 20), dt.date(2024, 5, 31), 3)
     window = Window(market.symbols(), dt.date(2024, 5, 20), dt.date(2024, 5, 31))
-    load(warehouse, market, window, calendar, identities=market.fetch_universe().names)
+    load_prices(warehouse, market, window, calendar, identities=market.fetch_universe().names)
     loaded = market.symbols()[0]
     changed = create_universe(warehouse, "mine", [loaded, "ZZZQ"])
     assert changed.those("added") == (loaded, "ZZZQ")

@@ -38,7 +38,7 @@ from quant_assets.cli.in_process import (
     materialize_asset,
 )
 from quant_assets.definitions import build_definitions
-from quant_assets.loading.load import Window, load
+from quant_assets.loading.load import Window
 from quant_assets.orchestration.instance.instance import (
     LOCATION,
     MODULE,
@@ -48,7 +48,7 @@ from quant_assets.orchestration.instance.instance import (
 from quant_assets.orchestration.runs.partitions import (
     SYMBOLS,
     add_tickers,
-    key_of,
+    key_text,
     sessions,
     symbol_days,
 )
@@ -56,6 +56,7 @@ from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.conftest import NOW
+from quant_assets_tests.standins.loads import load_prices
 
 PROJECT = Path(__file__).parents[2]
 PRICES = dg.AssetKey("daily_prices")
@@ -146,7 +147,7 @@ class Folder:
     def load_without_dagster(self, *symbols: str) -> None:
         platform = self.platform()
         source = platform.price_source()
-        load(platform.warehouse, source, Window(symbols, TUE, FRI), platform.calendar)
+        load_prices(platform.warehouse, source, Window(symbols, TUE, FRI), platform.calendar)
 
     def colours(self) -> dict[str, set[str]]:
         with self.instance() as instance:
@@ -271,7 +272,7 @@ def test_assets_jobs_and_partitions_keep_their_names(folder: Folder) -> None:
     by_symbol = partitions.get_partitions_def_for_dimension("symbol")
     assert isinstance(by_symbol, dg.DynamicPartitionsDefinition)
     assert by_symbol.name == SYMBOLS == "symbols"
-    assert key_of("AAPL", FRI) == "2024-05-31|AAPL"
+    assert key_text("AAPL", FRI) == "2024-05-31|AAPL"
 
 
 def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
@@ -435,8 +436,8 @@ def test_a_symbol_the_source_has_never_heard_of_is_red_and_costs_no_other(folder
     assert "TSLA 2024-05-28: files:ours has no symbol TSLA." in result.failure
     days = (TUE, WED, THU, FRI)
     assert folder.colours() == {
-        "green": {key_of("AAPL", day) for day in days},
-        "red": {key_of("TSLA", day) for day in days},
+        "green": {key_text("AAPL", day) for day in days},
+        "red": {key_text("TSLA", day) for day in days},
     }
 
 
@@ -559,8 +560,8 @@ def run_of_backfill(folder: Folder, backfill_id: str) -> str:
     """One run as the UI's backfill launches it; its id."""
     tags = {
         "dagster/backfill": backfill_id,
-        "dagster/asset_partition_range_start": key_of("AAPL", TUE),
-        "dagster/asset_partition_range_end": key_of("PLTR", FRI),
+        "dagster/asset_partition_range_start": key_text("AAPL", TUE),
+        "dagster/asset_partition_range_end": key_text("PLTR", FRI),
     }
     job = build_definitions(folder.platform()).resolve_implicit_global_asset_job_def()
     with folder.instance() as instance:
@@ -590,8 +591,8 @@ def stock_instance(path: Path, kind: str) -> dg.DagsterInstance:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_stock_storage_shows_the_same_colours(bare: Folder, kind: str) -> None:
     tags = {
-        "dagster/asset_partition_range_start": key_of("AAPL", TUE),
-        "dagster/asset_partition_range_end": key_of("PLTR", FRI),
+        "dagster/asset_partition_range_start": key_text("AAPL", TUE),
+        "dagster/asset_partition_range_end": key_text("PLTR", FRI),
     }
     seen = []
     with stock_instance(bare.path / "stock", kind) as instance:
@@ -628,7 +629,7 @@ def materializations(run_id: str, days: Sequence[dt.date], symbol: str) -> list[
                 step_key="daily_prices",
                 event_specific_data=StepMaterializationData(
                     dg.AssetMaterialization(
-                        PRICES, partition=key_of(symbol, day), tags={DATA_VERSION_TAG: str(day)}
+                        PRICES, partition=key_text(symbol, day), tags={DATA_VERSION_TAG: str(day)}
                     )
                 ),
             ),
@@ -645,7 +646,7 @@ def test_a_batch_of_2500_events_is_stored_whole_and_in_order(
     with open_instance(tmp_path) as instance:
         instance.event_log_storage.store_event_batch(materializations(run_id, days, "AAPL"))
         records = instance.fetch_materializations(PRICES, limit=5_000, ascending=True).records
-        assert [record.partition_key for record in records] == [key_of("AAPL", d) for d in days]
+        assert [record.partition_key for record in records] == [key_text("AAPL", d) for d in days]
         ids = [record.storage_id for record in records]
         assert ids == sorted(set(ids))
         tags = instance.get_event_tags_for_asset(PRICES)
@@ -656,8 +657,8 @@ def test_a_batch_of_2500_events_is_stored_whole_and_in_order(
         assert entry.asset_entry.last_materialization_storage_id == ids[-1]
         assert entry.asset_entry.last_run_id == run_id
         assert instance.get_latest_storage_id_by_partition(
-            PRICES, DagsterEventType.ASSET_MATERIALIZATION, {key_of("AAPL", days[7])}
-        ) == {key_of("AAPL", days[7]): ids[7]}
+            PRICES, DagsterEventType.ASSET_MATERIALIZATION, {key_text("AAPL", days[7])}
+        ) == {key_text("AAPL", days[7]): ids[7]}
 
 
 def test_a_batch_that_holds_a_log_line_is_stored_too(tmp_path: Path, calendar: Calendar) -> None:

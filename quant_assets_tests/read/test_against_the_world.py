@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 
 from quant_assets.contracts.prices import PriceSource
-from quant_assets.loading.load import LoadReport, Window, load
+from quant_assets.loading.load import LoadReport, Window
 from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import Calendar
 from quant_assets.settings.settings import load_settings
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
+from quant_assets_tests.standins.loads import load_prices
 
 pytestmark = [pytest.mark.slow, pytest.mark.many_rows]
 
@@ -101,7 +102,9 @@ def world(real: Path, yahoo_source: PriceSource, tmp_path_factory: pytest.TempPa
     def loaded(
         source: PriceSource, symbols: Iterable[str], start: dt.date, end: dt.date
     ) -> LoadReport:
-        return load(here.warehouse, source, Window(tuple(symbols), start, end), here.calendar)
+        return load_prices(
+            here.warehouse, source, Window(tuple(symbols), start, end), here.calendar
+        )
 
     alphavantage = here.price_source(AS_TRADED)
     as_traded = loaded(alphavantage, alphavantage.symbols(), FIRST, LAST)
@@ -143,7 +146,7 @@ def test_the_archive_arrives_whole_and_a_second_load_writes_nothing(world: World
     assert world.as_traded.total("failed") == 0
     stored = world.rows(f"select count(*) from daily_prices where source = '{AS_TRADED}'")
     assert stored == [(1_022_032,)]
-    assert world.again.settled == 504
+    assert world.again.up_to_date == 504
     assert world.again.symbols == ()
     assert not world.changed_by_again
 
@@ -163,7 +166,7 @@ def test_a_ticker_that_named_another_company_then_is_not_stored_as_the_one_it_na
     # The Yahoo archive ends in 2024, when BNY was a fund. In 2026 Bank of New York took the ticker.
     warehouse = Warehouse(tmp_path / "warehouse.duckdb", lock_wait_seconds=5)
     days = Window(("BK", "BNY"), dt.date(2024, 3, 7), dt.date(2024, 3, 8))
-    load(warehouse, yahoo_source, days, calendar)
+    load_prices(warehouse, yahoo_source, days, calendar)
     bank = prices("BK", "2024-03-07", "2024-03-08", fields=["close"], home=tmp_path)
     assert bank["close"].round(2).tolist() == [55.73, 55.47]
 

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pytest
 
 from quant_assets.contracts.membership import Constituent, MembershipInterval, UniverseAnswer
-from quant_assets.contracts.prices import ACTION_COLUMNS, PRICE_COLUMNS, PriceAnswer, PriceRequest
-from quant_assets.contracts.source import SourceProfile
-from quant_assets.loading.load import load
+from quant_assets.contracts.prices import ACTION_COLUMNS, PRICE_COLUMNS, PriceAnswer, PriceProfile
+from quant_assets.contracts.source import Request
 from quant_assets.loading.work import Window
 from quant_assets.membership.take_over import import_universe
 from quant_assets.membership.unknown import UnknownUniverseError
@@ -45,6 +44,7 @@ from quant_assets.warehouse.published_copy import publish
 from quant_assets.warehouse.warehouse import Warehouse, WarehouseMissingError
 from quant_assets.warehouse.writing import Writing
 from quant_assets_tests.conftest import NOW
+from quant_assets_tests.standins.loads import load_prices
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (dt.date(2024, 5, day) for day in range(20, 25))
 WEEK = (MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY)
@@ -84,10 +84,10 @@ class FakeSource:
     names_on: dt.date | None = FRIDAY
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile(
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
             self.name,
-            "split_adjusted" if self.basis_on else "as_traded",
+            price_basis="split_adjusted" if self.basis_on else "as_traded",
             has_splits=self.has_splits,
             has_distributions=self.has_distributions,
             names_on=self.names_on,
@@ -96,7 +96,7 @@ class FakeSource:
     def symbols(self) -> tuple[str, ...]:
         return tuple(sorted({str(row["symbol"]) for row in self.rows}))
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         wanted = [request.symbol for request in requests]
         rows = [
             {**row, "basis_on": self.basis_on or row["session"]}
@@ -128,7 +128,7 @@ class Shelf:
     def put(self, *sources: FakeSource) -> Shelf:
         for source in sources:
             window = Window(source.symbols(), MONDAY, FRIDAY)
-            load(self.warehouse, source, window, self.calendar, identities=self.identities)
+            load_prices(self.warehouse, source, window, self.calendar, identities=self.identities)
         return self
 
     def read(

@@ -1,6 +1,7 @@
 """Sessions of the real exchange: holidays, sudden closures, and when a session has closed.
 
-``python -m quant_assets_tests.reference.test_calendars`` writes the stored list anew from the library.
+``python -m quant_assets_tests.reference.test_calendars`` writes the stored list anew from the
+library.
 """
 
 from __future__ import annotations

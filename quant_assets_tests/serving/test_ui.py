@@ -23,9 +23,9 @@ import pytest
 
 from quant_assets.cli.in_process import materialize_all_prices, materialize_asset, reconcile_prices
 from quant_assets.orchestration.instance.instance import open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS as PARTITIONED
 from quant_assets.orchestration.runs.reconcile import compare
-from quant_assets.orchestration.runs.symbol_days import ASSET
 from quant_assets.read.price_frames import prices
 from quant_assets_tests.standins.browser import (
     MARKS,
@@ -67,7 +67,7 @@ class Market(Server):
     def green(self) -> int:
         """How many symbol-days are green in Dagster's history."""
         with open_instance(self.folder.path / "data") as instance:
-            return len(instance.get_materialized_partitions(ASSET))
+            return len(instance.get_materialized_partitions(PRICES.key))
 
     def launch_run(self, first: int, last: int) -> str:
         """Begin the job ``backfill_prices`` over some sessions of every symbol; the run's id."""

@@ -14,14 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.contracts.membership import MembershipInterval
-from quant_assets.contracts.prices import (
-    ACTION_COLUMNS,
-    EMPTY_COLUMNS,
-    PRICE_COLUMNS,
-    PriceAnswer,
-    PriceRequest,
-)
-from quant_assets.contracts.source import UnknownSymbolAtSource
+from quant_assets.contracts.prices import ACTION_COLUMNS, EMPTY_COLUMNS, PRICE_COLUMNS, PriceAnswer
+from quant_assets.contracts.source import Request, UnknownSymbolAtSource
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.sources.simulated import SimulatedMarket
@@ -44,7 +38,7 @@ def ask(
     end: dt.date = END,
 ) -> PriceAnswer:
     """All chunks of an answer as one."""
-    chunks = list(market.fetch([PriceRequest(symbol, start, end) for symbol in symbols]))
+    chunks = list(market.fetch([Request(symbol, start, end) for symbol in symbols]))
     return PriceAnswer(
         symbols=tuple(symbol for chunk in chunks for symbol in chunk.symbols),
         rows=pa.concat_tables(chunk.rows for chunk in chunks),

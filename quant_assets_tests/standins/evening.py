@@ -19,10 +19,9 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.utils import make_new_run_id
 
 from quant_assets.contracts.membership import Constituent, UniverseAnswer, UniverseSource
-from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest, PriceSource
-from quant_assets.contracts.source import BadAnswer, SourceProfile, SourceUnavailable
+from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile, PriceSource
+from quant_assets.contracts.source import BadAnswer, Request, SourceUnavailable
 from quant_assets.definitions import build_definitions
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Window
 from quant_assets.membership.take_over import import_universe
 from quant_assets.orchestration.instance.instance import open_instance
@@ -33,6 +32,7 @@ from quant_assets.schema.membership import MEMBERSHIP_CHANGES
 from quant_assets.schema.table import Table
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import SIMULATED, YAHOO, Platform
+from quant_assets_tests.standins.loads import load_prices
 
 XNYS = exchange_calendar("XNYS")
 TUE, WED, THU, FRI, MON = XNYS.between(dt.date(2024, 5, 28), dt.date(2024, 6, 3))
@@ -56,13 +56,15 @@ class Market:
     calendar: Calendar = XNYS
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile(YAHOO, "as_traded", has_splits=True, has_distributions=True, live=True)
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
+            YAHOO, price_basis="as_traded", has_splits=True, has_distributions=True, live=True
+        )
 
     def symbols(self) -> tuple[str, ...]:
         return ()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         """One answer to all: storing each by itself would take a test most of its time."""
         self.asked += [request.symbol for request in requests]
         failures = {
@@ -77,7 +79,7 @@ class Market:
             failures=failures,
         )
 
-    def _rows(self, request: PriceRequest) -> list[dict[str, object]]:
+    def _rows(self, request: Request) -> list[dict[str, object]]:
         end = min(request.end, self.until)
         days = self.calendar.between(request.first, end) if request.first <= end else ()
         row = {"symbol": request.symbol, "currency": "USD", "volume": 10.0}
@@ -145,7 +147,7 @@ class World:
     def load(self, *symbols: str, end: dt.date = THU) -> None:
         """Load prices without Dagster."""
         window = Window(symbols or MEMBERS, TUE, end)
-        load(self.platform.warehouse, self.market, window, XNYS)
+        load_prices(self.platform.warehouse, self.market, window, XNYS)
 
     def import_members(self) -> None:
         """Import the list without Dagster."""

@@ -29,14 +29,16 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 import quant_assets.cli.in_process  # noqa: F401 - the command line imports it late
 from quant_assets.cli.app import main
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest
-from quant_assets.datasets.daily_prices.key_states import Outcomes, outcomes_of
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.source import Request
+from quant_assets.datasets.daily_prices.key_states import KeyStates, key_states
 from quant_assets.loading.claims import claimed_symbols
 from quant_assets.orchestration.instance.instance import open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, symbol_days
-from quant_assets.orchestration.runs.symbol_days import ASSET
 from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import exchange_calendar
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources import simulated
 from quant_assets.wiring.platform import Platform
@@ -91,11 +93,11 @@ class DataFolder:
         span = ["--start", str(days[0]), "--end", str(days[-1])]
         return ["backfill", "--dagster", "--source", "simulated", *span, *some]
 
-    def outcomes(self) -> Outcomes:
+    def outcomes(self) -> KeyStates:
         """What the warehouse says of every symbol-day of the window."""
         platform = self.platform()
         asked = dict.fromkeys(platform.simulated_market().symbols(), window())
-        return outcomes_of(platform.warehouse, None, None, asked, window()[-1])
+        return key_states(platform.warehouse, DAILY_PRICES, asked, window()[-1])
 
     def busy(self) -> set[str]:
         """Symbols with a live claim; far cheaper to ask over and over than for the whole state."""
@@ -103,7 +105,7 @@ class DataFolder:
         if not warehouse.exists():
             return set()
         with warehouse.reading() as con:
-            return claimed_symbols(con, warehouse.runs)
+            return claimed_symbols(con, warehouse.runs, DAILY_PRICES.name)
 
     def unfinished(self) -> dict[str, str]:
         """Runs that have not ended, with their status."""
@@ -167,7 +169,7 @@ def _colours(instance: dg.DagsterInstance, platform: Platform) -> dict[str, set[
     days = [day.isoformat() for day in window()]
     keys = [f"{day}|{s}" for s in instance.get_dynamic_partitions(SYMBOLS) for day in days]
     with partition_loading_context(dynamic_partitions_store=instance):
-        status = instance.get_status_by_partition(ASSET, keys, partitions) or {}
+        status = instance.get_status_by_partition(PRICES.key, keys, partitions) or {}
     kinds = {"green": AssetPartitionStatus.MATERIALIZED, "red": AssetPartitionStatus.FAILED}
     return {name: {k for k, is_ in status.items() if is_ is kind} for name, kind in kinds.items()}
 
@@ -350,7 +352,7 @@ def _prepare(*, at_once: int = 0, asked: str = "", slow: float = 0.0) -> None:
     fetch = simulated.SimulatedMarket.fetch
 
     def noted(
-        market: simulated.SimulatedMarket, requests: Sequence[PriceRequest]
+        market: simulated.SimulatedMarket, requests: Sequence[Request]
     ) -> Iterator[PriceAnswer]:
         if asked:
             with Path(asked).open("a", encoding="utf-8") as file:

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest
-from quant_assets.contracts.source import SourceProfile
-from quant_assets.loading.load import LoadReport, Window, load
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.source import Request, SourceProfile
+from quant_assets.loading.load import LoadReport, Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.catalog import SCHEMA
 from quant_assets.schema.loads import LEDGER
@@ -34,6 +34,7 @@ from quant_assets.schema.table import Table
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Clock, Warehouse
 from quant_assets_tests.conftest import NOW
+from quant_assets_tests.standins.loads import load_prices
 
 START, END = dt.date(2023, 6, 1), dt.date(2024, 5, 31)
 SYMBOLS_AT_ONCE = 5
@@ -57,7 +58,7 @@ class SmallAnswers:
     def symbols(self) -> tuple[str, ...]:
         return self.market.symbols()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         for at in range(0, len(requests), SYMBOLS_AT_ONCE):
             yield from self.market.fetch(requests[at : at + SYMBOLS_AT_ONCE])
 
@@ -81,7 +82,7 @@ def load_all(
     warehouse = Warehouse(path, clock=clock)
     window = Window(tuple(symbols) or market.symbols(), START, END)
     names = market.fetch_universe().names
-    return load(warehouse, SmallAnswers(market), window, market.calendar, identities=names)
+    return load_prices(warehouse, SmallAnswers(market), window, market.calendar, identities=names)
 
 
 def report_load(

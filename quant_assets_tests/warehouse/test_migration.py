@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.catalog import SCHEMA, Schema
 from quant_assets.schema.table import Column
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets_tests.standins.loads import load_prices
 
 START, END = dt.date(2024, 5, 1), dt.date(2024, 5, 31)
 
@@ -22,7 +22,7 @@ def test_a_load_migrates_an_older_warehouse_before_it_looks(
     market = SimulatedMarket(calendar, START, END, securities_count=3)
     window = Window(market.symbols(), START, END)
     names = market.fetch_universe().names
-    load(warehouse, market, window, calendar, identities=names)
+    load_prices(warehouse, market, window, calendar, identities=names)
     mood = Column("mood", "VARCHAR", "A column of the next version.", required=False)
     tables = tuple(
         replace(table, columns=(*table.columns, mood)) if table.name == "daily_prices" else table
@@ -31,8 +31,8 @@ def test_a_load_migrates_an_older_warehouse_before_it_looks(
     newer = Warehouse(
         warehouse.path, clock=warehouse.clock, schema=Schema(SCHEMA.version + 1, tables)
     )
-    again = load(newer, market, window, calendar, identities=names)
-    assert (again.total("inserted"), again.settled) == (0, 3)
+    again = load_prices(newer, market, window, calendar, identities=names)
+    assert (again.total("inserted"), again.up_to_date) == (0, 3)
     with newer.reading() as con:
         rows = con.execute("select count(*), count(mood) from daily_prices").fetchone()
         revisions = con.execute("select count(mood) from daily_prices_revisions").fetchone()

@@ -51,7 +51,9 @@ def print_report(report: LoadReport) -> None:
     seconds = (report.finished_at - report.started_at).total_seconds()
     window = f"{report.window.start} to {report.window.end}"
     symbols = counted(len(report.symbols), "symbol")
-    settled = f"{counted(report.settled, 'symbol')} {'has' if report.settled == 1 else 'have'}"
+    settled = (
+        f"{counted(report.up_to_date, 'symbol')} {'has' if report.up_to_date == 1 else 'have'}"
+    )
     if report.dry_run and report.symbols:
         say(
             f"Would ask {report.source} for {symbols}, "
@@ -66,7 +68,7 @@ def print_report(report: LoadReport) -> None:
             f"{counted(report.total('empty'), 'symbol-day')} confirmed empty, "
             f"{report.total('failed'):,} failed; {symbols}, {window}, {seconds:.1f} s."
         )
-    elif report.settled or not (report.left or report.postponed):
+    elif report.up_to_date or not (report.left or report.postponed):
         say(
             f"Nothing due: {settled} every session from {window}. Nothing was written. "
             f"({seconds:.1f} s)"

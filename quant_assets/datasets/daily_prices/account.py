@@ -20,15 +20,15 @@ from quant_assets.loading.work import Plan
 from quant_assets.warehouse.warehouse import Upserted
 
 
-def outcomes(
-    answer: PriceAnswer, identified: Identified, rejected: pa.Table, planned: Plan
+def ledger_rows(
+    answer: PriceAnswer, identified: Identified, rejected: pa.Table, plan: Plan
 ) -> pa.Table:
     """One row for each due symbol-day without a good row: what it is instead, and why.
 
     In order of weight: the source confirmed it empty, its row was quarantined, the source failed,
     or it answered without a word on that day. The last is no confirmation and counts as failed.
     """
-    asked = {request.symbol: planned.asked(request) for request in planned.requests}
+    asked = {request.symbol: plan.requested_days(request) for request in plan.requests}
     short = [
         symbol
         for symbol in answer.symbols
@@ -50,10 +50,10 @@ def outcomes(
     failures = {symbol: str(error) for symbol, error in answer.failures.items()}
     outcome = np.full(len(keys), "failed", dtype=object)
     reason = np.array([failures.get(s, SILENCE) for s in due["symbol"].to_pylist()], dtype=object)
-    for told, what in ((_dated(rejected), "quarantined"), (answer.empty, "empty")):
-        found, at = _look_up(keys, _keys(told, places))
+    for rows_of, what in ((_dated(rejected), "quarantined"), (answer.empty, "empty")):
+        found, at = _look_up(keys, _keys(rows_of, places))
         outcome[found] = what
-        reason[found] = np.array(told["reason"].to_pylist(), dtype=object)[at]
+        reason[found] = np.array(rows_of["reason"].to_pylist(), dtype=object)[at]
     rows = pa.table(
         {**{n: due[n] for n in due.column_names}, "outcome": outcome, "reason": reason},
     )
@@ -61,10 +61,10 @@ def outcomes(
     return rows.append_column("security_id", ids).filter(pc.is_valid(ids))
 
 
-def silent_days(answer: PriceAnswer, became: pa.Table) -> dict[str, frozenset[dt.date]]:
+def silent_days(answer: PriceAnswer, absent: pa.Table) -> dict[str, frozenset[dt.date]]:
     """The sessions on which nothing was said of a symbol that was answered, by symbol."""
     lost = {s for s, e in answer.failures.items() if not isinstance(e, MissingAtSource)}
-    failed = became.filter(pc.equal(became["outcome"], "failed"))
+    failed = absent.filter(pc.equal(absent["outcome"], "failed"))
     days: dict[str, set[dt.date]] = {}
     for symbol, day in zip(*(failed[n].to_pylist() for n in ("symbol", "session")), strict=True):
         if symbol not in lost:
@@ -109,14 +109,14 @@ def symbol_reports(
     stored: Upserted,
     *,
     rejected: pa.Table,
-    became: pa.Table,
-    planned: Plan,
+    absent: pa.Table,
+    plan: Plan,
 ) -> list[SymbolReport]:
-    """The summary of each symbol of an answer, from what was stored and what became of the rest."""
-    requests = {request.symbol: request for request in planned.requests}
-    silent = silent_days(answer, became)
+    """The summary of each symbol of an answer, from what was stored and what absent of the rest."""
+    requests = {request.symbol: request for request in plan.requests}
+    silent = silent_days(answer, absent)
     bad = _tally(rejected, "symbol")
-    ended = _tally(became, "symbol", "outcome")
+    ended = _tally(absent, "symbol", "outcome")
     reports = []
     counted: set[int] = set()
     for symbol in answer.symbols:
@@ -124,7 +124,7 @@ def symbol_reports(
         # A security asked for under two symbols counts once, for the first.
         counts = [stored.by_security.get(number, (0, 0, 0)) for number in sorted(ids - counted)]
         counted |= ids
-        due = planned.asked(requests[symbol])
+        due = plan.requested_days(requests[symbol])
         failed = ended.get((symbol, "failed"), 0) if ids else len(due)
         first, last, _ = identified.spans.get(symbol, (None, None, 0))
         error = answer.failures.get(symbol) or identified.reasons.get(symbol)
@@ -142,7 +142,7 @@ def symbol_reports(
                 failed=failed,
                 first_session=first,
                 last_session=last,
-                error=str(error) if error else _first_reason(became, symbol) if failed else None,
+                error=str(error) if error else _first_reason(absent, symbol) if failed else None,
                 silent=silent.get(symbol, frozenset()),
             )
         )
@@ -156,8 +156,8 @@ def _tally(rows: pa.Table, *by: str) -> dict[tuple[str, ...], int]:
     return {tuple(row[name] for name in by): row["count_all"] for row in counted}
 
 
-def _first_reason(outcomes: pa.Table, symbol: str) -> str | None:
-    for row in outcomes.to_pylist():
+def _first_reason(absent: pa.Table, symbol: str) -> str | None:
+    for row in absent.to_pylist():
         if row["symbol"] == symbol and row["outcome"] == "failed":
             return f"{row['session']}: {row['reason']}"
     return None

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.prices import ACTION_COLUMNS
-from quant_assets.contracts.source import SourceProfile
+from quant_assets.contracts.prices import ACTION_COLUMNS, PriceProfile
+from quant_assets.datasets.daily_prices.identify import Identified, first_of_each
 from quant_assets.price_rules.corporate_actions import SPLIT_FROM
 from quant_assets.price_rules.overlap import compare
 from quant_assets.warehouse.writing import as_arrow, listed_ids
@@ -33,49 +33,52 @@ DIFFERENCES = pa.schema(
 class Compared:
     """``rows`` and ``actions`` as they are to be stored, keyed by security_id.
 
-    ``holds`` are securities of which nothing is to be stored, each with why; their rows and actions
-    are left out. ``differences`` name the class of each row whose values will change.
+    ``blocked`` are securities of which nothing is to be stored, each with why; their rows and
+    actions are left out. ``differences`` name the class of each row whose values will change.
     """
 
     rows: pa.Table
     actions: pa.Table
-    holds: Mapping[int, str] = field(default_factory=dict)
+    blocked: Mapping[int, str] = field(default_factory=dict)
     differences: pa.Table = field(default_factory=DIFFERENCES.empty_table)
 
 
-def compared(
+def compare_events_and_rows(
     con: duckdb.DuckDBPyConnection,
-    source: SourceProfile,
-    rows: pa.Table,
+    source: PriceProfile,
+    identified: Identified,
     actions: pa.Table,
-    symbols: Mapping[int, str],
     *,
     accept: bool = False,
 ) -> Compared:
-    """Compare ``rows`` (by security_id, as traded) with what is stored of the same source.
+    """Compare the rows and ``actions`` of an answer with what is stored of the same source.
 
-    ``symbols`` are what the securities are called in the answer. With ``accept`` nothing is held:
-    what the source says now is taken at its word.
+    With ``accept`` nothing is blocked: what the source says now is taken at its word.
     """
+    rows = identified.keyed(identified.accepted, "session")
+    actions = first_of_each(
+        identified.keyed(actions, "ex_date"), ("security_id", "ex_date", "kind")
+    )
     off = _securities_that_differ(con, source.name, rows)
     if not off:
         return Compared(rows, actions)
-    told = rows.filter(pc.is_in(rows["security_id"], pa.array(off, pa.int32())))
-    rest = rows.filter(pc.invert(pc.is_in(rows["security_id"], pa.array(off, pa.int32()))))
-    held = _stored(con, source.name, told)
+    differs = pc.is_in(rows["security_id"], pa.array(off, pa.int32()))
+    incoming, rest = rows.filter(differs), rows.filter(pc.invert(differs))
+    stored = _stored(con, source.name, incoming)
     events = _events(con, source.name, off, actions)
-    kept, inferred, holds, differences = [rest], [], {}, []
-    for security, some in _by_security(told).items():
+    symbols = identified.symbols
+    kept, inferred, blocked, differences = [rest], [], {}, []
+    for security, some in _by_security(incoming).items():
         named = some.append_column("symbol", pa.repeat(symbols[security], some.num_rows))
         found = compare(
-            held[security],
+            stored[security],
             named,
             reports_splits=source.has_splits,
             splits=events[security, True],
             dividends=events[security, False],
         )
         if found.hold and not accept:
-            holds[security] = found.hold
+            blocked[security] = found.hold
             continue
         kept.append(found.rows.select(rows.column_names))
         differences += [(security, day, what) for day, what in found.differences.items()]
@@ -83,16 +86,15 @@ def compared(
             _split(security, split.ex_date, split.ratio, some["currency"][0].as_py())
             for split in found.splits
         ]
-    kept_actions = actions.filter(
-        pc.invert(pc.is_in(actions["security_id"], pa.array(list(holds), pa.int32())))
-    )
+    is_blocked = pc.is_in(actions["security_id"], pa.array(list(blocked), pa.int32()))
+    kept_actions = actions.filter(pc.invert(is_blocked))
     if inferred:
         schema = kept_actions.schema
         kept_actions = pa.concat_tables([kept_actions, pa.Table.from_pylist(inferred, schema)])
     return Compared(
         pa.concat_tables(kept).sort_by([("security_id", "ascending"), ("session", "ascending")]),
         kept_actions,
-        holds,
+        blocked,
         _differences(differences),
     )
 
@@ -108,28 +110,28 @@ def _securities_that_differ(
     ).fetchall()
     if not any_stored:
         return []
-    con.register("told", rows.select(["security_id", "session", *BARS]))
+    con.register("incoming", rows.select(["security_id", "session", *BARS]))
     try:
         found = con.execute(
-            "select distinct security_id from told t join daily_prices p using"  # noqa: S608 - our own columns
+            "select distinct security_id from incoming t join daily_prices p using"  # noqa: S608 - our own columns
             " (security_id, session) where p.source = ? and ("
             + " or ".join(f"p.{name} is distinct from t.{name}" for name in BARS)
             + ") order by 1",
             [source],
         ).fetchall()
     finally:
-        con.unregister("told")
+        con.unregister("incoming")
     return [row[0] for row in found]
 
 
-def _stored(con: duckdb.DuckDBPyConnection, source: str, told: pa.Table) -> dict[int, pa.Table]:
-    """The stored rows of the securities in ``told``, from the first told session on."""
-    first = pc.min(told["session"]).as_py()
+def _stored(con: duckdb.DuckDBPyConnection, source: str, incoming: pa.Table) -> dict[int, pa.Table]:
+    """The stored rows of the securities in ``incoming``, from the first incoming session on."""
+    first = pc.min(incoming["session"]).as_py()
     rows = as_arrow(
         con.execute(
             f"select security_id, session, {', '.join(BARS)}, basis_on from daily_prices"  # noqa: S608 - no user text
             f" where source = ? and session >= ? and security_id in"
-            f" ({listed_ids(told['security_id'].unique().to_pylist())})"
+            f" ({listed_ids(incoming['security_id'].unique().to_pylist())})"
             " order by security_id, session",
             [source, first],
         )
@@ -157,7 +159,7 @@ class _Events(dict[tuple[int, bool], list[tuple[dt.date, float]]]):
 def _events(
     con: duckdb.DuckDBPyConnection, source: str, securities: list[int], actions: pa.Table
 ) -> _Events:
-    """Splits (True) and dividends (False) told now or on record, by security."""
+    """Splits (True) and dividends (False) reported now or on record, by security."""
     found: dict[tuple[int, bool], dict[tuple[dt.date, float], None]] = {}
     stored = con.execute(
         "select security_id, ex_date, ratio, amount from corporate_actions where source = ?"  # noqa: S608 - no user text
@@ -165,8 +167,8 @@ def _events(
         [source],
     ).fetchall()
     names = ("security_id", "ex_date", "ratio", "amount")
-    told = zip(*(actions[name].to_pylist() for name in names), strict=True)
-    for security, day, ratio, amount in (*stored, *told):
+    incoming = zip(*(actions[name].to_pylist() for name in names), strict=True)
+    for security, day, ratio, amount in (*stored, *incoming):
         for number, of_shares in ((ratio, True), (amount, False)):
             if number is not None:
                 found.setdefault((security, of_shares), {})[day, number] = None

@@ -1,4 +1,4 @@
-"""Which sessions of a symbol are due: neither stored nor confirmed empty for its source."""
+"""Which sessions of a symbol are due: closed, and neither stored nor confirmed empty."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import duckdb
 import pyarrow as pa
 
 from quant_assets.contracts.source import SourceProfile
-from quant_assets.loading.tasks import FAILED, RATE_LIMITED, Task, read_tasks
-from quant_assets.loading.work import PROBES, Asking
+from quant_assets.loading.dataset import Due, Look
+from quant_assets.loading.work import Window
+from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import Name, bearer_on
-from quant_assets.schema.loads import PRIORITIES
-from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.securities.names import read_names
-from quant_assets.warehouse.warehouse import Warehouse
 
 
 class OpenSessionError(ValueError):
@@ -30,10 +28,41 @@ class OpenSessionError(ValueError):
 
 
 @dataclass(frozen=True)
+class OnSessions:
+    """Every closed session of a calendar is due until it is stored or confirmed empty."""
+
+    calendar: Calendar
+
+    def days(self, window: Window, now: dt.datetime) -> tuple[dt.date, ...]:
+        """The closed sessions of a window. Raises OpenSessionError where none has closed."""
+        last_closed = self.calendar.last_closed_session(now)
+        if window.start > last_closed:
+            raise OpenSessionError(window.start, last_closed)
+        return self.calendar.between(window.start, min(window.end, last_closed))
+
+    def newest(self, window: Window, now: dt.datetime) -> dt.date | None:
+        """The last closed session. A source does not deliver old sessions late, so a window that
+        ends before it waits for nothing.
+        """
+        last_closed = self.calendar.last_closed_session(now)
+        return last_closed if window.end >= last_closed else None
+
+    def due(self, look: Look, *, force: bool) -> Mapping[str, Due]:
+        """The sessions to ask for; all of them where a symbol is not on record."""
+        stored = PriceCoverage.read(look)
+        return {
+            symbol: Due(
+                look.days if force else stored.missing_of(symbol, look.source, look.days),
+                stored.first_of(symbol),
+            )
+            for symbol in look.window.symbols
+        }
+
+
+@dataclass(frozen=True)
 class PriceCoverage:
-    """How things stand in the warehouse: names on record by symbol, the missing sessions and the
-    first stored one of each security that has any row in the window, tasks by symbol, when each was
-    last asked for at all, and for all that is stored, and how much loads have recorded.
+    """What is stored of a source's prices: names on record by symbol, the missing sessions and the
+    first stored one of each security that has any row in the window.
 
     A security without a row in the window is absent: all of it is missing.
     """
@@ -41,110 +70,48 @@ class PriceCoverage:
     names: Mapping[str, Sequence[Name]] = field(default_factory=dict)
     missing: Mapping[int, Sequence[dt.date]] = field(default_factory=dict)
     first_stored: Mapping[int, dt.date] = field(default_factory=dict)
-    tasks: Mapping[str, Task] = field(default_factory=dict)
-    asked_at: Mapping[str, dt.datetime] = field(default_factory=dict)
-    asked_for_all_at: Mapping[str, dt.datetime] = field(default_factory=dict)
-    recorded: int = 0
 
     @classmethod
-    def of(
-        cls, warehouse: Warehouse, source: SourceProfile, sessions: Sequence[dt.date]
-    ) -> PriceCoverage:
-        if not warehouse.exists() or not sessions:
+    def read(cls, look: Look) -> PriceCoverage:
+        if look.con is None:
             return cls()
         names: dict[str, list[Name]] = {}
-        with warehouse.reading() as con:
-            [(recorded,)] = con.execute("select count(*) from load_run_symbols").fetchall()
-            for name in read_names(con):
-                names.setdefault(name.symbol, []).append(name)
-            missing = _missing(con, source.name, sessions)
-            tasks = read_tasks(con, DAILY_PRICES.name, source.name)
-            asked = con.execute(
-                "select symbol, asked_at, asked_for_all_at from source_symbols where source = ?",
-                [source.name],
-            ).fetchall()
-            first = con.execute(
-                "select security_id, min(session) from daily_prices where source = ? group by 1",
-                [source.name],
-            ).fetchall()
-        by_symbol = {symbol: task for (_, symbol), task in tasks.items()}
-        at = {symbol: moment for symbol, moment, _ in asked}
-        for_all_at = {symbol: moment for symbol, _, moment in asked}
-        return cls(names, missing, dict(first), by_symbol, at, for_all_at, recorded)
+        for name in read_names(look.con):
+            names.setdefault(name.symbol, []).append(name)
+        first = look.con.execute(
+            "select security_id, min(session) from daily_prices where source = ? group by 1",
+            [look.source.name],
+        ).fetchall()
+        return cls(names, _missing(look.con, look.source.name, look.days), dict(first))
 
-    def due(
-        self, symbol: str, names_on: dt.date | None, sessions: Sequence[dt.date]
-    ) -> list[dt.date]:
+    def first_of(self, symbol: str) -> dt.date | None:
+        """The first session stored of any security that bore the symbol."""
+        ids = {name.security_id for name in self.names.get(symbol, ())}
+        return min((self.first_stored[i] for i in ids if i in self.first_stored), default=None)
+
+    def missing_of(
+        self, symbol: str, source: SourceProfile, sessions: Sequence[dt.date]
+    ) -> Sequence[dt.date]:
         """The sessions of a symbol to ask for; all of them where it is not on record.
 
-        A source that speaks the symbol of the day tells a symbol's companies apart by the day; for
-        one that speaks the symbols of one day, that day decides.
+        A source that uses the symbol of the day tells a symbol's companies apart by the day; for
+        one that uses the symbols of one day, that day decides.
         """
         names = self.names.get(symbol, ())
         if not names or not sessions:
-            return list(sessions)
-        if names_on is not None:
+            return sessions
+        if source.names_on is not None:
             # Whether a name not borne that day means its bearer all the same is for the register.
-            security = bearer_on(names, names_on)
-            return list(sessions if security is None else self.missing.get(security, sessions))
+            security = bearer_on(names, source.names_on)
+            return sessions if security is None else self.missing.get(security, sessions)
         if len({name.security_id for name in names}) == 1:
-            return list(self.missing.get(names[0].security_id, sessions))
+            return self.missing.get(names[0].security_id, sessions)
         return sorted(
             day
             for name in names
             for day in self.missing.get(name.security_id, sessions)
             if name.overlaps(day, day)
         )
-
-    def task(
-        self, source: SourceProfile, symbol: str, due: Sequence[dt.date], priority: str | None
-    ) -> Task:
-        """The task of asking for the due sessions of a symbol."""
-        held = self.tasks.get(symbol)
-        start, end = min(due), max(due)
-        if held is None:
-            given = priority or PRIORITIES[1]
-            return Task(DAILY_PRICES.name, source.name, symbol, start, end, priority=given)
-        return held.planned(start, end, priority or (held.priority if held.open else PRIORITIES[1]))
-
-    def failed_before(self, symbol: str) -> bool:
-        return symbol in self.tasks and self.tasks[symbol].state == FAILED
-
-    def probes(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Of the symbols that were put to wait the few asked longest ago, so that it is others each
-        time: what halted itself must not hold up the rest for ever.
-        """
-        waited = [s for s in symbols if s in self.tasks and self.tasks[s].state == RATE_LIMITED]
-        never = [symbol for symbol in waited if symbol not in self.asked_at]
-        asked = [symbol for symbol in waited if symbol in self.asked_at]
-        return (*never, *sorted(asked, key=self.asked_at.__getitem__))[:PROBES]
-
-    def since(
-        self,
-        symbol: str,
-        source: SourceProfile,
-        asking: Asking,
-        start: dt.date,
-        now: dt.datetime,
-    ) -> dt.date | None:
-        """The first day to look back to from ``start``; None where there is no need to."""
-        if not (source.live or source.restates or asking.look_back_everywhere):
-            return None
-        since = now.date() - dt.timedelta(days=asking.look_back_days)
-        stored = [
-            self.first_stored[name.security_id]
-            for name in self.names.get(symbol, ())
-            if name.security_id in self.first_stored
-        ]
-        if stored and self._is_long_ago(symbol, asking.full_look_back_days, now):
-            since = min(since, *stored)
-        return since if since < start else None
-
-    def _is_long_ago(self, symbol: str, days: int, now: dt.datetime) -> bool:
-        asked = self.asked_for_all_at.get(symbol)
-        if asked is None:
-            return True
-        return now - asked.replace(tzinfo=dt.UTC) >= dt.timedelta(days=days)
 
 
 def _missing(

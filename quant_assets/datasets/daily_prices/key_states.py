@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.reference.identity import Name, UnknownSymbolError, resolve
+from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import listed_ids
@@ -28,11 +29,11 @@ NEVER_LOADED = "never loaded"
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class KeyStates:
     """Symbol-days by what became of them; ``changed`` are those the run in question brought.
 
-    ``unborne`` are those of the empty ones on which nobody bore the ticker, ``noted`` those of the
-    failed ones that a load has recorded as such.
+    ``unborne`` are those of the empty ones on which nobody bore the ticker, ``in_ledger`` those of
+    the failed ones that a load has recorded as such.
     """
 
     good: Sequence[SymbolDay] = ()
@@ -41,40 +42,41 @@ class Outcomes:
     open: Sequence[SymbolDay] = ()
     changed: frozenset[SymbolDay] = frozenset()
     unborne: frozenset[SymbolDay] = frozenset()
-    noted: frozenset[SymbolDay] = frozenset()
+    in_ledger: frozenset[SymbolDay] = frozenset()
 
 
-def outcomes_of(
+def key_states(
     warehouse: Warehouse,
-    source: str | None,
-    names_on: dt.date | None,
+    table: Table,
     asked: Mapping[str, Sequence[dt.date]],
     last_closed: dt.date,
     *,
+    source: str | None = None,
+    names_on: dt.date | None = None,
     run_id: str = "",
     errors: Mapping[str, str] | None = None,
-) -> Outcomes:
-    """Sort the sessions asked for of each symbol, ascending; by any source where ``source`` is
-    None. ``errors`` are reasons known by symbol.
+) -> KeyStates:
+    """Sort the sessions asked for of each symbol, ascending, by what ``table`` holds: of any source
+    where ``source`` is None. ``errors`` are reasons known by symbol.
     """
-    told = errors or {}
+    known = errors or {}
     closed = {symbol: days[: bisect_right(days, last_closed)] for symbol, days in asked.items()}
     still_open = [
         (symbol, day) for symbol, days in asked.items() for day in days[len(closed[symbol]) :]
     ]
     if not warehouse.exists():
-        return nothing_found(asked, last_closed, NEVER_LOADED, told)
+        return all_failed(asked, last_closed, NEVER_LOADED, known)
     with warehouse.reading() as con:
         names: dict[str, list[Name]] = {}
         for name in read_names(con, list(asked)):
             names.setdefault(name.symbol, []).append(name)
-        keyed, empty, failed = _identified(closed, names, names_on, told)
-        rows = _look_up(con, keyed, source, run_id) if keyed.num_rows else []
+        keyed, empty, failed = _identified(closed, names, names_on, known)
+        rows = _look_up(con, table, keyed, source, run_id) if keyed.num_rows else []
     symbols = list(closed)
     unborne = frozenset(empty)
     good: list[SymbolDay] = []
     changed: set[SymbolDay] = set()
-    noted: set[SymbolDay] = set()
+    in_ledger: set[SymbolDay] = set()
     for place, session, present, outcome, reason, ours in rows:
         day = symbols[place], session
         if present:
@@ -82,30 +84,36 @@ def outcomes_of(
         elif outcome == "empty":
             empty[day] = reason or ""
         else:
-            failed[day] = reason or told.get(day[0], NEVER_LOADED)
+            failed[day] = reason or known.get(day[0], NEVER_LOADED)
             if outcome:
-                noted.add(day)
+                in_ledger.add(day)
         if ours:
             changed.add(day)
-    return Outcomes(good, empty, failed, still_open, frozenset(changed), unborne, frozenset(noted))
+    return KeyStates(
+        good, empty, failed, still_open, frozenset(changed), unborne, frozenset(in_ledger)
+    )
 
 
-def nothing_found(
+def all_failed(
     asked: Mapping[str, Sequence[dt.date]],
     last_closed: dt.date,
     reason: str,
-    told: Mapping[str, str] | None = None,
-) -> Outcomes:
-    """Every closed symbol-day failed, for ``reason`` unless more is ``told`` of its symbol."""
+    known: Mapping[str, str] | None = None,
+) -> KeyStates:
+    """Every closed symbol-day failed, for ``reason`` unless more is ``known`` of its symbol."""
     days = [(symbol, day) for symbol, several in asked.items() for day in several]
-    return Outcomes(
-        failed={d: (told or {}).get(d[0], reason) for d in days if d[1] <= last_closed},
+    return KeyStates(
+        failed={d: (known or {}).get(d[0], reason) for d in days if d[1] <= last_closed},
         open=[d for d in days if d[1] > last_closed],
     )
 
 
 def _look_up(
-    con: duckdb.DuckDBPyConnection, keyed: pa.Table, source: str | None, run_id: str
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    keyed: pa.Table,
+    source: str | None,
+    run_id: str,
 ) -> list[tuple[int, dt.date, bool, str | None, str | None, bool]]:
     """Place, session, whether present, the ledger's outcome and reason, whether of this run."""
     concerned = listed_ids(keyed["security_id"].unique().to_pylist())
@@ -117,15 +125,15 @@ def _look_up(
     # Several sources may know of one symbol-day; "empty" comes before "failed" in the alphabet.
     return con.execute(
         "with present as (select security_id, session, bool_or(run_id::varchar = $run_id) as ours"
-        f" from daily_prices where {scope} group by all),"
-        " noted as (select security_id, session, min(outcome) as outcome,"
+        f" from {table.name} where {scope} group by all),"
+        " recorded as (select security_id, session, min(outcome) as outcome,"
         " min_by(reason, outcome) as reason, bool_or(run_id::varchar = $run_id) as ours"
-        f" from symbol_day_ledger where {scope} and dataset = 'daily_prices' group by all)"
+        f" from symbol_day_ledger where {scope} and dataset = $dataset group by all)"
         " select a.place, a.session, p.security_id is not null, l.outcome, l.reason,"
         " coalesce(p.ours, l.ours, false) from asked a"
         " left join present p using (security_id, session)"
-        " left join noted l using (security_id, session) order by 1, 2",
-        {"source": source, "run_id": run_id},
+        " left join recorded l using (security_id, session) order by 1, 2",
+        {"source": source, "run_id": run_id, "dataset": table.name},
     ).fetchall()
 
 
@@ -133,7 +141,7 @@ def _identified(
     asked: Mapping[str, Sequence[dt.date]],
     names: Mapping[str, Sequence[Name]],
     names_on: dt.date | None,
-    told: Mapping[str, str],
+    known: Mapping[str, str],
 ) -> tuple[pa.Table, dict[SymbolDay, str], dict[SymbolDay, str]]:
     """Symbol-days with their security, those nobody bore the ticker on, those nobody knows.
 
@@ -147,7 +155,7 @@ def _identified(
     for place, (symbol, days) in enumerate(asked.items()):
         held = names.get(symbol, ())
         if not held:
-            reason = told.get(symbol, str(UnknownSymbolError(symbol)))
+            reason = known.get(symbol, str(UnknownSymbolError(symbol)))
             unknown |= {(symbol, day): reason for day in days}
             continue
         one_bearer = len({name.security_id for name in held}) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.orchestration.assets.prices import PRICES_CHANGED, once_quiet
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.refreshing.nightly import NEW_YORK, expected_session, standing
 from quant_assets.wiring.platform import Platform
 
@@ -33,13 +34,13 @@ TO_CONFIRM: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passe
 
 
 @dg.asset(
-    deps=["daily_prices"],
+    deps=[PRICES.key],
     output_required=False,
     group_name="freshness",
     kinds={"duckdb"},
     owners=["team:data"],
     # A load under way is waited for: before its end the answer would be no.
-    pool="prices",
+    pool=PRICES.pool,
     freshness_policy=CONFIRMED_BY_MORNING,
     automation_condition=once_quiet(PRICES_CHANGED | TO_CONFIRM),
     description="Fresh when every active symbol has the latest expected session, or the source "

@@ -10,12 +10,8 @@ import pandas as pd
 
 from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
-from quant_assets.orchestration.runs.symbol_days import (
-    CODE_VERSION,
-    UPSTREAM,
-    PricesConfig,
-    load_partitions,
-)
+from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_partitions
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.wiring.platform import Platform
 
@@ -55,14 +51,14 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
     @dg.asset(
         name="daily_prices",
         partitions_def=partitions,
-        deps=[UPSTREAM],
+        deps=[PRICES.upstream],
         output_required=False,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="prices",
         kinds={"duckdb"},
         owners=["team:data"],
-        code_version=CODE_VERSION,
-        pool="prices",
+        code_version=PRICES.code_version,
+        pool=PRICES.pool,
         freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
         metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
         description="Open, high, low, close and volume of one security on one exchange session, in "
@@ -72,7 +68,7 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
     )
     def daily_prices(
         context: dg.AssetExecutionContext,
-        config: PricesConfig,
+        config: LoadConfig,
         platform: dg.ResourceParam[Platform],
         progress: dg.ResourceParam[Progress],
     ) -> Iterator[dg.Output[None]]:
@@ -84,12 +80,12 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
 
 
 @dg.asset(
-    deps=["daily_prices"],
+    deps=[PRICES.key],
     group_name="prices",
     kinds={"duckdb"},
     owners=["team:data"],
-    code_version=CODE_VERSION,
-    pool="prices",
+    code_version=PRICES.code_version,
+    pool=PRICES.pool,
     freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
     automation_condition=once_quiet(PRICES_CHANGED),
     description="Splits, dividends, spin-offs and other events, stored by kind as they arrive with "

@@ -12,23 +12,23 @@ from quant_assets.journal.pruning import prune_logs
 from quant_assets.loading.work import Asking
 from quant_assets.orchestration.automation.run_requests import reason
 from quant_assets.orchestration.instance.retention import prune
-from quant_assets.orchestration.runs.partitions import add_tickers, range_tags
+from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.partitions import add_tickers
 from quant_assets.orchestration.runs.reconcile import reconcile
 from quant_assets.orchestration.runs.symbol_days import (
-    ASSET,
-    UPSTREAM,
-    PricesConfig,
-    load_and_tell,
-    refresh_and_tell,
-    tell_of,
+    LoadConfig,
+    load_and_report,
+    refresh_and_report,
+    report_stored,
 )
 from quant_assets.reference.identity import canonical_symbol
+from quant_assets.refreshing.load_steps import How
 from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import Platform
 
 
-class BackfillConfig(PricesConfig):
+class BackfillConfig(LoadConfig):
     """A rectangle of symbols × sessions; dates as YYYY-MM-DD, both included."""
 
     symbols: list[str]
@@ -36,7 +36,7 @@ class BackfillConfig(PricesConfig):
     end: str
 
 
-@dg.op(pool="prices", description="Load any rectangle of daily_prices in one run.")
+@dg.op(pool=PRICES.pool, description="Load any rectangle of daily_prices in one run.")
 def load_rectangle(
     context: dg.OpExecutionContext,
     config: BackfillConfig,
@@ -48,7 +48,7 @@ def load_rectangle(
     sessions = platform.calendar.between(*window)
     # A ticker the source does not know gets its partition too, to be red in: who asked should see.
     add_tickers(context.instance, tickers)
-    load_and_tell(context, platform, config, dict.fromkeys(tickers, sessions), progress)
+    load_and_report(context, platform, config, dict.fromkeys(tickers, sessions), progress)
 
 
 @dg.job(description="Symbols × sessions of daily_prices in one run, said in the launchpad.")
@@ -56,17 +56,7 @@ def backfill_prices() -> None:
     load_rectangle()
 
 
-def rectangle_request(
-    first: str, last: str, start: dt.date, end: dt.date, run_key: str | None = None
-) -> dg.RunRequest:
-    """What a schedule or sensor returns to load a rectangle of ``daily_prices`` in one run.
-
-    The rectangle is that of ``partitions.range_tags``.
-    """
-    return dg.RunRequest(run_key, asset_selection=[ASSET], tags=range_tags(first, last, start, end))
-
-
-class RefreshConfig(PricesConfig):
+class RefreshConfig(LoadConfig):
     """Who is to be brought up to date, as for ``quant-assets refresh``: the symbols named, else the
     members of a universe, else all that is kept up.
 
@@ -94,7 +84,7 @@ class RefreshConfig(PricesConfig):
         )
 
 
-@dg.op(pool="prices", description="Load what is due, and publish the warehouse.")
+@dg.op(pool=PRICES.pool, description="Load what is due, and publish the warehouse.")
 def load_what_is_due(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
@@ -115,9 +105,9 @@ def load_what_is_due(
     except NothingToRefreshError as error:
         context.log.info(str(error))
         return
-    asking = config.asking(platform.asking)
+    how = How(config.asking(platform.asking), force=config.force)
     try:
-        refresh_and_tell(context, platform, steps, asking, progress, force=config.force)
+        refresh_and_report(context, platform, steps, how, progress)
     finally:
         if platform.warehouse.exists():
             publish(platform.warehouse)
@@ -146,7 +136,7 @@ def refresh_request(
 
 refresh_membership = dg.define_asset_job(
     "refresh_membership",
-    selection=[UPSTREAM],
+    selection=[PRICES.upstream],
     description="A look at who belongs to the index.",
 )
 
@@ -157,12 +147,14 @@ class TellConfig(dg.Config):
     symbols: list[str]
 
 
-@dg.op(pool="prices", description="Tell Dagster what is stored under tickers; ask for nothing.")
+@dg.op(pool=PRICES.pool, description="Tell Dagster what is stored under tickers; ask for nothing.")
 def tell_of_tickers(
     context: dg.OpExecutionContext, config: TellConfig, platform: dg.ResourceParam[Platform]
 ) -> None:
-    told = tell_of(context, platform, [canonical_symbol(symbol) for symbol in config.symbols])
-    context.log.info(f"{told.good} symbol-days present, {told.written} events written.")
+    reported = report_stored(
+        context, platform, [canonical_symbol(symbol) for symbol in config.symbols]
+    )
+    context.log.info(f"{reported.good} symbol-days present, {reported.written} events written.")
 
 
 @dg.job(description="What is stored under tickers shown in their partitions, unfetched.")

@@ -21,7 +21,7 @@ from quant_assets.orchestration.automation.run_requests import (
     reason,
 )
 from quant_assets.orchestration.automation.schedules import SESSION, membership_request
-from quant_assets.orchestration.runs.symbol_days import UPSTREAM
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.refreshing.nightly import (
     LOOK_AGAIN,
     Standing,
@@ -88,7 +88,7 @@ def _look_at_membership(
 
 def _membership_known(instance: dg.DagsterInstance, platform: Platform, session: dt.date) -> bool:
     """Whether the index was looked at since a session's evening, or can't be."""
-    event = instance.get_latest_materialization_event(UPSTREAM)
+    event = instance.get_latest_materialization_event(PRICES.upstream)
     if event and event.asset_materialization:
         looked_at = event.asset_materialization.metadata.get(LOOKED_AT)
         moment = dt.datetime.fromisoformat(str(looked_at.value)) if looked_at else None

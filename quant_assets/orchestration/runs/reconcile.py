@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.datasets.daily_prices.key_states import Outcomes, SymbolDay, outcomes_of
-from quant_assets.journal.progress import Progress
+from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay, key_states
+from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.claims import claimed_symbols
-from quant_assets.loading.run import unwatched
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS, add_tickers, key_text
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep, unfulfilled
-from quant_assets.orchestration.runs.symbol_days import ASSET, CODE_VERSION, UPSTREAM, portions
+from quant_assets.orchestration.runs.requested import portions
 from quant_assets.securities.names import tickers_with_data
 from quant_assets.wiring.platform import Platform
 
@@ -109,12 +109,12 @@ def reconcile(
     instance = context.instance
     look = _Look.at(platform, instance)
     add_tickers(instance, list(look.tickers))
-    step = replace(RunStep.of(context, ASSET, CODE_VERSION), tells_all=True)
-    reporter = Reporter(instance, step, UPSTREAM)
+    step = replace(RunStep.of(context, PRICES), reports_all=True)
+    reporter = Reporter(instance, step, PRICES.upstream)
     differences = Differences(tickers=look.tickers, busy=look.busy)
     for found in look.portions(progress):
         reds = dict.fromkeys((*found.lost, *found.unseen_failures), LOST)
-        reporter.tell(replace(found.unseen, failed=reds))
+        reporter.report(replace(found.unseen, failed=reds))
         differences.add(found)
     return differences
 
@@ -124,7 +124,7 @@ class _Found:
     """The differences among some symbols."""
 
     compared: int
-    unseen: Outcomes
+    unseen: KeyStates
     lost: list[SymbolDay]
     unseen_failures: list[SymbolDay]
 
@@ -154,11 +154,11 @@ class _Look:
             warehouse.migrate()
             with warehouse.reading() as con:
                 tickers = [t for t in tickers_with_data(con, start) if t not in set(known)]
-                busy = claimed_symbols(con, warehouse.runs)
-        attempts = unfulfilled(instance, ASSET)
+                busy = claimed_symbols(con, warehouse.runs, PRICES.table.name)
+        attempts = unfulfilled(instance, PRICES.key)
         return cls(
             platform,
-            set(instance.get_materialized_partitions(ASSET)) - attempts,
+            set(instance.get_materialized_partitions(PRICES.key)) - attempts,
             attempts,
             {s: sessions for s in (*known, *tickers) if s not in busy},
             tuple(tickers),
@@ -169,15 +169,15 @@ class _Look:
     def portions(self, progress: Progress) -> Iterator[_Found]:
         done = 0
         for some in portions(self.asked):
-            outcomes = outcomes_of(self.platform.warehouse, None, None, some, self.last_closed)
-            yield self._differences(outcomes)
+            states = key_states(self.platform.warehouse, PRICES.table, some, self.last_closed)
+            yield self._differences(states)
             done += len(some)
             progress(done, len(self.asked), "comparing")
 
-    def _differences(self, found: Outcomes) -> _Found:
+    def _differences(self, found: KeyStates) -> _Found:
         return _Found(
             len(found.good) + len(found.empty) + len(found.failed),
-            Outcomes(
+            KeyStates(
                 good=[day for day in found.good if not self._is_green(day)],
                 empty={
                     day: reason
@@ -191,7 +191,9 @@ class _Look:
             [
                 day
                 for day in found.failed
-                if day in found.noted and not self._is_green(day) and not self._was_attempted(day)
+                if day in found.in_ledger
+                and not self._is_green(day)
+                and not self._was_attempted(day)
             ],
         )
 

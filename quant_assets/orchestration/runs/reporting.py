@@ -28,8 +28,9 @@ from dagster._core.events import (
 )
 from dagster._core.events.log import EventLogEntry
 
-from quant_assets.datasets.daily_prices.key_states import Outcomes, SymbolDay
+from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay
 from quant_assets.orchestration.instance.event_storage import PLACEHOLDER, BatchedEventLogStorage
+from quant_assets.orchestration.runs.dataset_asset import DatasetAsset
 from quant_assets.orchestration.runs.partitions import key_text
 
 ROWS_AT_ONCE = 2_000
@@ -46,7 +47,7 @@ class RunStep:
     asset_key: dg.AssetKey
     code_version: str
     source: str = ""
-    tells_all: bool = False
+    reports_all: bool = False
     """Whether every key has to be told, known or not: Dagster calls a backfill failed where one of
     its runs stays silent on a key."""
 
@@ -54,8 +55,7 @@ class RunStep:
     def of(
         cls,
         context: dg.AssetExecutionContext | dg.OpExecutionContext,
-        asset_key: dg.AssetKey,
-        code_version: str,
+        asset: DatasetAsset,
     ) -> RunStep:
         op = context if isinstance(context, dg.OpExecutionContext) else context.op_execution_context
         step = op.get_step_execution_context().step.key
@@ -64,9 +64,9 @@ class RunStep:
             context.run.run_id,
             op.job_name,
             step,
-            asset_key,
-            code_version,
-            tells_all=in_backfill,
+            asset.key,
+            asset.code_version,
+            reports_all=in_backfill,
         )
 
     def from_source(self, source: str) -> RunStep:
@@ -98,40 +98,40 @@ class Reporter:
             self.instance.get_latest_materialization_event(self.step.asset_key) is not None
         )
 
-    def tell(self, outcomes: Outcomes) -> None:
+    def report(self, states: KeyStates) -> None:
         """Write the events of these symbol-days, and count them."""
-        self._write(outcomes if self.step.tells_all else self._news(outcomes))
-        self.good += len(outcomes.good)
-        self.empty += len(outcomes.empty)
-        self.failed += len(outcomes.failed)
-        self.open += len(outcomes.open)
-        for day, reason in outcomes.failed.items():
+        self._write(states if self.step.reports_all else self._news(states))
+        self.good += len(states.good)
+        self.empty += len(states.empty)
+        self.failed += len(states.failed)
+        self.open += len(states.open)
+        for day, reason in states.failed.items():
             if len(self.first_failures) < 10:
                 self.first_failures[day] = reason
 
-    def _write(self, outcomes: Outcomes) -> None:
-        self._materialized([key_text(*day) for day in outcomes.good], "present", rows=1)
+    def _write(self, states: KeyStates) -> None:
+        self._materialized([key_text(*day) for day in states.good], "present", rows=1)
         by_reason: dict[str, list[str]] = defaultdict(list)
-        for day, reason in outcomes.empty.items():
+        for day, reason in states.empty.items():
             by_reason[reason].append(key_text(*day))
         for reason, keys in by_reason.items():
             self._materialized(keys, "empty", rows=0, reason=reason)
-        self._store(_planned(self.step), [key_text(*day) for day in outcomes.failed])
+        self._store(_planned(self.step), [key_text(*day) for day in states.failed])
 
-    def _news(self, outcomes: Outcomes) -> Outcomes:
-        """Those of the outcomes that Dagster does not show already."""
-        settled = [*outcomes.good, *outcomes.empty]
-        doubtful = [key_text(*day) for day in settled if day not in outcomes.changed]
+    def _news(self, states: KeyStates) -> KeyStates:
+        """Those of the states that Dagster does not show already."""
+        settled = [*states.good, *states.empty]
+        doubtful = [key_text(*day) for day in settled if day not in states.changed]
         green = (
             green_keys(self.instance, self.step.asset_key, doubtful) if self._has_history else set()
         )
         if not green:
-            return outcomes
+            return states
         return replace(
-            outcomes,
-            good=[day for day in outcomes.good if key_text(*day) not in green],
+            states,
+            good=[day for day in states.good if key_text(*day) not in green],
             empty={
-                day: reason for day, reason in outcomes.empty.items() if key_text(*day) not in green
+                day: reason for day, reason in states.empty.items() if key_text(*day) not in green
             },
         )
 

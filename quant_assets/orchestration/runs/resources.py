@@ -9,15 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
 from quant_assets.warehouse.warehouse import Warehouse
-from quant_assets.wiring.platform import Platform
-
-PlatformResource = dg.ResourceParam[Platform]
-"""Annotation under which assets receive the Platform."""
 
 
 class WarehouseResource(DuckDBResource):

@@ -25,12 +25,12 @@ from quant_assets.contracts.prices import (
     PRICE_COLUMNS,
     UNREADABLE_COLUMNS,
     PriceAnswer,
-    PriceRequest,
+    PriceProfile,
 )
 from quant_assets.contracts.source import (
     BadAnswer,
+    Request,
     SourceError,
-    SourceProfile,
     UnknownSymbolAtSource,
 )
 from quant_assets.price_rules.corporate_actions import (
@@ -90,10 +90,10 @@ class FilesSource:
     kinds_path: Path | None = None
 
     @cached_property
-    def profile(self) -> SourceProfile:
+    def profile(self) -> PriceProfile:
         archive, columns = self.archive, self.archive.columns
         told = archive.actions or columns
-        return SourceProfile(
+        return PriceProfile(
             name=f"files:{self.name}",
             price_basis=archive.price_basis,
             has_splits=bool(told.split) or archive.deliveries,
@@ -106,7 +106,7 @@ class FilesSource:
     def symbols(self) -> tuple[str, ...]:
         return tuple(self._extents)
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         decisions = read_decisions(self.kinds_path) if self.kinds_path else {}
         reported = self._reported_beside()
         wanted = sorted(requests, key=lambda request: request.symbol)
@@ -117,7 +117,7 @@ class FilesSource:
 
     def _answer(
         self,
-        chunk: Sequence[PriceRequest],
+        chunk: Sequence[Request],
         decisions: Decisions,
         beside: pa.Table | None,
         notices: tuple[str, ...],
@@ -146,7 +146,7 @@ class FilesSource:
         hint = f"{unread} of its files could not be read." if unread else ""
         return UnknownSymbolAtSource(self.profile.name, symbol, hint)
 
-    def _slice(self, request: PriceRequest) -> pa.Table:
+    def _slice(self, request: Request) -> pa.Table:
         """The rows of one request, by binary search in the sorted days of its symbol."""
         start, stop = self._extents[request.symbol]
         days = self._days[start:stop]
@@ -168,7 +168,7 @@ class FilesSource:
     def _actions(
         self,
         rows: pa.Table,
-        chunk: Sequence[PriceRequest],
+        chunk: Sequence[Request],
         decisions: Decisions,
         beside: pa.Table | None,
     ) -> tuple[pa.Table, pa.Table]:
@@ -239,7 +239,7 @@ class FilesSource:
         columns = self.archive.columns
         return bool(columns.adjusted_close and not columns.split)
 
-    def _empty(self, chunk: Sequence[PriceRequest]) -> pa.Table:
+    def _empty(self, chunk: Sequence[Request]) -> pa.Table:
         """Sessions inside the archive's span and outside the symbol's own.
 
         A hole in the middle is not confirmed by an archive's silence, and neither is a day that the
@@ -267,7 +267,7 @@ class FilesSource:
                     parts["reason"].append(before if day < begins else after)
         return pa.table(parts, schema=EMPTY_COLUMNS)
 
-    def _unreadable(self, chunk: Sequence[PriceRequest]) -> pa.Table:
+    def _unreadable(self, chunk: Sequence[Request]) -> pa.Table:
         symbols = pa.array([request.symbol for request in chunk])
         return self._read.unreadable.filter(pc.is_in(self._read.unreadable["symbol"], symbols))
 
@@ -403,7 +403,7 @@ def _lost(path: Path, bad: pa.Table, known: pa.Array) -> list[str]:
     return [f"{path.name}: {len(rows)} rows are of no symbol that can be read; the first: {first}."]
 
 
-def _within(numbers: pa.Table, chunk: Sequence[PriceRequest]) -> pa.Table:
+def _within(numbers: pa.Table, chunk: Sequence[Request]) -> pa.Table:
     """The rows each request asks for."""
     asked = sorted(chunk, key=lambda request: request.symbol)
     at = pc.index_in(numbers["symbol"], pa.array([request.symbol for request in asked]))

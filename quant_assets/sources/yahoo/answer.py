@@ -19,9 +19,8 @@ from quant_assets.contracts.prices import (
     UNREADABLE_COLUMNS,
     Instrument,
     PriceAnswer,
-    PriceRequest,
 )
-from quant_assets.contracts.source import BadAnswer, MissingAtSource
+from quant_assets.contracts.source import BadAnswer, MissingAtSource, Request
 from quant_assets.price_rules.corporate_actions import Reported, records
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.table import CURRENCIES
@@ -74,9 +73,7 @@ def as_traded(adjusted: Floats, factor: Floats, error: Floats | float = 0.0) -> 
     return restored
 
 
-def answer_for(
-    chart: Chart, request: PriceRequest, calendar: Calendar, now: dt.datetime
-) -> PriceAnswer:
+def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datetime) -> PriceAnswer:
     """What a chart says about a request, up to the last session closed at ``now`` (aware).
 
     All from ``request.first`` on is told, also what lies after the request; its sessions without a
@@ -181,7 +178,7 @@ def _sure_from(chart: Chart) -> dt.date:
 
 
 def _missing(
-    days: Days, request: PriceRequest, calendar: Calendar, last_closed: dt.date
+    days: Days, request: Request, calendar: Calendar, last_closed: dt.date
 ) -> list[dt.date]:
     start, end = max(request.start, calendar.sessions[0]), min(request.end, last_closed)
     if start > end:

@@ -21,12 +21,12 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
-from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest
+from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile
 from quant_assets.contracts.source import (
     BadAnswer,
     RateLimited,
+    Request,
     SourceError,
-    SourceProfile,
     SourceUnavailable,
     UnknownSymbolAtSource,
 )
@@ -84,10 +84,10 @@ class YahooSource:
     keep: Callable[[str, bytes], None] | None = field(default=None, repr=False)
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile(
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
             SOURCE,
-            "as_traded",
+            price_basis="as_traded",
             has_splits=True,
             has_distributions=True,
             convention="P / (P0 - D) at Yahoo; as traded here, splits of the response undone",
@@ -99,7 +99,7 @@ class YahooSource:
         """Nothing: Yahoo does not tell which symbols it has."""
         return ()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         """Answer what is ready, at least every ``at_least_every_seconds`` once something is.
 
         Every symbol is asked for up to the present, and all of its rows are fetched, also those
@@ -122,7 +122,7 @@ class YahooSource:
         began, today = time.monotonic(), self.clock().date()
         state: Literal["reachable", "limited", "down"]
         try:
-            request = PriceRequest(symbol, today - dt.timedelta(days=7), today)
+            request = Request(symbol, today - dt.timedelta(days=7), today)
             days = read_chart(symbol, self._ask(self._transport, request).payload).days
             state, detail = "reachable", f"{len(days)} sessions of {symbol}"
         except UnknownSymbolAtSource as error:
@@ -137,7 +137,7 @@ class YahooSource:
     def _transport(self) -> Transport:
         return Transport(self.paced, self.clock, self.base_url, self.timeout_seconds)
 
-    def _ask(self, transport: Transport, request: PriceRequest) -> ChartResponse:
+    def _ask(self, transport: Transport, request: Request) -> ChartResponse:
         """From a day before its first, which some zones need, to the present."""
         day = dt.timedelta(days=1)
         since = dt.datetime.combine(request.first, dt.time(), dt.UTC) - day

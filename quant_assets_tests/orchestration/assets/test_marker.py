@@ -19,9 +19,8 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
+from quant_assets.orchestration.runs.dataset_asset import PRICES as DATASET
 from quant_assets.orchestration.runs.partitions import SYMBOLS
-from quant_assets.orchestration.runs.symbol_days import ASSET as PRICES
-from quant_assets.orchestration.runs.symbol_days import UPSTREAM as UNIVERSE
 from quant_assets.refreshing.nightly import NEW_YORK
 from quant_assets_tests.standins.evening import (
     FRI,
@@ -35,6 +34,8 @@ from quant_assets_tests.standins.evening import (
     new_york,
     thursday_night,
 )
+
+PRICES, UNIVERSE = DATASET.key, DATASET.upstream
 
 MARKER = dg.AssetKey("latest_session")
 ACTIONS = dg.AssetKey("corporate_actions")

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from quant_assets.orchestration.assets.universe import LOOKED_AT
-from quant_assets.orchestration.runs.symbol_days import ASSET, UPSTREAM
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.schema.securities import SYMBOL_HISTORY
 from quant_assets_tests.standins.evening import (
     FRI,
@@ -45,7 +45,9 @@ def looked_at_the_index(world: World) -> World:
     """The list imported, and Dagster told as the asset tells it."""
     world.import_members()
     metadata = {LOOKED_AT: world.now.isoformat()}
-    world.instance.report_runless_asset_event(dg.AssetMaterialization(UPSTREAM, metadata=metadata))
+    world.instance.report_runless_asset_event(
+        dg.AssetMaterialization(PRICES.upstream, metadata=metadata)
+    )
     return world
 
 
@@ -66,7 +68,7 @@ def test_an_evening_goes_from_the_index_to_its_prices(world: World) -> None:
     assert world.look("prices_due").skipped == (
         "All 3 symbols have 2024-05-31. The next one expected is Monday 2024-06-03."
     )
-    keys = world.instance.get_materialized_partitions(ASSET)
+    keys = world.instance.get_materialized_partitions(PRICES.key)
     assert len(keys) == 12
     assert (world.path / "published").exists()
 
@@ -247,7 +249,7 @@ def test_a_renamed_one_shows_its_history_under_the_new_ticker_unfetched(world: W
     world.market.asked.clear()
     assert world.run(seen.request) == ""
     assert world.market.asked == []
-    green = world.instance.get_materialized_partitions(ASSET)
+    green = world.instance.get_materialized_partitions(PRICES.key)
     assert green == {"2024-05-28|ZZZ", "2024-05-29|ZZZ", "2024-05-30|ZZZ"}
 
 

@@ -21,20 +21,20 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
-from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest, PriceSource
-from quant_assets.contracts.source import BadAnswer, SourceProfile, SourceUnavailable
+from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile, PriceSource
+from quant_assets.contracts.source import BadAnswer, Request, SourceUnavailable
 from quant_assets.definitions import build_definitions
 from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags, symbol_days
-from quant_assets.orchestration.runs.symbol_days import (
-    ASSET,
-    MANY_EVENTS,
+from quant_assets.orchestration.runs.requested import (
     SPANS_AT_MOST,
     SYMBOL_DAYS_AT_ONCE,
-    _windows,
     portions,
+    windows,
 )
+from quant_assets.orchestration.runs.symbol_days import MANY_EVENTS
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
@@ -63,13 +63,15 @@ class Source:
     asked: Asked = field(default_factory=list)
 
     @property
-    def profile(self) -> SourceProfile:
-        return SourceProfile("fake", "as_traded", has_splits=True, has_distributions=True)
+    def profile(self) -> PriceProfile:
+        return PriceProfile(
+            "fake", price_basis="as_traded", has_splits=True, has_distributions=True
+        )
 
     def symbols(self) -> tuple[str, ...]:
         return ()
 
-    def fetch(self, requests: Sequence[PriceRequest]) -> Iterator[PriceAnswer]:
+    def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         for request in requests:
             symbol = request.symbol
             self.asked.append((symbol, request.start, request.end))
@@ -96,7 +98,7 @@ class Unreadable(Source):
     """A source that can't even say what it is, as an archive whose file is not there."""
 
     @property
-    def profile(self) -> SourceProfile:
+    def profile(self) -> PriceProfile:
         raise SourceUnavailable("fake", "the file is gone")
 
 
@@ -137,7 +139,7 @@ class Folder:
             partition_names=[
                 key_text(symbol, day) for symbol, days in keys.items() for day in days
             ],
-            asset_selection=[ASSET],
+            asset_selection=[PRICES.key],
             backfill_timestamp=time.time(),
             tags={},
             dynamic_partitions_store=self.instance,
@@ -154,7 +156,7 @@ class Folder:
         """One run of the symbols from ``first`` to ``last``; why it failed, if it did."""
         result = self.job.execute_in_process(
             instance=self.instance,
-            asset_selection=[ASSET],
+            asset_selection=[PRICES.key],
             tags={
                 **range_tags(first, last, day, end or day),
                 **{f"dagster/{name}": value for name, value in tags.items()},
@@ -178,7 +180,7 @@ class Folder:
         partitions = symbol_days(XNYS, self.start)
         keys = [key_text(symbol, day) for symbol in SYMBOL_LIST for day in WEEK]
         with partition_loading_context(dynamic_partitions_store=self.instance):
-            status = self.instance.get_status_by_partition(ASSET, keys, partitions) or {}
+            status = self.instance.get_status_by_partition(PRICES.key, keys, partitions) or {}
         named = {"green": AssetPartitionStatus.MATERIALIZED, "red": AssetPartitionStatus.FAILED}
         return {name: {k for k, is_ in status.items() if is_ is it} for name, it in named.items()}
 
@@ -216,7 +218,7 @@ def test_twenty_symbols_over_thirty_sessions_are_asked_for_twenty_times(folder: 
     for day in run:
         assert folder.run(many[0], many[-1], day, backfill=BACKFILL) == ""
     assert sorted(folder.source.asked) == [(symbol, days[0], THU) for symbol in many]
-    assert folder.instance.get_materialized_partitions(ASSET) == keys(*many, days=run)
+    assert folder.instance.get_materialized_partitions(PRICES.key) == keys(*many, days=run)
 
 
 def test_a_rectangle_in_a_run_a_session_asks_for_each_symbol_once(folder: Folder) -> None:
@@ -348,7 +350,7 @@ def test_an_open_session_alone_loads_nothing_and_tells_nothing(folder: Folder) -
     folder.backfill({AAPL: [FRI]})
     assert folder.run(AAPL, AAPL, FRI, backfill=BACKFILL) == ""
     assert folder.source.asked == []
-    assert folder.instance.get_materialized_partitions(ASSET) == set()
+    assert folder.instance.get_materialized_partitions(PRICES.key) == set()
     assert folder.colours() == {"green": set(), "red": set()}
 
 
@@ -371,14 +373,14 @@ def test_more_spans_than_some_are_loaded_as_one(
     count: int, windows: list[tuple[tuple[dt.date, dt.date], int]]
 ) -> None:
     wanted = dict(zip(SYMBOL_LIST, SPANS[:count], strict=False))
-    found = list(_windows(wanted))
+    found = list(windows(wanted))
     assert [((w.start, w.end), len(w.symbols)) for w in found] == sorted(windows)
     assert sorted(symbol for w in found for symbol in w.symbols) == sorted(wanted)
 
 
 def test_symbols_of_one_span_are_loaded_together() -> None:
     wanted = {AAPL: (MON, TUE), AMZN: (TUE, WED), INTC: (MON, TUE)}
-    assert list(_windows(wanted)) == [Window((AAPL, INTC), MON, TUE), Window((AMZN,), TUE, WED)]
+    assert list(windows(wanted)) == [Window((AAPL, INTC), MON, TUE), Window((AMZN,), TUE, WED)]
 
 
 def test_a_ragged_backfill_asks_for_the_widest_span_once(folder: Folder) -> None:
@@ -405,7 +407,7 @@ def test_symbol_days_are_told_while_the_rest_is_still_being_fetched(folder: Fold
     seen = {}
 
     def look(symbol: str) -> None:
-        seen[symbol] = set(folder.instance.get_materialized_partitions(ASSET))
+        seen[symbol] = set(folder.instance.get_materialized_partitions(PRICES.key))
 
     folder.source.before = look
     assert folder.run(AAPL, INTC, MON, TUE) == ""
@@ -418,7 +420,7 @@ def test_symbol_days_are_told_while_the_rest_is_still_being_fetched(folder: Fold
 
 def cached_up_to(instance: dg.DagsterInstance) -> int:
     """The event up to which Dagster has worked the colours out; 0 where it has not begun."""
-    (record,) = instance.get_asset_records([ASSET])
+    (record,) = instance.get_asset_records([PRICES.key])
     cached = record.asset_entry.cached_status
     return cached.latest_storage_id if cached else 0
 
@@ -430,7 +432,7 @@ def test_a_run_of_many_events_works_the_colours_out_itself(folder: Folder) -> No
     days = XNYS.between(folder.start, THU)
     assert len(days) * len(SYMBOL_LIST) > MANY_EVENTS
     assert folder.run(SYMBOL_LIST[0], SYMBOL_LIST[-1], days[0], THU) == ""
-    (record,) = folder.instance.get_asset_records([ASSET])
+    (record,) = folder.instance.get_asset_records([PRICES.key])
     latest = record.asset_entry.last_materialization_storage_id
     assert latest is not None
     assert cached_up_to(folder.instance) == latest > MANY_EVENTS

@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
 from quant_assets.cli.in_process import backfill_prices, materialize_asset, reconcile_prices
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS
@@ -41,6 +40,7 @@ from quant_assets_tests.orchestration.test_dagster import (
     Folder,
     colours,
 )
+from quant_assets_tests.standins.loads import load_prices
 
 RUN = "00000000-0000-0000-0000-000000000001"
 
@@ -285,7 +285,7 @@ def test_a_renamed_ticker_gets_partitions_and_its_history_without_fetching(tmp_p
     assert {key.split("|")[1] for key in sides(before)["green"]} == {old}
     source = after.price_source()
     assert new in source.symbols()
-    load(
+    load_prices(
         after.warehouse,
         source,
         Window((new,), renamed, dt.date(2024, 6, 28)),
@@ -310,7 +310,7 @@ def test_days_on_which_nobody_bore_a_ticker_stay_grey_unless_asked_for(tmp_path:
     reused = next(s for s, many in platform.simulated_market()._bearers.items() if len(many) > 1)
     source = platform.price_source()
     days = platform.calendar.between(start, end)
-    load(
+    load_prices(
         platform.warehouse,
         source,
         Window((reused,), days[-2], end),

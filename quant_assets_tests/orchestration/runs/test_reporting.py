@@ -1,6 +1,6 @@
 """What Dagster is told of symbol-days, and what it then shows, over every storage it may have.
 
-Outcomes are literals here: no warehouse, no source. Colours are asked of Dagster itself.
+KeyStates are literals here: no warehouse, no source. Colours are asked of Dagster itself.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ import yaml
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 
-from quant_assets.datasets.daily_prices.key_states import Outcomes
+from quant_assets.datasets.daily_prices.key_states import KeyStates
 from quant_assets.orchestration.instance.event_storage import (
     BatchedEventLogStorage,
     BatchedSqliteStorage,
@@ -108,12 +108,14 @@ def begin(instance: dg.DagsterInstance, *, start: dt.date = TUE, end: dt.date = 
     return RunStep(run.run_id, run.job_name, "daily_prices", PRICES, "prices-1", "ours")
 
 
-def tell(instance: dg.DagsterInstance, *several: Outcomes, step: RunStep | None = None) -> Reporter:
-    """Tell of outcomes in a run over everything, which fails where any of them did."""
+def tell(
+    instance: dg.DagsterInstance, *several: KeyStates, step: RunStep | None = None
+) -> Reporter:
+    """Tell of states in a run over everything, which fails where any of them did."""
     step = step or begin(instance)
     reporter = Reporter(instance, step, UNIVERSE)
-    for outcomes in several:
-        reporter.tell(outcomes)
+    for states in several:
+        reporter.report(states)
     run = instance.get_run_by_id(step.run_id)
     assert run is not None
     if reporter.failed:
@@ -174,7 +176,7 @@ MADE, PLANNED = "ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED"
 
 
 def test_good_and_empty_keys_are_green_and_failed_ones_red(instance: dg.DagsterInstance) -> None:
-    outcomes = Outcomes(
+    states = KeyStates(
         good=[(AAPL, TUE), (AAPL, WED)],
         empty={(MSFT, TUE): GONE},
         failed={(BRK, TUE): "no row", (BRK, WED): "no row"},
@@ -182,7 +184,7 @@ def test_good_and_empty_keys_are_green_and_failed_ones_red(instance: dg.DagsterI
         changed=frozenset({(AAPL, TUE), (AAPL, WED)}),
     )
     step = begin(instance, end=WED)
-    reporter = tell(instance, outcomes, Outcomes(good=[(MSFT, WED)]), step=step)
+    reporter = tell(instance, states, KeyStates(good=[(MSFT, WED)]), step=step)
     assert colours(instance) == {
         "green": {"2024-05-28|AAPL", "2024-05-29|AAPL", "2024-05-28|MSFT", "2024-05-29|MSFT"},
         "red": {"2024-05-28|BRK.B", "2024-05-29|BRK.B"},
@@ -195,15 +197,15 @@ def test_good_and_empty_keys_are_green_and_failed_ones_red(instance: dg.DagsterI
 def test_green_keys_that_a_failing_run_has_no_news_of_stay_green(
     instance: dg.DagsterInstance,
 ) -> None:
-    both = Outcomes(good=[(AAPL, TUE), (BRK, TUE)], empty={(MSFT, TUE): GONE})
+    both = KeyStates(good=[(AAPL, TUE), (BRK, TUE)], empty={(MSFT, TUE): GONE})
     tell(instance, both, step=begin(instance, end=TUE))
     green = {"2024-05-28|AAPL", "2024-05-28|BRK.B", "2024-05-28|MSFT"}
     assert colours(instance) == {"green": green, "red": set()}
     # The failure comes in another portion than the symbols there is nothing new of.
     again = [
-        Outcomes(good=[(AAPL, TUE)]),
-        Outcomes(failed={(BRK, TUE): "lost"}),
-        Outcomes(empty={(MSFT, TUE): GONE}),
+        KeyStates(good=[(AAPL, TUE)]),
+        KeyStates(failed={(BRK, TUE): "lost"}),
+        KeyStates(empty={(MSFT, TUE): GONE}),
     ]
     tell(instance, *again, step=begin(instance, end=TUE))
     assert colours(instance) == {
@@ -213,18 +215,18 @@ def test_green_keys_that_a_failing_run_has_no_news_of_stay_green(
 
 
 def test_a_red_key_turns_green_once_it_is_told_good(instance: dg.DagsterInstance) -> None:
-    tell(instance, Outcomes(failed={(AAPL, TUE): "no row", (MSFT, TUE): "no row"}))
+    tell(instance, KeyStates(failed={(AAPL, TUE): "no row", (MSFT, TUE): "no row"}))
     assert colours(instance)["red"] >= {"2024-05-28|AAPL", "2024-05-28|MSFT"}
     # Stored by another load in between: nothing of it was changed by this run.
-    tell(instance, Outcomes(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE}))
+    tell(instance, KeyStates(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE}))
     assert colours(instance)["green"] >= {"2024-05-28|AAPL", "2024-05-28|MSFT"}
 
 
 def test_the_latest_events_of_keys_are_told_apart(instance: dg.DagsterInstance) -> None:
     keys = ["2024-05-28|AAPL", "2024-05-28|BRK.B", "2024-05-28|MSFT"]
     step = begin(instance, start=FRI)
-    tell(instance, Outcomes(good=[(AAPL, TUE), (BRK, TUE)]), step=step)
-    tell(instance, Outcomes(failed={(BRK, TUE): "lost"}), step=begin(instance, start=FRI))
+    tell(instance, KeyStates(good=[(AAPL, TUE), (BRK, TUE)]), step=step)
+    tell(instance, KeyStates(failed={(BRK, TUE): "lost"}), step=begin(instance, start=FRI))
     done, planned = latest_events(instance, PRICES, keys)
     assert (set(done), set(planned)) == ({keys[0], keys[1]}, {keys[1]})
     assert planned[keys[1]] > done[keys[1]]
@@ -238,11 +240,11 @@ def test_the_latest_events_of_keys_are_told_apart(instance: dg.DagsterInstance) 
 
 def test_what_is_known_is_not_told_again_and_what_changed_is(batched: dg.DagsterInstance) -> None:
     good, empty = [(AAPL, TUE), (AAPL, WED)], {(MSFT, TUE): GONE, (MSFT, WED): GONE}
-    assert tell(batched, Outcomes(good=good, empty=empty)).written == 4
-    assert tell(batched, Outcomes(good=good, empty=empty)).written == 0
+    assert tell(batched, KeyStates(good=good, empty=empty)).written == 4
+    assert tell(batched, KeyStates(good=good, empty=empty)).written == 0
     step = begin(batched)
     changed = frozenset({(AAPL, WED), (MSFT, TUE)})
-    reporter = tell(batched, Outcomes(good=good, empty=empty, changed=changed), step=step)
+    reporter = tell(batched, KeyStates(good=good, empty=empty, changed=changed), step=step)
     assert keys_told(batched, step.run_id) == [(MADE, "2024-05-29|AAPL"), (MADE, "2024-05-28|MSFT")]
     assert (reporter.good, reporter.empty, reporter.written) == (2, 2, 2)
 
@@ -250,18 +252,18 @@ def test_what_is_known_is_not_told_again_and_what_changed_is(batched: dg.Dagster
 def test_a_failing_run_tells_a_storage_that_plans_ranges_of_nothing_old(
     batched: dg.DagsterInstance,
 ) -> None:
-    tell(batched, Outcomes(good=[(AAPL, TUE)]))
+    tell(batched, KeyStates(good=[(AAPL, TUE)]))
     step = begin(batched)
-    tell(batched, Outcomes(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"}), step=step)
+    tell(batched, KeyStates(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"}), step=step)
     assert keys_told(batched, step.run_id) == [(PLANNED, "2024-05-28|MSFT")]
 
 
 def test_a_failing_run_tells_stock_storage_of_every_key_it_planned(
     stock: dg.DagsterInstance,
 ) -> None:
-    tell(stock, Outcomes(good=[(AAPL, TUE), (BRK, TUE), (MSFT, TUE)]), step=begin(stock, end=TUE))
+    tell(stock, KeyStates(good=[(AAPL, TUE), (BRK, TUE), (MSFT, TUE)]), step=begin(stock, end=TUE))
     step = begin(stock, end=TUE)
-    failing = Outcomes(good=[(AAPL, TUE), (BRK, TUE)], failed={(MSFT, TUE): "lost"})
+    failing = KeyStates(good=[(AAPL, TUE), (BRK, TUE)], failed={(MSFT, TUE): "lost"})
     assert tell(stock, failing, step=step).written == 3
     assert Counter(kind for kind, _ in keys_told(stock, step.run_id)) == {
         # Three planned as the run was made, and the one that failed.
@@ -273,17 +275,17 @@ def test_a_failing_run_tells_stock_storage_of_every_key_it_planned(
 def test_a_temporary_instance_shows_the_same_colours(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.add_dynamic_partitions(SYMBOLS, [AAPL, MSFT])
-        outcomes = Outcomes(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"})
-        tell(instance, outcomes, step=begin(instance, end=TUE))
+        states = KeyStates(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"})
+        tell(instance, states, step=begin(instance, end=TUE))
         assert colours(instance) == {"green": {"2024-05-28|AAPL"}, "red": {"2024-05-28|MSFT"}}
 
 
 def test_a_run_of_a_backfill_tells_of_every_key(batched: dg.DagsterInstance) -> None:
-    outcomes = Outcomes(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE})
-    tell(batched, outcomes)
+    states = KeyStates(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE})
+    tell(batched, states)
     step = begin(batched)
-    again = RunStep(**{**vars(step), "tells_all": True})
-    assert tell(batched, outcomes, step=again).written == 2
+    again = RunStep(**{**vars(step), "reports_all": True})
+    assert tell(batched, states, step=again).written == 2
     assert keys_told(batched, step.run_id) == [(MADE, "2024-05-28|AAPL"), (MADE, "2024-05-28|MSFT")]
 
 
@@ -309,7 +311,7 @@ def test_a_step_knows_whether_it_is_of_a_backfill(batched: dg.DagsterInstance) -
     assert seen == {
         "op": RunStep(in_op.run_id, "a_job", "an_op", PRICES, "prices-1"),
         "asset": RunStep(
-            in_asset.run_id, job.name, "daily_prices", PRICES, "prices-1", "ours", tells_all=True
+            in_asset.run_id, job.name, "daily_prices", PRICES, "prices-1", "ours", reports_all=True
         ),
     }
 
@@ -335,7 +337,7 @@ def test_an_event_carries_what_dagster_compares_to_call_a_key_fresh(
     assert latest is not None
     record = instance.get_latest_data_version_record(UNIVERSE)
     assert record is not None
-    tell(instance, Outcomes(good=[(AAPL, TUE)], empty={(BRK, TUE): GONE}))
+    tell(instance, KeyStates(good=[(AAPL, TUE)], empty={(BRK, TUE): GONE}))
     expected = {
         "dagster/data_version": "prices-1",
         "dagster/code_version": "prices-1",
@@ -351,7 +353,7 @@ def test_an_event_carries_what_dagster_compares_to_call_a_key_fresh(
 def test_without_a_universe_an_event_says_nothing_of_its_input(
     batched: dg.DagsterInstance,
 ) -> None:
-    tell(batched, Outcomes(good=[(AAPL, TUE)]))
+    tell(batched, KeyStates(good=[(AAPL, TUE)]))
     assert materialization(batched, "2024-05-28|AAPL").tags == {
         "dagster/data_version": "prices-1",
         "dagster/code_version": "prices-1",
@@ -361,7 +363,7 @@ def test_without_a_universe_an_event_says_nothing_of_its_input(
 def test_an_event_says_what_became_of_its_symbol_day(instance: dg.DagsterInstance) -> None:
     reasons = {(BRK, TUE): GONE, (BRK, WED): "halted", (MSFT, TUE): GONE}
     step = begin(instance, start=FRI)
-    tell(instance, Outcomes(good=[(AAPL, TUE)], empty=reasons), step=step)
+    tell(instance, KeyStates(good=[(AAPL, TUE)], empty=reasons), step=step)
     said = {
         event.asset_materialization.partition: {
             name: value.value for name, value in event.asset_materialization.metadata.items()
@@ -413,15 +415,15 @@ def test_empty_keys_of_one_reason_are_written_together(prepared: Path, tmp_path:
         assert isinstance(calls, Calls)
         reporter = Reporter(instance, step, UNIVERSE)
         empty = {(AAPL, day): GONE if at % 2 else "halted" for at, day in enumerate(days[:3])}
-        reporter.tell(Outcomes(empty=empty))
+        reporter.report(KeyStates(empty=empty))
         assert calls.sizes == [2, 1]
-        reporter.tell(Outcomes(good=[(MSFT, day) for day in days[: ROWS_AT_ONCE + 1]]))
+        reporter.report(KeyStates(good=[(MSFT, day) for day in days[: ROWS_AT_ONCE + 1]]))
         assert calls.sizes[2:] == [ROWS_AT_ONCE, 1]
 
 
 def test_an_event_without_a_source_names_none(batched: dg.DagsterInstance) -> None:
     step = begin(batched)
-    tell(batched, Outcomes(good=[(AAPL, TUE)]), step=RunStep(**{**vars(step), "source": ""}))
+    tell(batched, KeyStates(good=[(AAPL, TUE)]), step=RunStep(**{**vars(step), "source": ""}))
     assert set(materialization(batched, "2024-05-28|AAPL").metadata) == {"outcome", "rows"}
 
 
@@ -429,8 +431,8 @@ def test_ten_failures_are_kept_to_be_shown(batched: dg.DagsterInstance) -> None:
     days = exchange_calendar("XNYS").between(TUE, dt.date(2024, 6, 28))[:12]
     step = begin(batched)
     reporter = Reporter(batched, step, UNIVERSE)
-    reporter.tell(Outcomes(failed={(AAPL, day): "no row" for day in days[:7]}))
-    reporter.tell(Outcomes(failed={(MSFT, day): "no row" for day in days[:5]}))
+    reporter.report(KeyStates(failed={(AAPL, day): "no row" for day in days[:7]}))
+    reporter.report(KeyStates(failed={(MSFT, day): "no row" for day in days[:5]}))
     assert reporter.failed == 12
     assert list(reporter.first_failures) == [
         *((AAPL, day) for day in days[:7]),

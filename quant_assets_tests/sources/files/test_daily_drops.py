@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.loading.load import load
 from quant_assets.loading.work import Asking, Window
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets_tests.standins.loads import load_prices
 
 pytestmark = pytest.mark.slow
 
@@ -87,9 +87,9 @@ def loaded(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Wareho
         symbols |= told
         window = Window(tuple(sorted(symbols)), FIRST, clock.day)
         source = archive(home / "drops", calendar)
-        load(by_day, source, window, calendar, asking=Asking(look_back_days=365))
+        load_prices(by_day, source, window, calendar, asking=Asking(look_back_days=365))
     at_once = Warehouse(home / "at_once.duckdb", lock_wait_seconds=5, clock=clock)
-    load(at_once, archive(home / "drops", calendar), window, calendar)
+    load_prices(at_once, archive(home / "drops", calendar), window, calendar)
     return by_day, at_once
 
 

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest
+from quant_assets.contracts.prices import PriceAnswer
 from quant_assets.contracts.source import (
     BadAnswer,
+    Request,
     SourceError,
     SourceUnavailable,
     UnknownSymbolAtSource,
@@ -68,7 +69,7 @@ def source(
 def ask(
     files: FilesSource, *symbols: str, start: dt.date = MONDAY, end: dt.date = FRIDAY
 ) -> PriceAnswer:
-    requests = [PriceRequest(symbol, start, end) for symbol in symbols or files.symbols()]
+    requests = [Request(symbol, start, end) for symbol in symbols or files.symbols()]
     [answer] = files.fetch(requests)
     return answer
 
@@ -813,5 +814,5 @@ def test_deliveries_are_refused_beside_what_they_tell_themselves(tmp_path: Path)
 
 def test_a_request_that_looks_back_is_answered_from_there_on(tmp_path: Path) -> None:
     files = source(write(tmp_path / "a.csv", HEADER, *GOOD))
-    [answer] = files.fetch([PriceRequest("AAPL", TUESDAY, TUESDAY, since=MONDAY)])
+    [answer] = files.fetch([Request("AAPL", TUESDAY, TUESDAY, since=MONDAY)])
     assert prices(answer) == DAY_ROWS[:2]

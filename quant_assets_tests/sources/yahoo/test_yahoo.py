@@ -15,8 +15,14 @@ import pytest
 from yfinance import cache
 from yfinance.data import YfData
 
-from quant_assets.contracts.prices import PriceAnswer, PriceRequest
-from quant_assets.contracts.source import BadAnswer, MissingAtSource, RateLimited, SourceUnavailable
+from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.source import (
+    BadAnswer,
+    MissingAtSource,
+    RateLimited,
+    Request,
+    SourceUnavailable,
+)
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.reference.calendars import exchange_calendar
@@ -116,7 +122,7 @@ def ask(
     start: dt.date = TUESDAY,
     end: dt.date = FRIDAY,
 ) -> list[PriceAnswer]:
-    return list(source.fetch([PriceRequest(symbol, start, end) for symbol in symbols]))
+    return list(source.fetch([Request(symbol, start, end) for symbol in symbols]))
 
 
 def yahoo(standin: StandIn, **options: object) -> YahooSource:
@@ -161,7 +167,7 @@ def test_prices_volumes_and_dividends_arrive_as_traded(standin: StandIn) -> None
 
 
 def test_it_asks_to_the_present_whatever_end_is_wanted(standin: StandIn) -> None:
-    request = PriceRequest("AAA", WEDNESDAY, WEDNESDAY, since=TUESDAY)
+    request = Request("AAA", WEDNESDAY, WEDNESDAY, since=TUESDAY)
     [answer] = yahoo(standin).fetch([request])
     assert closes(answer) == AS_TRADED
     [asked] = [asked for asked in standin.requests if asked.path.startswith(CHART)]
@@ -207,7 +213,7 @@ def test_answers_come_in_the_order_asked_for_and_once_each(standin: StandIn) -> 
 
 def test_what_is_ready_is_told_without_waiting_for_the_rest(standin: StandIn) -> None:
     standin.order(silence(60), symbol="CCC")
-    requests = [PriceRequest(symbol, TUESDAY, WEDNESDAY) for symbol in ("AAA", "BBB", "CCC")]
+    requests = [Request(symbol, TUESDAY, WEDNESDAY) for symbol in ("AAA", "BBB", "CCC")]
     answers = yahoo(standin, at_least_every_seconds=0).fetch(requests)
     assert next(answers).symbols[0] == "AAA"
     standin.release()
@@ -456,7 +462,7 @@ def test_closing_drops_what_is_waiting_and_waits_for_nobody(standin: StandIn) ->
         return request()
 
     source = yahoo(standin, paced=second_waits, at_least_every_seconds=0)
-    answers = source.fetch([PriceRequest(s, TUESDAY, FRIDAY) for s in ("AAA", "BBB", "CCC")])
+    answers = source.fetch([Request(s, TUESDAY, FRIDAY) for s in ("AAA", "BBB", "CCC")])
     first = next(answers)
     answers.close()  # type: ignore[attr-defined]
     [worker] = [thread for thread in threading.enumerate() if thread.name == "yahoo"]
@@ -485,7 +491,7 @@ def test_symbols_under_way_are_named(standin: StandIn) -> None:
         at_least_every_seconds=0,
         keep=lambda symbol, body: waiting.wait(20),
     )
-    answers = source.fetch([PriceRequest(s, TUESDAY, FRIDAY) for s in ("AAA", "BBB")])
+    answers = source.fetch([Request(s, TUESDAY, FRIDAY) for s in ("AAA", "BBB")])
     assert next(answers).under_way == ("BBB",)
     turn.set()
     assert next(answers).under_way == ()

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.contracts.prices import Instrument, PriceAnswer, PriceRequest
+from quant_assets.contracts.prices import Instrument, PriceAnswer
 from quant_assets.contracts.source import (
     BadAnswer,
     MissingAtSource,
     RateLimited,
+    Request,
     SourceError,
     UnknownSymbolAtSource,
 )
@@ -114,9 +115,7 @@ def answer(
     now: dt.datetime = EVENING,
     calendar: Calendar = XNYS,
 ) -> PriceAnswer:
-    return answer_for(
-        read_chart("AAA", wrapped(result)), PriceRequest("AAA", start, end), calendar, now
-    )
+    return answer_for(read_chart("AAA", wrapped(result)), Request("AAA", start, end), calendar, now)
 
 
 def rows(given: PriceAnswer) -> list[tuple[object, ...]]:
@@ -460,7 +459,7 @@ def test_an_empty_chart_is_a_failure_and_no_confirmation() -> None:
 def test_no_data_for_the_days_asked_for_is_confirmed_in_yahoos_words() -> None:
     words = "Data doesn't exist for startDate = 1717300000, endDate = 1717700000"
     chart = read_chart("AAA", refused("Bad Request", words))
-    given = answer_for(chart, PriceRequest("AAA", MONDAY, TUESDAY), XNYS, EVENING)
+    given = answer_for(chart, Request("AAA", MONDAY, TUESDAY), XNYS, EVENING)
     assert empties(given) == dict.fromkeys((MONDAY, TUESDAY), f"Yahoo: {words}")
     assert given.failures == {}
 
@@ -507,7 +506,7 @@ def test_tokens_that_are_no_numbers_in_json_are_read() -> None:
     body = json.dumps(wrapped(told((MONDAY, (10.0, math.inf, 9.5, math.nan, 1000))))).encode()
     assert b"Infinity" in body
     chart = read_chart("AAA", read_body(body))
-    given = answer_for(chart, PriceRequest("AAA", MONDAY, MONDAY), XNYS, EVENING)
+    given = answer_for(chart, Request("AAA", MONDAY, MONDAY), XNYS, EVENING)
     assert rows(given) == [(MONDAY, 10.0, math.inf, 9.5, None, 1000.0)]
 
 
@@ -618,7 +617,7 @@ def test_whatever_is_missing_or_strange_ends_in_an_answer_or_a_source_error(
         holder[last] = copy.deepcopy(data.draw(st.sampled_from(JUNK)))
     try:
         chart = read_chart("AAA", answered)
-        given_ = answer_for(chart, PriceRequest("AAA", MONDAY, FRIDAY), XNYS, EVENING)
+        given_ = answer_for(chart, Request("AAA", MONDAY, FRIDAY), XNYS, EVENING)
     except SourceError:
         return
     check_prices(given_.rows, XNYS, FRIDAY)
@@ -637,7 +636,7 @@ def recordings(real: Path) -> Path:
 def replayed(path: Path, start: dt.date, end: dt.date, calendar: Calendar = XNYS) -> PriceAnswer:
     recording = recorded(path)
     chart = read_chart(recording.symbol, read_body(recording.reply.body))
-    return answer_for(chart, PriceRequest(recording.symbol, start, end), calendar, recording.at)
+    return answer_for(chart, Request(recording.symbol, start, end), calendar, recording.at)
 
 
 def test_apple_around_its_split_of_2020_reads_as_traded(recordings: Path) -> None:

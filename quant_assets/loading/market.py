@@ -1,0 +1,45 @@
+"""A made-up market and the real one never meet in one warehouse unless a user wants it."""
+
+from __future__ import annotations
+
+from quant_assets.contracts.source import SourceProfile
+from quant_assets.warehouse.warehouse import Warehouse
+
+
+class AnotherMarketError(Exception):
+    """A simulated market on its way into a warehouse that holds another one."""
+
+    def __init__(self, incoming: str, held: str) -> None:
+        super().__init__(
+            f"The warehouse holds the simulated market [{held}]; this is [{incoming}]. Set "
+            "simulated.symbols, simulated.start and simulated.seed as they were, or use another "
+            "data folder (QUANT_ASSETS_HOME)."
+        )
+
+
+class MixedMarketsError(Exception):
+    """Simulated rows on their way into real data, or the other way round."""
+
+    def __init__(self, incoming: str, held: str) -> None:
+        super().__init__(
+            f"The warehouse holds rows of {held}; loading {incoming} would mix a simulated market "
+            "with a real one. Use another data folder (QUANT_ASSETS_HOME), or say "
+            "--allow-mixing if that is what you want."
+        )
+
+
+def refuse_mixing(
+    warehouse: Warehouse, source: SourceProfile, *, allow_mixing: bool = False
+) -> None:
+    """Raises MixedMarketsError, AnotherMarketError; a file of an older schema is migrated first
+    by whoever loads, and one that is not there yet mixes nothing.
+    """
+    if not warehouse.exists():
+        return
+    with warehouse.reading() as con:
+        stored = con.execute("select source, simulated, convention from sources").fetchall()
+    for name, simulated, convention in stored:
+        if simulated != source.simulated and not allow_mixing:
+            raise MixedMarketsError(source.name, name)
+        if simulated and name == source.name and convention != source.convention:
+            raise AnotherMarketError(source.convention, convention)

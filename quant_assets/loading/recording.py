@@ -1,0 +1,110 @@
+"""The record of one load: every transaction takes along its log entries, totals and claims."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from quant_assets.contracts.source import SourceProfile
+from quant_assets.journal.entries import ENTRY_COLUMNS, Journal
+from quant_assets.journal.progress import Every, Progress, unwatched
+from quant_assets.loading.claims import Claims
+from quant_assets.loading.report import COUNTS, SymbolReport, symbol_rows
+from quant_assets.loading.tally import Tally
+from quant_assets.loading.work import Window
+from quant_assets.schema.loads import LOAD_RUN_SYMBOLS, LOAD_RUNS, LOG_ENTRIES, SOURCES
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is kept of one load. ``backfill`` is the Dagster backfill it belongs to."""
+
+    warehouse: Warehouse
+    journal: Journal
+    claims: Claims
+    started_at: dt.datetime
+    backfill: str | None
+
+    @classmethod
+    def of(
+        cls, warehouse: Warehouse, dataset: str, source: str, run_id: str, backfill: str | None
+    ) -> Recording:
+        return cls(
+            warehouse,
+            Journal(run_id, dataset, source, clock=warehouse.clock),
+            Claims(warehouse.runs, dataset, source, run_id),
+            warehouse.clock(),
+            backfill,
+        )
+
+    @property
+    def run_id(self) -> str:
+        return self.journal.run_id
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """A transaction, which takes along what was logged up to its end."""
+        entries = ENTRY_COLUMNS.empty_table()
+        try:
+            with self.warehouse.writing(self.run_id, f"load from {self.journal.source}") as writing:
+                yield writing
+                entries = self.journal.take()
+                writing.upsert(LOG_ENTRIES, entries)
+        except BaseException:
+            self.journal.give_back(entries)
+            raise
+
+    def source(self, writing: Writing, profile: SourceProfile) -> None:
+        """Keep what is known of the source; what another of its datasets said stays."""
+        cursor = writing.con.execute("select * from sources where source = ?", [profile.name])
+        names = [column[0] for column in cursor.description or ()]
+        known = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        facts = {name: value for name, value in vars(profile).items() if value != ""}
+        row = {"convention": "", **(known[0] if known else {}), **facts, "source": profile.name}
+        row = {name: row.get(name) for name in (*SOURCES.key, *SOURCES.values)}
+        writing.upsert(SOURCES, SOURCES.arrow([row]))
+
+    def totals(
+        self, writing: Writing, window: Window, tally: Tally, finished: dt.datetime | None = None
+    ) -> None:
+        row = {
+            "run_id": self.run_id,
+            "dataset": self.journal.dataset,
+            "source": self.journal.source,
+            "start_session": window.start,
+            "end_session": window.end,
+            "started_at": naive_utc(self.started_at),
+            "finished_at": naive_utc(finished) if finished else None,
+            "backfill": self.backfill,
+            "symbols": len(window.symbols),
+            **{name: tally.total(name) for name in COUNTS},
+        }
+        writing.upsert(LOAD_RUNS, LOAD_RUNS.arrow([row]))
+
+    def symbols(self, writing: Writing, reports: Sequence[SymbolReport]) -> None:
+        constants = {"dataset": self.journal.dataset, "source": self.journal.source}
+        rows = symbol_rows(self.run_id, reports)
+        writing.upsert(LOAD_RUN_SYMBOLS, rows, constants=constants)
+
+    def logged(self, on_progress: Progress) -> Progress:
+        """A progress that the log hears of too, at each tenth symbol."""
+
+        def note(done: int, total: int, what: str) -> None:
+            self.journal.info(f"{done} of {total} symbols done; {what}")
+
+        tenth = Every(note, unwatched)
+
+        def both(done: int, total: int, what: str) -> None:
+            tenth(done, total, what)
+            on_progress(done, total, what)
+
+        return both
+
+
+def naive_utc(moment: dt.datetime) -> dt.datetime:
+    """An aware moment as the warehouse keeps it."""
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
