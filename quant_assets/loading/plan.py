@@ -127,8 +127,9 @@ def _asked_before(
         return {}
     with warehouse.reading() as con:
         rows = con.execute(
-            "select s.symbol, max(s.error) from load_run_symbols s join load_runs r using (run_id)"
-            " where r.backfill = ? and r.source = ? group by 1",
+            "select s.symbol, max(s.error) from load_run_symbols s"
+            " join load_runs r using (run_id, dataset, source)"
+            " where backfill = ? and dataset = 'daily_prices' and source = ? group by 1",
             [backfill, source.name],
         ).fetchall()
     return dict(rows)

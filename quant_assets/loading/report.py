@@ -146,11 +146,11 @@ class LoadReport:
 COUNTS = ("requested", "inserted", "revised", "unchanged", "quarantined", "empty", "failed")
 
 
-def symbol_rows(run_id: str, reports: Sequence[SymbolReport]) -> pa.Table:
+def symbol_rows(
+    run_id: str, dataset: str, source: str, reports: Sequence[SymbolReport]
+) -> pa.Table:
     """Reports as rows of ``load_run_symbols``."""
     fields = [f for f in LOAD_RUN_SYMBOLS.arrow_schema if not f.name.endswith("_at")]
-    rows = [
-        {"run_id": run_id, **vars(report), "completeness": report.completeness}
-        for report in reports
-    ]
+    run = {"run_id": run_id, "dataset": dataset, "source": source}
+    rows = [{**run, **vars(report), "completeness": report.completeness} for report in reports]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))

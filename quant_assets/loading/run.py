@@ -176,7 +176,9 @@ class _Run:
         with self._writing() as writing:
             writing.upsert(SOURCES, _source_row(self.profile))
             writing.upsert(LOAD_RUNS, self._totals(None))
-            [(recorded,)] = writing.con.execute("select count(*) from load_run_symbols").fetchall()
+            [(recorded,)] = writing.con.execute(
+                "select count(*) from load_run_symbols where dataset = ?", [DAILY_PRICES.name]
+            ).fetchall()
             if recorded != planned.recorded:
                 # Nothing is claimed: two loads that wait must not hold what the other waits for.
                 return symbols
@@ -245,7 +247,8 @@ class _Run:
         valid = self.storing.validated(answer, self.warehouse.clock())
         with self._writing() as writing:
             answer, securities, reports = self.storing.store(writing, valid, planned)
-            writing.upsert(LOAD_RUN_SYMBOLS, symbol_rows(self.run_id, reports))
+            summary = symbol_rows(self.run_id, DAILY_PRICES.name, self.profile.name, reports)
+            writing.upsert(LOAD_RUN_SYMBOLS, summary)
             tasks = self._note(writing, answer, securities, reports, planned)
             self.claims.release(writing, answer.symbols)
         self.lagging |= {
@@ -285,7 +288,14 @@ class _Run:
         if self.profile.live:
             told = {instrument.symbol for instrument in answer.instruments}
             requests = [request for request in planned.requests if request.symbol in told]
-            note_asked(writing, self.profile.name, requests, answer.instruments, securities)
+            note_asked(
+                writing,
+                DAILY_PRICES.name,
+                self.profile.name,
+                requests,
+                instruments=answer.instruments,
+                securities=securities,
+            )
         left, changed = dict(self.tasks), []
         for report in reports:
             error = answer.failures.get(report.symbol)

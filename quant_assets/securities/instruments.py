@@ -29,8 +29,10 @@ def describe_securities(
 
 def note_asked(
     writing: Writing,
+    dataset: str,
     source: str,
     requests: Sequence[PriceRequest],
+    *,
     instruments: Sequence[Instrument],
     securities: Mapping[str, int],
 ) -> None:
@@ -38,7 +40,8 @@ def note_asked(
     told = {instrument.symbol: instrument for instrument in instruments}
     asked_for_all_at = dict(
         writing.con.execute(
-            "select symbol, asked_for_all_at from source_symbols where source = ?", [source]
+            "select symbol, asked_for_all_at from source_symbols where dataset = ? and source = ?",
+            [dataset, source],
         ).fetchall()
     )
     first_stored = dict(
@@ -66,9 +69,10 @@ def note_asked(
             }
         )
     provenance = {column.name for column in SOURCE_SYMBOLS.columns if column.provenance}
-    fields = [f for f in SOURCE_SYMBOLS.arrow_schema if f.name not in {*provenance, "source"}]
+    constants = {"dataset": dataset, "source": source}
+    fields = [f for f in SOURCE_SYMBOLS.arrow_schema if f.name not in {*provenance, *constants}]
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
-    writing.upsert(SOURCE_SYMBOLS, table, constants={"source": source})
+    writing.upsert(SOURCE_SYMBOLS, table, constants=constants)
 
 
 def _naive(moment: dt.datetime | None) -> dt.datetime | None:

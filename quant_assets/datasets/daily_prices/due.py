@@ -54,13 +54,16 @@ class PriceCoverage:
             return cls()
         names: dict[str, list[Name]] = {}
         with warehouse.reading() as con:
-            [(recorded,)] = con.execute("select count(*) from load_run_symbols").fetchall()
+            [(recorded,)] = con.execute(
+                "select count(*) from load_run_symbols where dataset = 'daily_prices'"
+            ).fetchall()
             for name in read_names(con):
                 names.setdefault(name.symbol, []).append(name)
             missing = _missing(con, source.name, sessions)
             tasks = read_tasks(con, DAILY_PRICES.name, source.name)
             asked = con.execute(
-                "select symbol, asked_at, asked_for_all_at from source_symbols where source = ?",
+                "select symbol, asked_at, asked_for_all_at from source_symbols"
+                " where dataset = 'daily_prices' and source = ?",
                 [source.name],
             ).fetchall()
             first = con.execute(
