@@ -82,7 +82,8 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             ),
             "runs": rows(
                 "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"
-                " revised, quarantined, failed from load_runs order by started_at desc limit 5"
+                " revised, quarantined, failed from load_runs"
+                " order by started_at desc, dataset, source limit 5"
             ),
         }
 
@@ -94,7 +95,7 @@ def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
             "select run_id::varchar as run_id, dataset, source, start_session, end_session,"
             " started_at, finished_at, date_diff('millisecond', started_at, finished_at) / 1000"
             " as seconds, symbols, requested, inserted, revised, unchanged, quarantined, empty,"
-            " failed from load_runs order by started_at desc, run_id limit ?",
+            " failed from load_runs order by started_at desc, run_id, dataset, source limit ?",
             [last],
         ).df()
 
@@ -103,9 +104,9 @@ def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
     """What became of each symbol of a load. Raises WarehouseError, UnknownRunError."""
     with warehouse.reading() as con:
         return con.execute(
-            "select symbol, requested, inserted, revised, unchanged, quarantined, empty, failed,"
-            " completeness, first_session, last_session, error from load_run_symbols"
-            " where run_id = ? order by symbol",
+            "select dataset, source, symbol, requested, inserted, revised, unchanged, quarantined,"
+            " empty, failed, completeness, first_session, last_session, error from load_run_symbols"
+            " where run_id = ? order by dataset, source, symbol",
             [_run_id(con, run)],
         ).df()
 

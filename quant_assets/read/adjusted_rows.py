@@ -50,7 +50,12 @@ def choose(
 
     With ``only``, that one alone gives rows. Raises UnknownSourceError.
     """
-    names = [row[0] for row in con.execute("select source from sources").fetchall()]
+    names = [
+        row[0]
+        for row in con.execute(
+            "select source from sources where price_basis is not null"
+        ).fetchall()
+    ]
     if only is not None and only not in names:
         raise UnknownSourceError(only, sorted(names))
     order = {name: at for at, name in enumerate(preferred)}

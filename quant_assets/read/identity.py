@@ -72,7 +72,8 @@ def _meant(
     if len({name.security_id for name in names}) < 2:
         return resolve(names, symbol, first, last)
     loaded = con.execute(
-        "select distinct security_id from load_run_symbols s where symbol = ? and exists (from"
+        "select distinct security_id from load_run_symbols s"
+        " where dataset = 'daily_prices' and symbol = ? and exists (from"
         " daily_prices p where p.security_id = s.security_id and p.session between ? and ?)",
         [symbol, first, last],
     ).fetchall()

@@ -338,7 +338,8 @@ def _leavers(platform: Platform, known: _Known) -> list[_Leaver]:
     with platform.warehouse.reading() as con:
         rows = con.execute(
             "select security_id, max(removed_on) as left_on, s.source, s.symbol, max(s.asked_at)"
-            " from universe_membership join source_symbols s using (security_id) group by all"
+            " from universe_membership join source_symbols s using (security_id)"
+            " where s.dataset = 'daily_prices' group by all"
             " having bool_and(coalesce(removed_on <= $today, false)) and left_on >= $since"
             " order by 1",
             {"today": known.today, "since": known.today - dt.timedelta(days=LAST_LOOK_DAYS)},

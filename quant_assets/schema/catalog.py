@@ -32,7 +32,7 @@ from quant_assets.schema.securities import (
 )
 from quant_assets.schema.table import Table
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,24 @@ SOURCES = Table(
     "Each source that has ever loaded a row here, and the convention it speaks in.",
     (
         Column("source", "VARCHAR", "Name, such as files:alphavantage."),
-        Column("price_basis", "VARCHAR", "as_traded or split_adjusted."),
-        Column("has_splits", "BOOLEAN", "Whether it reports changes of the share count."),
-        Column("has_distributions", "BOOLEAN", "Whether it reports dividends and the like."),
+        Column(
+            "price_basis",
+            "VARCHAR",
+            "as_traded or split_adjusted; null where the source has no prices.",
+            required=False,
+        ),
+        Column(
+            "has_splits",
+            "BOOLEAN",
+            "Whether it reports changes of the share count; null where it has no prices.",
+            required=False,
+        ),
+        Column(
+            "has_distributions",
+            "BOOLEAN",
+            "Whether it reports dividends and the like; null where it has no prices.",
+            required=False,
+        ),
         Column("simulated", "BOOLEAN", "Whether its market is made up."),
         Column("convention", "VARCHAR", "How it computes total returns, in words."),
         CREATED,
@@ -63,7 +78,7 @@ QUARANTINE = Table(
 
 LOAD_RUNS = Table(
     "load_runs",
-    "One row per load, with its totals.",
+    "One row per load, with its totals. A run may load several datasets, from several sources.",
     (
         Column("run_id", "UUID", "Id of the run."),
         Column("dataset", "VARCHAR", "The table loaded."),
@@ -84,7 +99,7 @@ LOAD_RUNS = Table(
         CREATED,
         UPDATED,
     ),
-    key=("run_id",),
+    key=("run_id", "dataset", "source"),
 )
 
 LOAD_RUN_SYMBOLS = Table(
@@ -92,6 +107,8 @@ LOAD_RUN_SYMBOLS = Table(
     "The summary of a load, symbol by symbol.",
     (
         Column("run_id", "UUID", "Id of the run."),
+        Column("dataset", "VARCHAR", "The table loaded."),
+        Column("source", "VARCHAR", "The source asked."),
         Column("symbol", "VARCHAR", "The symbol asked for."),
         Column("security_id", "INTEGER", "The security it named.", required=False),
         Column("requested", "BIGINT", "Symbol-days asked for."),
@@ -108,7 +125,7 @@ LOAD_RUN_SYMBOLS = Table(
         CREATED,
         UPDATED,
     ),
-    key=("run_id", "symbol"),
+    key=("run_id", "dataset", "source", "symbol"),
 )
 
 LOAD_CLAIMS = Table(

@@ -86,6 +86,7 @@ SOURCE_SYMBOLS = Table(
     "source_symbols",
     "What a source says a symbol is, and how far back it was last asked.",
     (
+        Column("dataset", "VARCHAR", "The table the source was asked about."),
         Column("source", "VARCHAR", "Who says so."),
         Column("symbol", "VARCHAR", "The symbol, as spelt here."),
         Column("security_id", "INTEGER", "The security it names.", required=False),
@@ -107,5 +108,5 @@ SOURCE_SYMBOLS = Table(
         CREATED,
         UPDATED,
     ),
-    key=("source", "symbol"),
+    key=("dataset", "source", "symbol"),
 )

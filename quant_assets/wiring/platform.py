@@ -232,12 +232,14 @@ class Platform:
         return known_identities()
 
     def _loaded_by(self) -> str:
-        """The source of everything in the warehouse; empty where there is none or several."""
+        """The source of all prices in the warehouse; empty where there is none or several."""
         if not self.warehouse.exists():
             return ""
         self.warehouse.migrate()
         with self.warehouse.reading() as con:
-            rows = con.execute("select source from sources").fetchall()
+            rows = con.execute(
+                "select source from sources where price_basis is not null"
+            ).fetchall()
         return str(rows[0][0]) if len(rows) == 1 else ""
 
     def _archive(self, name: str) -> FilesSource:

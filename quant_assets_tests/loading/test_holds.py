@@ -118,7 +118,7 @@ def test_a_lag_begins_where_nearly_all_lack_everything_from_there_on() -> None:
 def test_an_error_and_a_question_about_older_sessions_say_nothing_of_a_lag() -> None:
     found = LagWatch(MON)
     found.note(SymbolReport("AAA", None, 1, error="yahoo has no symbol AAA."), (MON,))
-    found.note(SymbolReport("BBB", 2, 1, error="x", silent=frozenset([FRI])), (FRI,), MON)
+    found.note(SymbolReport("BBB", 2, 1, error="x", silent=frozenset([FRI])), (FRI,))
     assert found == LagWatch(MON)
 
 

@@ -281,7 +281,7 @@ def test_the_next_evening_costs_one_request_and_confirms_the_newest_session(load
 def test_nothing_is_due_over_a_weekend_and_before_the_close(loaded: Desk) -> None:
     for day, hour in ((dt.date(2024, 6, 1), 22), (MON, 12), (MON, 19)):
         loaded.clock.set(day, hour)
-        assert loaded.refresh().settled == 3
+        assert loaded.refresh().up_to_date == 3
     assert loaded.asked() == []
 
 
@@ -506,7 +506,7 @@ def test_a_delisted_symbol_is_empty_with_the_reason_and_not_asked_for_again(
         *(("AAA", day, "empty", "no trade since 2024-05-17") for day in days),
     ]
     desk.asked()
-    assert desk.evening(FRI, "AAA", start=start).settled == 1
+    assert desk.evening(FRI, "AAA", start=start).up_to_date == 1
     assert desk.asked() == []
 
 
@@ -826,7 +826,7 @@ def test_thirty_symbols_cost_thirty_requests_and_at_once_again_none(
         (30 * days, 30)
     ]
     assert (seen[0], seen[-1], seen == sorted(seen)) == (0, 30, True)
-    assert desk.evening(FRI).settled == 30
+    assert desk.evening(FRI).up_to_date == 30
     assert desk.asked() == []
 
 

@@ -800,7 +800,7 @@ def test_a_renamed_companys_rows_land_on_one_security_by_either_name(
     assert report.total("inserted") == 250
     # By its other name the same company is there already.
     other = Window(("XDAFU", "ZDAFU"), market.start, market.end)
-    assert bring(warehouse, market, other, identities=names).settled == 2
+    assert bring(warehouse, market, other, identities=names).up_to_date == 2
 
 
 def test_both_names_of_a_company_can_be_asked_for_in_one_load(warehouse: Warehouse) -> None:
@@ -814,7 +814,7 @@ def test_both_names_of_a_company_can_be_asked_for_in_one_load(warehouse: Warehou
     [(rows,)] = query(warehouse, "select count(*) from daily_prices")
     assert report.total("inserted") == rows
     assert report.total("failed") == 0
-    assert bring(warehouse, market, wanted, identities=names).settled == len(wanted.symbols)
+    assert bring(warehouse, market, wanted, identities=names).up_to_date == len(wanted.symbols)
 
 
 def test_an_unknown_symbol_of_the_market_fails_alone(warehouse: Warehouse) -> None:

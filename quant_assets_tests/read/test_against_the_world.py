@@ -323,8 +323,8 @@ def test_sixteen_of_the_vendors_86_splits_are_something_else(
     assert int((vendor["split"] != 1).sum()) == 86
     others = world.rows(
         "select l.symbol, ex_date::varchar, kind from corporate_actions a"
-        " join load_run_symbols l using (security_id) join load_runs r on r.run_id = l.run_id"
-        f" where a.source = '{AS_TRADED}' and r.source = '{AS_TRADED}'"
+        " join load_run_symbols l using (security_id)"
+        f" where a.source = '{AS_TRADED}' and l.source = '{AS_TRADED}'"
         " and reported_ratio is not null and kind <> 'split' order by 1, 2"
     )
     assert others == [
@@ -433,9 +433,9 @@ def returns(world: World, vendor: pd.DataFrame) -> pd.DataFrame:
         f" max(reported_amount) as amount from corporate_actions where source = '{AS_TRADED}'"
         " group by all) select l.symbol, p.session, p.close, coalesce(told.ratio, 1) as ratio,"
         " coalesce(told.amount, 0) as amount from daily_prices p"
-        " join load_run_symbols l using (security_id) join load_runs r on r.run_id = l.run_id"
+        " join load_run_symbols l using (security_id)"
         " left join told on told.security_id = p.security_id and told.ex_date = p.session"
-        f" where p.source = '{AS_TRADED}' and r.source = '{AS_TRADED}'"
+        f" where p.source = '{AS_TRADED}' and l.source = '{AS_TRADED}'"
     )
     stored["session"] = stored["session"].astype("datetime64[s]")
     ours = read_all(world, AS_TRADED, "total_return").rename(columns={"close": "total"})
