@@ -31,8 +31,8 @@ class MixedMarketsError(Exception):
 def refuse_mixing(
     warehouse: Warehouse, source: SourceProfile, *, allow_mixing: bool = False
 ) -> None:
-    """Raises MixedMarketsError, AnotherMarketError; a file of an older schema is migrated first
-    by whoever loads, and one that is not there yet mixes nothing.
+    """Raises MixedMarketsError, AnotherMarketError. A source without a convention, as one that has
+    no prices, does not say which made-up market it is of.
     """
     if not warehouse.exists():
         return
@@ -41,5 +41,5 @@ def refuse_mixing(
     for name, simulated, convention in stored:
         if simulated != source.simulated and not allow_mixing:
             raise MixedMarketsError(source.name, name)
-        if simulated and name == source.name and convention != source.convention:
+        if simulated and name == source.name and source.convention not in ("", convention):
             raise AnotherMarketError(source.convention, convention)

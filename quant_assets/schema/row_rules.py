@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ class Checked:
     """
 
     accepted: pa.Table
-    rejected: pa.Table
+    rejected: pa.Table = field(default_factory=REJECTED.empty_table)
     repeated: int = 0
 
 
@@ -132,7 +132,7 @@ def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.
     return pa.table(
         {
             "symbol": [row["symbol"] or "" for row in bad],
-            "session": [str(row[day] or "") for row in bad],
+            "session": [str(row.get(day) or "") for row in bad],
             "reason": verdict.reasons(),
             "raw": [json.dumps(row, default=str, sort_keys=True) for row in bad],
         },

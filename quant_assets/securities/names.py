@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 
 from quant_assets.reference.identity import Name
+from quant_assets.schema.table import Table
 
 
 def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None) -> list[Name]:
@@ -21,16 +22,17 @@ def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = N
     return [Name(*row) for row in rows]
 
 
-def tickers_with_data(con: duckdb.DuckDBPyConnection, since: dt.date) -> list[str]:
-    """The latest ticker of each security with a price, or a noted lack of one, if borne on or after
-    ``since``.
+def tickers_with_data(con: duckdb.DuckDBPyConnection, table: Table, since: dt.date) -> list[str]:
+    """The latest ticker of each security that has a row in ``table``, or a symbol-day of it in the
+    ledger, if borne on or after ``since``.
     """
     rows = con.execute(
-        "select distinct symbol from ("
+        "select distinct symbol from ("  # noqa: S608 - our own table
         "  select max_by(symbol, valid_from) as symbol, max_by(valid_to, valid_from) as valid_to"
-        "  from symbol_history semi join (select security_id from daily_prices"
-        "   union select security_id from symbol_day_ledger) d using (security_id)"
-        "  group by security_id) where valid_to is null or valid_to > ? order by 1",
-        [since],
+        "  from symbol_history semi join (select security_id"
+        f"   from {table.name} union select security_id from symbol_day_ledger"
+        "   where dataset = $dataset) d using (security_id)"
+        "  group by security_id) where valid_to is null or valid_to > $since order by 1",
+        {"dataset": table.name, "since": since},
     ).fetchall()
     return [row[0] for row in rows]

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -32,12 +33,12 @@ class DuplicateKeyError(ValueError):
 
 @dataclass(frozen=True)
 class Upserted:
-    """What an upsert did, in rows; ``by_security`` splits it by the table's security_id."""
+    """What an upsert did, in rows; ``by_first_key`` splits it by the first key column."""
 
     inserted: int = 0
     revised: int = 0
     unchanged: int = 0
-    by_security: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    by_first_key: Mapping[Any, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -187,9 +188,8 @@ class Writing:
         )
 
     def _count(self, table: Table, rows: str, status: str) -> Upserted:
-        by = "security_id" if "security_id" in table.names else "null"
         counts = self.con.execute(
-            f"select {by}, count(*) filter ({status} = 'inserted'), "
+            f"select {table.key[0]}, count(*) filter ({status} = 'inserted'), "
             f"count(*) filter ({status} = 'revised'),"
             f" count(*) filter ({status} in ('unchanged', 'settled')) "
             f"from {rows} group by 1"

@@ -14,6 +14,8 @@ from quant_assets.loading.dataset import Due, Look
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import Name, bearer_on
+from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
 
 
@@ -29,9 +31,10 @@ class OpenSessionError(ValueError):
 
 @dataclass(frozen=True)
 class OnSessions:
-    """Every closed session of a calendar is due until it is stored or confirmed empty."""
+    """Every closed session of a calendar is due until ``table`` or the ledger has it."""
 
     calendar: Calendar
+    table: Table = DAILY_PRICES
 
     def days(self, window: Window, now: dt.datetime) -> tuple[dt.date, ...]:
         """The closed sessions of a window. Raises OpenSessionError where none has closed."""
@@ -49,7 +52,7 @@ class OnSessions:
 
     def due(self, look: Look, *, force: bool) -> Mapping[str, Due]:
         """The sessions to ask for; all of them where a symbol is not on record."""
-        stored = PriceCoverage.read(look)
+        stored = PriceCoverage.read(look, self.table)
         return {
             symbol: Due(
                 look.days if force else stored.missing_of(symbol, look.source, look.days),
@@ -72,17 +75,17 @@ class PriceCoverage:
     first_stored: Mapping[int, dt.date] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, look: Look) -> PriceCoverage:
+    def read(cls, look: Look, table: Table) -> PriceCoverage:
         if look.con is None:
             return cls()
         names: dict[str, list[Name]] = {}
         for name in read_names(look.con):
             names.setdefault(name.symbol, []).append(name)
         first = look.con.execute(
-            "select security_id, min(session) from daily_prices where source = ? group by 1",
+            f"select security_id, min(session) from {table.name} where source = ? group by 1",
             [look.source.name],
         ).fetchall()
-        return cls(names, _missing(look.con, look.source.name, look.days), dict(first))
+        return cls(names, _missing(look.con, table.name, look.source.name, look.days), dict(first))
 
     def first_of(self, symbol: str) -> dt.date | None:
         """The first session stored of any security that bore the symbol."""
@@ -115,16 +118,16 @@ class PriceCoverage:
 
 
 def _missing(
-    con: duckdb.DuckDBPyConnection, source: str, sessions: Sequence[dt.date]
+    con: duckdb.DuckDBPyConnection, table: str, source: str, sessions: Sequence[dt.date]
 ) -> dict[int, list[dt.date]]:
     """The sessions that each security with any row or confirmed gap among them lacks."""
     con.register("sessions", pa.table({"session": pa.array(sessions, pa.date32())}))
     rows = con.execute(
         "with seen as ("
-        "  select security_id, session from daily_prices"
+        f"  select security_id, session from {table}"
         "  where source = $source and session between $first and $last"
         "  union all select security_id, session from symbol_day_ledger"
-        "  where dataset = 'daily_prices' and source = $source and outcome = 'empty'"
+        "  where dataset = $dataset and source = $source and outcome = 'empty'"
         "  and session between $first and $last"
         "), counted as (select security_id, count(*) as n from seen group by 1),"
         "short as (select security_id from counted where n < (select count(*) from sessions)),"
@@ -134,6 +137,6 @@ def _missing(
         "select security_id, list(m.session order by m.session)"
         " filter (m.session is not null)"
         " from counted left join missing m using (security_id) group by 1",
-        {"source": source, "first": sessions[0], "last": sessions[-1]},
+        {"dataset": table, "source": source, "first": sessions[0], "last": sessions[-1]},
     ).fetchall()
     return {row[0]: row[1] or [] for row in rows}

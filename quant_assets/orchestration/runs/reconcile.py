@@ -153,7 +153,8 @@ class _Look:
         if warehouse.exists():
             warehouse.migrate()
             with warehouse.reading() as con:
-                tickers = [t for t in tickers_with_data(con, start) if t not in set(known)]
+                stored = tickers_with_data(con, PRICES.table, start)
+                tickers = [ticker for ticker in stored if ticker not in set(known)]
                 busy = claimed_symbols(con, warehouse.runs, PRICES.table.name)
         attempts = unfulfilled(instance, PRICES.key)
         return cls(
