@@ -24,7 +24,7 @@ def publish(warehouse: Warehouse) -> Path | None:
         if not warehouse.exists():
             raise WarehouseMissingError(warehouse.path)
         # What a killed process had committed may still be in the log beside the file.
-        with warehouse.settled():
+        with warehouse.checkpointed():
             copies = _copies(folder)
             stamp = warehouse.path.stat().st_mtime_ns
             if copies and copies[-1].stat().st_mtime_ns == stamp:

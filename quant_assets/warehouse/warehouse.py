@@ -15,7 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from typing import TypeVar
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
+from quant_assets.warehouse.migrations import bring_up_to_date, keep_copy, schema_version
 from quant_assets.warehouse.writer_lock import (
     Clock,
     SchemaVersionError,
@@ -92,15 +93,11 @@ class Warehouse:
         Creates or migrates the schema first. Raises WarehouseBusyError, SchemaVersionError.
         """
         with self.locked(purpose):
-            if not self.exists():
-                self._create()
-            con = self._open()
+            con = self._open_migrated()
             try:
-                self._migrate(con)
                 con.execute("begin")
                 try:
-                    now = self.clock().astimezone(dt.UTC).replace(tzinfo=None)
-                    yield Writing(con, run_id, now)
+                    yield Writing(con, run_id, self._now())
                 except BaseException:
                     with suppress(duckdb.Error):
                         con.execute("rollback")
@@ -117,14 +114,10 @@ class Warehouse:
         if not self.exists():
             return
         with self._turn(), self._attached() as con:
-            current = _schema_version(con) == self._schema.version
+            current = schema_version(con) == self._schema.version
         if not current:
             with self.locked("migrating the schema"):
-                con = self._open()
-                try:
-                    self._migrate(con)
-                finally:
-                    con.close()
+                self._open_migrated().close()
 
     @contextmanager
     def locked(self, purpose: str) -> Iterator[None]:
@@ -135,17 +128,14 @@ class Warehouse:
             yield
 
     @contextmanager
-    def settled(self) -> Iterator[None]:
+    def checkpointed(self) -> Iterator[None]:
         """The file at rest, with nothing left in its write-ahead log; for copying it.
 
         To be entered under ``locked``. Raises WarehouseBusyError where this process has the file
         open elsewhere: reading it beside would give up that connection's lock.
         """
-        con = self._open()
-        try:
+        with closing(self._open()) as con:
             con.execute("checkpoint")
-        finally:
-            con.close()
         if Path("/proc/self/fd").exists() and _open_here(self.path):
             raise WarehouseBusyError(self.path, 0, _this_process())
         yield
@@ -160,7 +150,7 @@ class Warehouse:
         if not self.exists():
             raise WarehouseMissingError(self.path)
         with self._turn(), self._attached() as con:
-            found = _schema_version(con)
+            found = schema_version(con)
             if found != self._schema.version:
                 raise SchemaVersionError(self.path, found, self._schema.version)
             yield con
@@ -228,11 +218,36 @@ class Warehouse:
         beside = self.path.with_suffix(".new")
         beside.unlink(missing_ok=True)
         con = duckdb.connect(str(beside), config={"storage_compatibility_version": STORAGE_VERSION})
-        try:
-            self._migrate(con)
-        finally:
-            con.close()
+        with closing(con):
+            bring_up_to_date(con, self._schema, 0, self._now())
         beside.replace(self.path)
+
+    def _open_migrated(self) -> duckdb.DuckDBPyConnection:
+        """Open the file for writing, made or migrated first where needed; under ``locked``."""
+        if not self.exists():
+            self._create()
+        con = self._open()
+        found, known = schema_version(con), self._schema.version
+        if found == known:
+            return con
+        con.close()
+        if found > known:
+            raise SchemaVersionError(self.path, found, known)
+        with self.checkpointed():
+            copy = keep_copy(self.path, found, self._now())
+        con = self._open()
+        try:
+            bring_up_to_date(con, self._schema, found, self._now())
+        except BaseException as error:
+            con.close()
+            if not isinstance(error, duckdb.Error):
+                raise
+            raise WarehouseError(
+                f"The warehouse at {self.path} can't be migrated from schema version {found} to "
+                f"{known}: {error}. It is as it was, and {copy} is a copy of it. Mend what the "
+                "error names, or go on with the earlier quant_assets."
+            ) from error
+        return con
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         return self._patiently(lambda: duckdb.connect(str(self.path)))
@@ -264,26 +279,8 @@ class Warehouse:
             return f"process {conflict[2]} ({Path(conflict[1]).name})"
         return WriterLock(self.path.with_suffix(".lock")).holder()
 
-    def _migrate(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Bring the schema up to date; the tables and the record of it commit together."""
-        found = _schema_version(con)
-        if found > self._schema.version:
-            raise SchemaVersionError(self.path, found, self._schema.version)
-        if found == self._schema.version:
-            return
-        con.execute("begin")
-        con.execute(
-            "create table if not exists schema_version (version integer, applied_at timestamp)"
-        )
-        for table in self._schema.with_revisions:
-            con.execute(table.ddl)
-            for addition in table.additions(_columns(con, table.name)):
-                con.execute(addition)
-        con.execute(
-            "insert into schema_version values (?, ?)",
-            [self._schema.version, self.clock().astimezone(dt.UTC).replace(tzinfo=None)],
-        )
-        con.execute("commit")
+    def _now(self) -> dt.datetime:
+        return self.clock().astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _this_process() -> str:
@@ -321,23 +318,6 @@ def _open_here(path: Path) -> bool:
             if os.path.samestat(os.fstat(int(handle)), target):
                 return True
     return False
-
-
-def _schema_version(con: duckdb.DuckDBPyConnection) -> int:
-    """The newest schema version applied; 0 for a file without one."""
-    try:
-        # Read to the end: DuckDB 2 refuses other work on a connection with a result left open.
-        [row] = con.execute("select max(version) from schema_version").fetchall()
-    except duckdb.CatalogException:
-        return 0
-    return int(row[0]) if row[0] is not None else 0
-
-
-def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    rows = con.execute(
-        "select column_name from duckdb_columns() where table_name = ?", [table]
-    ).fetchall()
-    return {row[0] for row in rows}
 
 
 def _is_lock_conflict(error: duckdb.Error) -> bool:
