@@ -5,34 +5,22 @@ from __future__ import annotations
 from quant_assets.schema.table import CREATED, RUN, UPDATED, Column, Table
 
 OUTCOMES = ("empty", "quarantined", "failed")
-"""What the ledger says of a symbol-day that is not simply present."""
+"""Outcomes of a requested symbol-day that has no row."""
 
 TASK_STATES = ("pending", "in_progress", "completed", "failed", "rate_limited")
 PRIORITIES = ("high", "normal", "low")
 
 SOURCES = Table(
     "sources",
-    "Each source that has ever loaded a row here, and the convention it speaks in.",
+    "Each source that has loaded a row here, and the convention of its numbers. The columns about "
+    "prices are null where a source has none.",
     (
         Column("source", "VARCHAR", "Name, such as files:alphavantage."),
+        Column("price_basis", "VARCHAR", "as_traded or split_adjusted.", required=False),
         Column(
-            "price_basis",
-            "VARCHAR",
-            "as_traded or split_adjusted; null where the source has no prices.",
-            required=False,
+            "has_splits", "BOOLEAN", "Whether it reports share counts changing.", required=False
         ),
-        Column(
-            "has_splits",
-            "BOOLEAN",
-            "Whether it reports changes of the share count; null where it has no prices.",
-            required=False,
-        ),
-        Column(
-            "has_distributions",
-            "BOOLEAN",
-            "Whether it reports dividends and the like; null where it has no prices.",
-            required=False,
-        ),
+        Column("has_distributions", "BOOLEAN", "Whether it reports dividends.", required=False),
         Column("simulated", "BOOLEAN", "Whether its market is made up."),
         Column("convention", "VARCHAR", "How it computes total returns, in words."),
         CREATED,
@@ -43,15 +31,15 @@ SOURCES = Table(
 
 LEDGER = Table(
     "symbol_day_ledger",
-    "One row per symbol-day that was asked for and is not simply present.",
+    "One row per requested symbol-day that has no row, with the reason.",
     (
-        Column("dataset", "VARCHAR", "The table asked about."),
+        Column("dataset", "VARCHAR", "The table requested."),
         Column("security_id", "INTEGER", "The security."),
         Column("session", "DATE", "The session."),
-        Column("source", "VARCHAR", "Who was asked."),
+        Column("source", "VARCHAR", "The source requested."),
         Column("outcome", "VARCHAR", f"One of {', '.join(OUTCOMES)}."),
-        Column("reason", "VARCHAR", "Why, in words."),
-        Column("asked_at", "TIMESTAMP", "When the source was asked.", provenance=True),
+        Column("reason", "VARCHAR", "Reason in words."),
+        Column("asked_at", "TIMESTAMP", "Time of the request.", provenance=True),
         RUN,
         CREATED,
         UPDATED,
@@ -61,13 +49,13 @@ LEDGER = Table(
 
 QUARANTINE = Table(
     "quarantine",
-    "Rows that broke a rule, as the source sent them, each with its reason.",
+    "Rows that broke a rule, as the source sent them, each with the reason.",
     (
-        Column("dataset", "VARCHAR", "The table it was meant for."),
-        Column("source", "VARCHAR", "Who sent it."),
-        Column("symbol", "VARCHAR", "The symbol it names, as sent."),
-        Column("session", "VARCHAR", "The day it names, as sent."),
-        Column("reason", "VARCHAR", "The rule it broke, with the value."),
+        Column("dataset", "VARCHAR", "The table the row was meant for."),
+        Column("source", "VARCHAR", "The source of the row."),
+        Column("symbol", "VARCHAR", "Symbol of the row, as sent."),
+        Column("session", "VARCHAR", "Day of the row, as sent."),
+        Column("reason", "VARCHAR", "The broken rule, with the value."),
         Column("raw", "VARCHAR", "The row as JSON."),
         RUN,
         CREATED,
@@ -82,20 +70,20 @@ LOAD_RUNS = Table(
     (
         Column("run_id", "UUID", "Id of the run."),
         Column("dataset", "VARCHAR", "The table loaded."),
-        Column("source", "VARCHAR", "The source asked."),
-        Column("start_session", "DATE", "First session asked for."),
-        Column("end_session", "DATE", "Last session asked for."),
-        Column("started_at", "TIMESTAMP", "When it began."),
-        Column("finished_at", "TIMESTAMP", "When it ended; null while it runs.", required=False),
-        Column("backfill", "VARCHAR", "The Dagster backfill it was part of.", required=False),
-        Column("symbols", "INTEGER", "Symbols asked for."),
-        Column("requested", "BIGINT", "Symbol-days asked for."),
+        Column("source", "VARCHAR", "The source requested."),
+        Column("start_session", "DATE", "First session requested."),
+        Column("end_session", "DATE", "Last session requested."),
+        Column("started_at", "TIMESTAMP", "Start of the load."),
+        Column("finished_at", "TIMESTAMP", "End of the load; null while it runs.", required=False),
+        Column("backfill", "VARCHAR", "The Dagster backfill of the load.", required=False),
+        Column("symbols", "INTEGER", "Symbols requested."),
+        Column("requested", "BIGINT", "Symbol-days requested."),
         Column("inserted", "BIGINT", "Rows new to the warehouse."),
-        Column("revised", "BIGINT", "Rows replaced; the old ones are in revisions."),
+        Column("revised", "BIGINT", "Rows replaced; the old rows are in the revisions."),
         Column("unchanged", "BIGINT", "Rows the warehouse had already."),
-        Column("quarantined", "BIGINT", "Rows set aside."),
-        Column("empty", "BIGINT", "Symbol-days the source confirmed to have nothing for."),
-        Column("failed", "BIGINT", "Symbol-days that could not be found out."),
+        Column("quarantined", "BIGINT", "Rows put into quarantine."),
+        Column("empty", "BIGINT", "Symbol-days that the source confirmed to be empty."),
+        Column("failed", "BIGINT", "Symbol-days whose request failed."),
         CREATED,
         UPDATED,
     ),
@@ -108,20 +96,24 @@ LOAD_RUN_SYMBOLS = Table(
     (
         Column("run_id", "UUID", "Id of the run."),
         Column("dataset", "VARCHAR", "The table loaded."),
-        Column("source", "VARCHAR", "The source asked."),
-        Column("symbol", "VARCHAR", "The symbol asked for."),
-        Column("security_id", "INTEGER", "The security it named.", required=False),
-        Column("requested", "BIGINT", "Symbol-days asked for."),
+        Column("source", "VARCHAR", "The source requested."),
+        Column("symbol", "VARCHAR", "The symbol requested."),
+        Column("security_id", "INTEGER", "The security of the symbol.", required=False),
+        Column("requested", "BIGINT", "Symbol-days requested."),
         Column("inserted", "BIGINT", "Rows new to the warehouse."),
         Column("revised", "BIGINT", "Rows replaced."),
         Column("unchanged", "BIGINT", "Rows the warehouse had already."),
-        Column("quarantined", "BIGINT", "Rows set aside."),
-        Column("empty", "BIGINT", "Symbol-days confirmed empty."),
-        Column("failed", "BIGINT", "Symbol-days that could not be found out."),
-        Column("completeness", "DOUBLE", "Present or confirmed empty, over requested."),
-        Column("first_session", "DATE", "First session the source had.", required=False),
-        Column("last_session", "DATE", "Last session the source had.", required=False),
-        Column("error", "VARCHAR", "Why it failed, in words.", required=False),
+        Column("quarantined", "BIGINT", "Rows put into quarantine."),
+        Column("empty", "BIGINT", "Symbol-days that the source confirmed to be empty."),
+        Column("failed", "BIGINT", "Symbol-days whose request failed."),
+        Column(
+            "completeness",
+            "DOUBLE",
+            "Share of the requested symbol-days that are stored or confirmed empty.",
+        ),
+        Column("first_session", "DATE", "First session the source has.", required=False),
+        Column("last_session", "DATE", "Last session the source has.", required=False),
+        Column("error", "VARCHAR", "Cause of the failure, in words.", required=False),
         CREATED,
         UPDATED,
     ),
@@ -130,12 +122,12 @@ LOAD_RUN_SYMBOLS = Table(
 
 LOAD_CLAIMS = Table(
     "load_claims",
-    "Symbols that a load under way is asking a source for, so that no other load asks as well. A "
-    "claim counts only while the process of its run is alive.",
+    "Symbols that a running load is requesting from a source, so that no other load requests them. "
+    "A claim counts only while the process of its run is alive.",
     (
         Column("dataset", "VARCHAR", "The table loaded."),
-        Column("source", "VARCHAR", "The source asked."),
-        Column("symbol", "VARCHAR", "The symbol asked for."),
+        Column("source", "VARCHAR", "The source requested."),
+        Column("symbol", "VARCHAR", "The symbol requested."),
         RUN,
         CREATED,
         UPDATED,
@@ -145,18 +137,18 @@ LOAD_CLAIMS = Table(
 
 LOAD_TASKS = Table(
     "load_tasks",
-    "What is to be asked of a source, symbol by symbol, and how far it has got.",
+    "Requests to a source, one row per symbol, and their state.",
     (
         Column("dataset", "VARCHAR", "The table to load."),
-        Column("source", "VARCHAR", "The source to ask."),
-        Column("symbol", "VARCHAR", "The symbol to ask for."),
+        Column("source", "VARCHAR", "The source to request from."),
+        Column("symbol", "VARCHAR", "The symbol to request."),
         Column("state", "VARCHAR", f"One of {', '.join(TASK_STATES)}."),
-        Column("attempts", "INTEGER", "Loads that have failed on it since it last succeeded."),
+        Column("attempts", "INTEGER", "Failed loads since the last success."),
         Column("priority", "VARCHAR", f"One of {', '.join(PRIORITIES)}."),
         Column("start_session", "DATE", "First session wanted."),
         Column("end_session", "DATE", "Last session wanted."),
-        Column("retry_at", "TIMESTAMP", "Not to be asked before this.", required=False),
-        Column("error", "VARCHAR", "Why the last attempt failed.", required=False),
+        Column("retry_at", "TIMESTAMP", "No request before this time.", required=False),
+        Column("error", "VARCHAR", "Cause of the last failure.", required=False),
         RUN,
         CREATED,
         UPDATED,
@@ -166,19 +158,19 @@ LOAD_TASKS = Table(
 
 LOG_ENTRIES = Table(
     "log_entries",
-    "What loads said, as in the dated log files.",
+    "Log entries of loads, as in the dated log files.",
     (
         Column("entry_id", "UUID", "Id of the entry."),
-        Column("said_at", "TIMESTAMP", "When it was said."),
+        Column("said_at", "TIMESTAMP", "Time of the entry."),
         Column("level", "VARCHAR", "INFO, WARNING or ERROR."),
-        Column("message", "VARCHAR", "What was said."),
-        Column("run_id", "UUID", "The load that said it."),
+        Column("message", "VARCHAR", "Text of the entry."),
+        Column("run_id", "UUID", "The load that logged the entry."),
         Column("dataset", "VARCHAR", "The table loaded."),
-        Column("source", "VARCHAR", "The source asked."),
-        Column("symbol", "VARCHAR", "The symbol it is about.", required=False),
-        Column("task", "VARCHAR", "The task it is about.", required=False),
+        Column("source", "VARCHAR", "The source requested."),
+        Column("symbol", "VARCHAR", "The symbol concerned.", required=False),
+        Column("task", "VARCHAR", "The task concerned.", required=False),
         Column("error_class", "VARCHAR", "Class of the error.", required=False),
-        Column("stack", "VARCHAR", "Its stack trace.", required=False),
+        Column("stack", "VARCHAR", "Stack trace of the error.", required=False),
         CREATED,
         UPDATED,
     ),
