@@ -35,7 +35,8 @@ from quant_assets.schema.loads import LOAD_RUN_SYMBOLS, LOAD_RUNS, LOG_ENTRIES, 
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.securities.delistings import note_delistings
 from quant_assets.securities.instruments import note_asked
-from quant_assets.warehouse.warehouse import Warehouse, Writing
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
 
 
 class AnotherMarketError(Exception):

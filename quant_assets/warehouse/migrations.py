@@ -63,10 +63,11 @@ STEPS = (
 )
 
 
-def schema_version(con: duckdb.DuckDBPyConnection) -> int:
+def applied_version(con: duckdb.DuckDBPyConnection) -> int:
     """The newest schema version applied; 0 for a file without one."""
     try:
         # Read to the end: DuckDB 2 refuses other work on a connection with a result left open.
+        # Where there is no such table, DuckDB takes a Python object of its name for one.
         [row] = con.execute("select max(version) from schema_version").fetchall()
     except duckdb.CatalogException:
         return 0

@@ -23,7 +23,7 @@ from typing import TypeVar
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
-from quant_assets.warehouse.migrations import bring_up_to_date, keep_copy, schema_version
+from quant_assets.warehouse.migrations import applied_version, bring_up_to_date, keep_copy
 from quant_assets.warehouse.writer_lock import (
     Clock,
     SchemaVersionError,
@@ -33,27 +33,14 @@ from quant_assets.warehouse.writer_lock import (
     WriterLock,
     utc_now,
 )
-from quant_assets.warehouse.writing import DuplicateKeyError, Upserted, Writing
-
-__all__ = [
-    "Clock",
-    "DuplicateKeyError",
-    "SchemaVersionError",
-    "Upserted",
-    "Warehouse",
-    "WarehouseBusyError",
-    "WarehouseError",
-    "WarehouseMissingError",
-    "WriterLock",
-    "Writing",
-    "utc_now",
-]
+from quant_assets.warehouse.writing import Writing
 
 STORAGE_VERSION = "v1.5.0"
 """Files are written so that DuckDB 1.5 can read them, whichever version writes."""
 
 COURTESY_SECONDS = 0.25
-"""How long a reader gives way. Some hold the lock for longer, and readers may read beside them."""
+"""How long a reader gives way to a writer. Some writers hold the lock for longer, and readers may
+read beside them."""
 
 T = TypeVar("T")
 
@@ -83,14 +70,15 @@ class Warehouse:
 
     @property
     def runs(self) -> Path:
-        """The folder in which loads under way are known as alive; see ``liveness``."""
+        """The folder in which running loads hold their locks; see ``liveness``."""
         return self.path.parent / "runs"
 
     @contextmanager
     def writing(self, run_id: str, purpose: str = "a load") -> Iterator[Writing]:
         """One transaction under the writer lock: committed on leaving, undone on any exception.
 
-        Creates or migrates the schema first. Raises WarehouseBusyError, SchemaVersionError.
+        Creates the file, or copies and migrates an older one, first. Raises WarehouseBusyError,
+        SchemaVersionError, WarehouseError.
         """
         with self.locked(purpose):
             con = self._open_migrated()
@@ -107,14 +95,15 @@ class Warehouse:
                 con.close()
 
     def migrate(self) -> None:
-        """Bring an older file's schema up to date, as every load does before it reads.
+        """Copy an older file and bring its schema up to date, as every load does before it reads.
 
-        A file of this schema, or none, is left alone. Raises SchemaVersionError for a newer one.
+        Does nothing where the file has this schema or does not exist. Raises SchemaVersionError for
+        a newer one, WarehouseError where the copy or the migration fails.
         """
         if not self.exists():
             return
-        with self._turn(), self._attached() as con:
-            current = schema_version(con) == self._schema.version
+        with self._one_thread(), self._attached() as con:
+            current = applied_version(con) == self._schema.version
         if not current:
             with self.locked("migrating the schema"):
                 self._open_migrated().close()
@@ -124,7 +113,7 @@ class Warehouse:
         """The writer lock alone, for work on the file itself."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(self.path.with_suffix(".lock"), self.clock)
-        with lock.held(self._wait, purpose), self._turn():
+        with lock.held(self._wait, purpose), self._one_thread():
             yield
 
     @contextmanager
@@ -149,36 +138,35 @@ class Warehouse:
         """
         if not self.exists():
             raise WarehouseMissingError(self.path)
-        with self._turn(), self._attached() as con:
-            found = schema_version(con)
+        with self._one_thread(), self._attached() as con:
+            found = applied_version(con)
             if found != self._schema.version:
                 raise SchemaVersionError(self.path, found, self._schema.version)
             yield con
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _one_thread(self) -> Iterator[None]:
         """One thread of this process at a time.
 
         The system's file locks belong to a process: a second handle on the file, once closed, would
         give up the lock of the first.
         """
-        turn = _turns[self.path.resolve()]
-        if not turn.acquire(timeout=max(self._wait, 0)):
+        lock = _thread_locks[self.path.resolve()]
+        if not lock.acquire(timeout=max(self._wait, 0)):
             raise WarehouseBusyError(self.path, self._wait, "another thread of this process")
         try:
             yield
         except RuntimeError as error:
-            # DuckDB makes an error of an interrupt, and a run that was stopped would count as one
-            # that failed.
+            # DuckDB makes an error of an interrupt, and a stopped run would count as a failed one.
             interrupt = error.__cause__
             if interrupt is None or isinstance(interrupt, Exception):
                 raise
             raise interrupt from None
         finally:
-            turn.release()
+            lock.release()
 
-    def _let_a_writer_in(self) -> None:
-        """Give way to a writer that waits; readers one after another would keep it out for long."""
+    def _give_way(self) -> None:
+        """Give way to a waiting writer, which readers one after another would keep out for long."""
         lock = WriterLock(self.path.with_suffix(".lock"), self.clock)
         deadline = time.monotonic() + COURTESY_SECONDS
         while lock.is_held() and time.monotonic() < deadline:
@@ -188,22 +176,24 @@ class Warehouse:
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file attached read-only to a DuckDB kept in this process.
 
-        Starting a DuckDB takes 25 ms, attaching a file 3 ms. Where someone in this process has the
-        file open already, DuckDB's own sharing of it is used instead.
+        Starting a DuckDB takes 25 ms, attaching a file 3 ms. Where this process has the file open
+        already, DuckDB's own sharing of it is used instead.
         """
-        self._let_a_writer_in()
+        self._give_way()
         if _open_here(self.path):
-            con = self._patiently(lambda: duckdb.connect(str(self.path), read_only=True))
+            con = self._retry_while_locked(lambda: duckdb.connect(str(self.path), read_only=True))
             try:
                 yield con
             finally:
                 con.close()
             return
-        con = _reader(os.getpid()).cursor()
+        con = in_memory_duckdb(os.getpid()).cursor()
         name = f"warehouse_{next(_numbers)}"
         quoted = str(self.path).replace("'", "''")
         try:
-            self._patiently(lambda: con.execute(f"attach '{quoted}' as {name} (read_only)"))
+            self._retry_while_locked(
+                lambda: con.execute(f"attach '{quoted}' as {name} (read_only)")
+            )
             con.execute(f"use {name}")
             try:
                 yield con
@@ -227,7 +217,7 @@ class Warehouse:
         if not self.exists():
             self._create()
         con = self._open()
-        found, known = schema_version(con), self._schema.version
+        found, known = applied_version(con), self._schema.version
         if found == known:
             return con
         con.close()
@@ -250,9 +240,9 @@ class Warehouse:
         return con
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        return self._patiently(lambda: duckdb.connect(str(self.path)))
+        return self._retry_while_locked(lambda: duckdb.connect(str(self.path)))
 
-    def _patiently(self, connect: Callable[[], T]) -> T:
+    def _retry_while_locked(self, connect: Callable[[], T]) -> T:
         """Try to connect until other processes let go of the file, or the wait is over."""
         deadline = time.monotonic() + self._wait
         pause = 0.005
@@ -268,7 +258,7 @@ class Warehouse:
                     holder = self._holder(error)
                     raise WarehouseBusyError(self.path, self._wait, holder) from error
             time.sleep(pause)
-            # Not for long: between two reads of a busy notebook the file is free for a moment only.
+            # Short pauses: between two reads of a busy notebook the file is free for a moment only.
             pause = min(pause * 1.5, 0.02)
 
     def _holder(self, error: duckdb.Error) -> str:
@@ -290,12 +280,12 @@ def _this_process() -> str:
     )
 
 
-_turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+_thread_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 _numbers = itertools.count()
 
 
 @cache
-def _reader(process: int) -> duckdb.DuckDBPyConnection:
+def in_memory_duckdb(process: int) -> duckdb.DuckDBPyConnection:
     """The in-memory DuckDB that readers of this process attach the warehouse to.
 
     A child process must not use its parent's, so the process id is part of the key; and it must

@@ -17,7 +17,7 @@ from quant_assets.contracts.source import MissingAtSource
 from quant_assets.datasets.daily_prices.identify import Identified, security_ids
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan
-from quant_assets.warehouse.warehouse import Upserted
+from quant_assets.warehouse.writing import Upserted
 
 
 def outcomes(
