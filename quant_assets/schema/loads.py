@@ -17,9 +17,7 @@ SOURCES = Table(
     (
         Column("source", "VARCHAR", "Name, such as files:alphavantage."),
         Column("price_basis", "VARCHAR", "as_traded or split_adjusted.", required=False),
-        Column(
-            "has_splits", "BOOLEAN", "Whether it reports share counts changing.", required=False
-        ),
+        Column("has_splits", "BOOLEAN", "Whether it reports splits.", required=False),
         Column("has_distributions", "BOOLEAN", "Whether it reports dividends.", required=False),
         Column("simulated", "BOOLEAN", "Whether its market is made up."),
         Column("convention", "VARCHAR", "How it computes total returns, in words."),
@@ -106,11 +104,7 @@ LOAD_RUN_SYMBOLS = Table(
         Column("quarantined", "BIGINT", "Rows put into quarantine."),
         Column("empty", "BIGINT", "Symbol-days that the source confirmed to be empty."),
         Column("failed", "BIGINT", "Symbol-days whose request failed."),
-        Column(
-            "completeness",
-            "DOUBLE",
-            "Share of the requested symbol-days that are stored or confirmed empty.",
-        ),
+        Column("completeness", "DOUBLE", "Stored or confirmed empty, over requested."),
         Column("first_session", "DATE", "First session the source has.", required=False),
         Column("last_session", "DATE", "Last session the source has.", required=False),
         Column("error", "VARCHAR", "Cause of the failure, in words.", required=False),

@@ -18,12 +18,7 @@ UNIVERSES = Table(
         Column("universe", "VARCHAR", "Name, such as sp500."),
         Column("kind", "VARCHAR", "index, or custom where users decide.", required=False),
         Column("source", "VARCHAR", "The source of its members."),
-        Column(
-            "passed_over",
-            "VARCHAR",
-            "Better sources that could not answer, and why; null where the first one answered.",
-            required=False,
-        ),
+        Column("passed_over", "VARCHAR", "Better sources that failed, and why.", required=False),
         Column("listed_on", "DATE", "Day of the latest list of its members.", required=False),
         CREATED,
         UPDATED,
@@ -79,17 +74,10 @@ MEMBERSHIP_EVIDENCE = Table(
         Column("kind", "VARCHAR", f"One of {', '.join(EVIDENCE_KINDS)}."),
         Column("security_id", "INTEGER", "The security."),
         Column("from_on", "DATE", "First day listed, first day a member, or day of the change."),
-        Column(
-            "until_on",
-            "DATE",
-            "First day no longer listed, or no longer a member.",
-            required=False,
-        ),
+        Column("until_on", "DATE", "First day no longer listed or a member.", required=False),
         Column("symbol", "VARCHAR", "The security's ticker at the source."),
         Column("said_added_on", "DATE", "Day of joining, according to a list.", required=False),
-        Column(
-            "reason", "VARCHAR", "Reason of the change, according to the source.", required=False
-        ),
+        Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
         CREATED,
         UPDATED,
@@ -111,9 +99,7 @@ MEMBERSHIP_CHANGES = Table(
         Column("announced_on", "DATE", "Day of the announcement, where known.", required=False),
         Column("detected_at", "TIMESTAMP", "When it was detected here."),
         Column("source", "VARCHAR", "The source."),
-        Column(
-            "reason", "VARCHAR", "Reason of the change, according to the source.", required=False
-        ),
+        Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
         CREATED,
         UPDATED,

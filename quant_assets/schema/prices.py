@@ -54,13 +54,7 @@ CORPORATE_ACTIONS = Table(
         Column("ex_date", "DATE", "First session without the entitlement."),
         Column("kind", "VARCHAR", f"One of {', '.join(ACTION_KINDS)}."),
         Column("source", "VARCHAR", "The source."),
-        Column(
-            "ratio",
-            "DOUBLE",
-            "New shares per old share, where the share count changes.",
-            required=False,
-            positive=True,
-        ),
+        Column("ratio", "DOUBLE", "New shares per old share.", required=False, positive=True),
         Column(
             "amount",
             "DOUBLE",

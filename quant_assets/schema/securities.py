@@ -100,10 +100,7 @@ SOURCE_SYMBOLS = Table(
         Column("asked_at", "TIMESTAMP", "Time of the last request.", provenance=True),
         Column("asked_since", "DATE", "First day of the last request."),
         Column(
-            "asked_for_all_at",
-            "TIMESTAMP",
-            "When everything stored was last requested.",
-            required=False,
+            "asked_for_all_at", "TIMESTAMP", "Last request for all that is stored.", required=False
         ),
         CREATED,
         UPDATED,

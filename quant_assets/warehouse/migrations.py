@@ -10,7 +10,6 @@ import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,19 +101,13 @@ def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-def keep_copy(
-    path: Path, found: int, now: dt.datetime, free_bytes: Callable[[Path], int] = _free_bytes
-) -> Path:
+def keep_copy(path: Path, found: int, now: dt.datetime, free_bytes: int | None = None) -> Path:
     """Copy a warehouse of version ``found`` beside it before it is migrated; returns the copy.
 
-    The file has to be at rest (``Warehouse.checkpointed``); ``now`` is UTC. A copy is never
-    deleted here, since only the user knows whether it is still needed. A migration that is tried
-    again leaves no second one: a failed attempt changes no byte of the file, so the copy of that
-    attempt equals it and is taken. Raises WarehouseError where no readable copy can be made.
+    The file has to be at rest (``Warehouse.checkpointed``); ``now`` is UTC, ``free_bytes`` the room
+    on the disk, measured where it is not given. No copy is deleted here, since only the user knows
+    whether it is still needed. Retries share one: a failed migration changes no byte of the file,
+    so an equal copy is there and is returned. Raises WarehouseError where no copy can be made.
     """
     name = f"{path.stem}.schema-{found}"
     copy = path.with_name(f"{name}.{now:%Y%m%dT%H%M%S}{path.suffix}")
@@ -122,7 +115,8 @@ def keep_copy(
         earlier = path.parent.glob(f"{name}.*{path.suffix}")
         same = next((file for file in earlier if filecmp.cmp(path, file, shallow=False)), None)
         if same is None:
-            _copy(path, copy, free_bytes(path.parent))
+            free = shutil.disk_usage(path.parent).free if free_bytes is None else free_bytes
+            _copy(path, copy, free)
     except (OSError, duckdb.Error) as error:
         raise WarehouseError(
             f"The warehouse at {path} has an older schema and is copied before it is migrated, "
@@ -172,8 +166,9 @@ def _verify(copy: Path, original: Path) -> None:
 def _row_counts(path: Path) -> dict[str, int]:
     """The rows of each table of a file at rest."""
     with duckdb.connect(str(path), read_only=True) as con:
-        tables = con.execute("select table_name from duckdb_tables()").fetchall()
+        tables = con.execute("select schema_name, table_name from duckdb_tables()").fetchall()
         counts = {}
-        for (table,) in tables:
-            [(counts[table],)] = con.execute(f'select count(*) from "{table}"').fetchall()
+        for schema, name in tables:
+            table = f'"{schema}"."{name}"'
+            [(counts[table],)] = con.execute(f"select count(*) from {table}").fetchall()
         return counts

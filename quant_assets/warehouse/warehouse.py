@@ -80,19 +80,15 @@ class Warehouse:
         Creates the file, or copies and migrates an older one, first. Raises WarehouseBusyError,
         SchemaVersionError, WarehouseError.
         """
-        with self.locked(purpose):
-            con = self._open_migrated()
+        with self.locked(purpose), closing(self._open_migrated()) as con:
+            con.execute("begin")
             try:
-                con.execute("begin")
-                try:
-                    yield Writing(con, run_id, self._now())
-                except BaseException:
-                    with suppress(duckdb.Error):
-                        con.execute("rollback")
-                    raise
-                con.execute("commit")
-            finally:
-                con.close()
+                yield Writing(con, run_id, self._now())
+            except BaseException:
+                with suppress(duckdb.Error):
+                    con.execute("rollback")
+                raise
+            con.execute("commit")
 
     def migrate(self) -> None:
         """Copy an older file and bring its schema up to date, as every load does before it reads.
@@ -181,27 +177,22 @@ class Warehouse:
         """
         self._give_way()
         if _open_here(self.path):
-            con = self._retry_while_locked(lambda: duckdb.connect(str(self.path), read_only=True))
-            try:
+            with closing(
+                self._retry_while_locked(lambda: duckdb.connect(str(self.path), read_only=True))
+            ) as con:
                 yield con
-            finally:
-                con.close()
             return
-        con = in_memory_duckdb(os.getpid()).cursor()
         name = f"warehouse_{next(_numbers)}"
         quoted = str(self.path).replace("'", "''")
-        try:
-            self._retry_while_locked(
-                lambda: con.execute(f"attach '{quoted}' as {name} (read_only)")
-            )
+        with closing(in_memory_duckdb(os.getpid()).cursor()) as con:
+            attach = f"attach '{quoted}' as {name} (read_only)"
+            self._retry_while_locked(lambda: con.execute(attach))
             con.execute(f"use {name}")
             try:
                 yield con
             finally:
                 con.execute("use memory")
                 con.execute(f"detach {name}")
-        finally:
-            con.close()
 
     def _create(self) -> None:
         """Make the file beside its place and rename it, so that no kill leaves half a file."""

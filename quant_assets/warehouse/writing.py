@@ -198,12 +198,9 @@ class Writing:
             f" count(*) filter ({status} in ('unchanged', 'restated')) "
             f"from {rows} group by 1"
         ).fetchall()
-        return Upserted(
-            sum(row[1] for row in counts),
-            sum(row[2] for row in counts),
-            sum(row[3] for row in counts),
-            {row[0]: (row[1], row[2], row[3]) for row in counts if row[0] is not None},
-        )
+        inserted, revised, unchanged = (sum(row[column] for row in counts) for column in (1, 2, 3))
+        by_security = {row[0]: row[1:] for row in counts if row[0] is not None}
+        return Upserted(inserted, revised, unchanged, by_security)
 
     def record_outcomes(self, dataset: Table, source: str, outcomes: pa.Table) -> Upserted:
         """Record in the ledger the outcomes of symbol-days that have no row of ``source``.

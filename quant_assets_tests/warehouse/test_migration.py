@@ -220,6 +220,16 @@ def test_the_command_line_shows_the_copy_once(older: Warehouse, level: str) -> N
     assert told.stderr.count(copy) == 1
 
 
+def test_tables_and_schemas_of_a_user_are_in_the_copy(older: Warehouse) -> None:
+    with duckdb.connect(str(older.path)) as con:
+        con.execute("create schema mine")
+        con.execute('create table mine."my notes" as select 1 as note')
+    older.migrate()
+    for path in (older.path, older.path.with_name(COPY)):
+        with duckdb.connect(str(path), read_only=True) as con:
+            assert con.execute('from mine."my notes"').fetchall() == [(1,)]
+
+
 def test_reading_an_older_file_neither_copies_nor_migrates(older: Warehouse) -> None:
     before = older.path.read_bytes()
     with pytest.raises(SchemaVersionError, match="Any load migrates it"), older.reading():
@@ -230,7 +240,7 @@ def test_reading_an_older_file_neither_copies_nor_migrates(older: Warehouse) -> 
 def test_too_little_disk_ends_a_migration_before_it_begins(older: Warehouse) -> None:
     before = older.path.read_bytes()
     with pytest.raises(WarehouseError) as caught:
-        keep_copy(older.path, 4, NOW, free_bytes=lambda folder: 1_000_000)
+        keep_copy(older.path, 4, NOW, free_bytes=1_000_000)
     needed = len(before) * 5 / 4 / 1e6
     assert str(caught.value) == (
         f"The warehouse at {older.path} has an older schema and is copied before it is migrated, "
