@@ -14,7 +14,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.warehouse.warehouse import Warehouse, _reader
+from quant_assets.warehouse.warehouse import Warehouse, in_memory_duckdb
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 # How long a test takes says nothing on a machine with other work to do. The suite tries the same
@@ -80,7 +80,7 @@ def threads_of_duckdb(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         if request.node.get_closest_marker("many_rows") is None:
             environment.setenv("SLURM_CPUS_ON_NODE", "1")
-        _reader.cache_clear()  # it is kept for the life of a process
+        in_memory_duckdb.cache_clear()  # it is kept for the life of a process
         yield
 
 

@@ -64,7 +64,7 @@ WITH_DAGSTER = ("definitions", "orchestration")
 FACES = ("", "read")
 """Packages whose ``__init__`` hands names on."""
 
-OPENS_DUCKDB = ("warehouse.warehouse", "warehouse.published_copy")
+OPENS_DUCKDB = ("warehouse.warehouse", "warehouse.migrations", "warehouse.published_copy")
 
 
 @dataclass(frozen=True)

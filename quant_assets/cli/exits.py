@@ -35,7 +35,7 @@ from quant_assets.reference.identity import (
 )
 from quant_assets.refreshing.steps import NothingToRefreshError
 from quant_assets.settings.settings import SettingsError
-from quant_assets.warehouse.warehouse import WarehouseError
+from quant_assets.warehouse.writer_lock import WarehouseError
 from quant_assets.wiring.platform import NoListsError, UnknownSourceNameError
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3

@@ -117,7 +117,7 @@ class RowDataset:
             )
             writing.upsert(QUARANTINE, rejected, constants={**source, "dataset": table.name})
             if table is self.tables[0]:
-                counts = dict(upserted.by_first_key)
+                counts = dict(upserted.by_key)
         self._note_requested(writing, answer, plan, securities)
         requests = {request.symbol: request for request in plan.requests}
         reports = []

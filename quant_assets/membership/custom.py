@@ -27,8 +27,8 @@ from quant_assets.reference.identity import (
 )
 from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CHANGES, UNIVERSES
 from quant_assets.securities.register import Register
-from quant_assets.warehouse.warehouse import Warehouse, Writing
-from quant_assets.warehouse.writing import listed_ids
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing, listed_ids
 
 CUSTOM = "custom"
 BY_USER = "user"

@@ -13,8 +13,7 @@ from quant_assets.membership.deciding.conflicts import Conflict
 from quant_assets.membership.deciding.dates import Stay
 from quant_assets.schema.membership import MEMBERSHIP_LISTS
 from quant_assets.schema.table import Table
-from quant_assets.warehouse.warehouse import Writing
-from quant_assets.warehouse.writing import listed_ids
+from quant_assets.warehouse.writing import Writing, listed_ids
 
 
 def stored_intervals(

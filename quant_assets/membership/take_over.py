@@ -48,7 +48,8 @@ from quant_assets.reference.identity import KnownIdentity
 from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CONFLICTS, UNIVERSES
 from quant_assets.securities.register import Register
 from quant_assets.securities.register import Stay as Listing
-from quant_assets.warehouse.warehouse import Warehouse, Writing
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
 
 TOLD_BEFORE = dt.timedelta(days=400)
 """A table of changes counts from so long before the first list on: of earlier days its tickers may

@@ -81,7 +81,7 @@ SCHEMA = Schema(
 def data_dictionary() -> str:
     """The data dictionary as Markdown, the content of ``docs/data-dictionary.md``."""
     parts = [
-        "# Data dictionary\n\nMade from `quant_assets/schema/table.py` by `quant-assets config "
+        "# Data dictionary\n\nMade from `quant_assets/schema/` by `quant-assets config "
         "dictionary`; a test keeps the two the same. Times are UTC; intervals are half open.\n"
     ]
     for table in SCHEMA.with_revisions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
 
 EVIDENCE_KINDS = ("listed", "interval", "added", "removed")
-"""What a source can say of a membership: that its lists had the security from one day to another,
-that it was a member from one day to another, or that it joined or left on a day."""
+"""Kinds of statement about a membership: a source's lists had the security from one day to another,
+it was a member from one day to another, it joined on a day, or it left on a day."""
 
 CHANGE_KINDS = ("added", "removed", "renamed", "withdrawn")
 """Kinds of membership event; ``withdrawn`` takes back one whose day had not come."""
@@ -17,13 +17,8 @@ UNIVERSES = Table(
     (
         Column("universe", "VARCHAR", "Name, such as sp500."),
         Column("kind", "VARCHAR", "index, or custom where users decide.", required=False),
-        Column("source", "VARCHAR", "Where its members come from."),
-        Column(
-            "passed_over",
-            "VARCHAR",
-            "Better sources that could not answer, and why; null where the first one answered.",
-            required=False,
-        ),
+        Column("source", "VARCHAR", "The source of its members."),
+        Column("passed_over", "VARCHAR", "Better sources that failed, and why.", required=False),
         Column("listed_on", "DATE", "Day of the latest list of its members.", required=False),
         CREATED,
         UPDATED,
@@ -33,7 +28,7 @@ UNIVERSES = Table(
 
 MEMBERSHIP = Table(
     "universe_membership",
-    "Who belonged to a universe, and when, each interval with its source.",
+    "The members of a universe over time, each interval with its source.",
     (
         Column("universe", "VARCHAR", "Name of the universe."),
         Column("security_id", "INTEGER", "The member."),
@@ -41,8 +36,8 @@ MEMBERSHIP = Table(
         Column("removed_on", "DATE", "First session no longer a member.", required=False),
         Column("symbol", "VARCHAR", "The ticker under which the source listed it."),
         Column("announced_on", "DATE", "When the change was announced.", required=False),
-        Column("detected_at", "TIMESTAMP", "When this database learnt of it.", provenance=True),
-        Column("source", "VARCHAR", "Who said so."),
+        Column("detected_at", "TIMESTAMP", "When it was detected here.", provenance=True),
+        Column("source", "VARCHAR", "The source."),
         CREATED,
         UPDATED,
     ),
@@ -52,17 +47,15 @@ MEMBERSHIP = Table(
 
 MEMBERSHIP_LISTS = Table(
     "membership_lists",
-    "Each day on which a source gave a list of members, and whether it was believed.",
+    "Each day on which a source gave a list of members, and whether the list was accepted.",
     (
         Column("universe", "VARCHAR", "Name of the universe."),
-        Column("source", "VARCHAR", "Who gave it."),
-        Column("listed_on", "DATE", "The day of the list."),
-        Column("accepted", "BOOLEAN", "Whether it was believed."),
-        Column("trusted", "BOOLEAN", "Whether a user vouched for it, so that it needs no second."),
-        Column("members", "INTEGER", "Members it has."),
-        Column(
-            "reason", "VARCHAR", "Why it was refused, or accepted all the same.", required=False
-        ),
+        Column("source", "VARCHAR", "The source of the list."),
+        Column("listed_on", "DATE", "Day of the list."),
+        Column("accepted", "BOOLEAN", "Whether the list was accepted."),
+        Column("trusted", "BOOLEAN", "Whether a user vouched for the list."),
+        Column("members", "INTEGER", "Number of members listed."),
+        Column("reason", "VARCHAR", "Why it was refused, or accepted in spite.", required=False),
         FETCHED,
         RUN,
         CREATED,
@@ -73,23 +66,18 @@ MEMBERSHIP_LISTS = Table(
 
 MEMBERSHIP_EVIDENCE = Table(
     "membership_evidence",
-    "What each source says of each membership. The intervals of universe_membership are decided "
-    "from these rows and the days of membership_lists, and from nothing else.",
+    "Each source's statements about each membership. The intervals of universe_membership are "
+    "decided from these rows and the days of membership_lists, and from nothing else.",
     (
         Column("universe", "VARCHAR", "Name of the universe."),
-        Column("source", "VARCHAR", "Who says so."),
+        Column("source", "VARCHAR", "The source of the statement."),
         Column("kind", "VARCHAR", f"One of {', '.join(EVIDENCE_KINDS)}."),
         Column("security_id", "INTEGER", "The security."),
         Column("from_on", "DATE", "First day listed, first day a member, or day of the change."),
-        Column(
-            "until_on",
-            "DATE",
-            "First day no longer listed, or no longer a member.",
-            required=False,
-        ),
-        Column("symbol", "VARCHAR", "The ticker it goes by there."),
-        Column("said_added_on", "DATE", "When it joined, as a list says.", required=False),
-        Column("reason", "VARCHAR", "Why it changed, as the source says.", required=False),
+        Column("until_on", "DATE", "First day no longer listed or a member.", required=False),
+        Column("symbol", "VARCHAR", "The security's ticker at the source."),
+        Column("said_added_on", "DATE", "Day of joining, according to a list.", required=False),
+        Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
         CREATED,
         UPDATED,
@@ -99,7 +87,7 @@ MEMBERSHIP_EVIDENCE = Table(
 
 MEMBERSHIP_CHANGES = Table(
     "membership_changes",
-    "Every change of a universe, in the order in which it was noticed here.",
+    "Every change of a universe, in the order of detection.",
     (
         Column("change_id", "BIGINT", "Number of the event, rising."),
         Column("universe", "VARCHAR", "Name of the universe."),
@@ -107,11 +95,11 @@ MEMBERSHIP_CHANGES = Table(
         Column("security_id", "INTEGER", "The security."),
         Column("symbol", "VARCHAR", "Its ticker, the new one where it was renamed."),
         Column("former_symbol", "VARCHAR", "The ticker before a renaming.", required=False),
-        Column("effective_on", "DATE", "First session on which it holds (before the open)."),
-        Column("announced_on", "DATE", "When it was announced, where known.", required=False),
-        Column("detected_at", "TIMESTAMP", "When this database learnt of it."),
-        Column("source", "VARCHAR", "Who said so."),
-        Column("reason", "VARCHAR", "Why, as the source says.", required=False),
+        Column("effective_on", "DATE", "First session of the change (before the open)."),
+        Column("announced_on", "DATE", "Day of the announcement, where known.", required=False),
+        Column("detected_at", "TIMESTAMP", "When it was detected here."),
+        Column("source", "VARCHAR", "The source."),
+        Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
         CREATED,
         UPDATED,
@@ -121,18 +109,18 @@ MEMBERSHIP_CHANGES = Table(
 
 MEMBERSHIP_CONFLICTS = Table(
     "membership_conflicts",
-    "Days on which a source says other than what was decided of a membership.",
+    "Days on which a source disagrees with the decided membership.",
     (
         Column("universe", "VARCHAR", "Name of the universe."),
         Column("security_id", "INTEGER", "The security."),
-        Column("source", "VARCHAR", "Who says otherwise."),
+        Column("source", "VARCHAR", "The source that disagrees."),
         Column("from_on", "DATE", "First day of the disagreement."),
         Column("until_on", "DATE", "First day after it; null while it lasts.", required=False),
         Column("symbol", "VARCHAR", "The ticker in question."),
-        Column("says_member", "BOOLEAN", "Whether that source has it as a member in these days."),
-        Column("cause", "VARCHAR", "What kind of disagreement it is, in words."),
+        Column("says_member", "BOOLEAN", "Whether that source has the security as a member."),
+        Column("cause", "VARCHAR", "Kind of disagreement, in words."),
         Column("decided_by", "VARCHAR", "The source that was followed."),
-        Column("detected_at", "TIMESTAMP", "When it was noticed.", provenance=True),
+        Column("detected_at", "TIMESTAMP", "When it was detected here.", provenance=True),
         CREATED,
         UPDATED,
     ),

@@ -22,7 +22,7 @@ DAILY_PRICES = Table(
     (
         Column("security_id", "INTEGER", "The security."),
         Column("session", "DATE", "Trading day of its market."),
-        Column("source", "VARCHAR", "Who said so."),
+        Column("source", "VARCHAR", "The source."),
         Column("open", "DOUBLE", "First price, in currency per share of basis_on.", positive=True),
         Column("high", "DOUBLE", "Highest price.", positive=True),
         Column("low", "DOUBLE", "Lowest price.", positive=True),
@@ -33,7 +33,7 @@ DAILY_PRICES = Table(
         Column(
             "provisional",
             "BOOLEAN",
-            "True for the newest session of a live source until it was seen a second time.",
+            "True for the newest session of a live source until a second request confirms it.",
             standing=True,
         ),
         FETCHED,
@@ -47,20 +47,14 @@ DAILY_PRICES = Table(
 
 CORPORATE_ACTIONS = Table(
     "corporate_actions",
-    "Events that change what a share is or pays. What an event does is said by ratio, amount or "
-    "value_factor; what it was, by kind; what the source reported, by the reported_ columns.",
+    "Events that change what a share is or pays. The effect is in ratio, amount or value_factor, "
+    "the nature in kind, the source's own numbers in the reported_ columns.",
     (
         Column("security_id", "INTEGER", "The security."),
         Column("ex_date", "DATE", "First session without the entitlement."),
         Column("kind", "VARCHAR", f"One of {', '.join(ACTION_KINDS)}."),
-        Column("source", "VARCHAR", "Who said so."),
-        Column(
-            "ratio",
-            "DOUBLE",
-            "New shares per old share, where the share count changes.",
-            required=False,
-            positive=True,
-        ),
+        Column("source", "VARCHAR", "The source."),
+        Column("ratio", "DOUBLE", "New shares per old share.", required=False, positive=True),
         Column(
             "amount",
             "DOUBLE",
@@ -85,7 +79,7 @@ CORPORATE_ACTIONS = Table(
             "rule, the file that decided the kind, or the prices that show it: overlap where they "
             "came again in other shares, adjusted close where that was given beside them.",
         ),
-        Column("note", "VARCHAR", "What happened, where someone looked.", required=False),
+        Column("note", "VARCHAR", "What happened, where it was looked up.", required=False),
         FETCHED,
         RUN,
         CREATED,

@@ -21,7 +21,7 @@ REJECTED = pa.schema(
         ("raw", pa.string()),
     ]
 )
-"""A quarantined row: what it named, the rule it broke, and the row as JSON."""
+"""A quarantined row: its symbol and day, the broken rule, and the row as JSON."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Checked:
 
 
 class Verdict:
-    """The first rule each row broke."""
+    """The first rule that each row broke."""
 
     def __init__(self, rows: int) -> None:
         self._reasons: list[str] = []
@@ -57,7 +57,7 @@ class Verdict:
 
 
 def check_fields(rows: pa.Table, table: Table, verdict: Verdict) -> None:
-    """Reject what lacks a required field, or names what no row may name."""
+    """Reject rows without a symbol, a required field or a known currency."""
     names = pc.fill_null(pc.not_equal(rows["symbol"], ""), False)
     verdict.reject(~names.to_numpy(), "symbol is missing")
     for column in table.columns:
@@ -71,6 +71,7 @@ def check_fields(rows: pa.Table, table: Table, verdict: Verdict) -> None:
 
 
 def check_bounds(rows: pa.Table, table: Table, verdict: Verdict) -> None:
+    """Reject rows with a number that is missing, infinite or out of its column's bounds."""
     for column in table.columns:
         if column.name not in rows.column_names or not (column.positive or column.non_negative):
             continue
@@ -88,7 +89,7 @@ def check_bounds(rows: pa.Table, table: Table, verdict: Verdict) -> None:
 
 
 def check_keys(rows: pa.Table, verdict: Verdict) -> Mask:
-    """Reject good rows that contradict each other; return the mask of superfluous twins."""
+    """Reject good rows that contradict each other; returns the mask of repeated identical rows."""
     dropped: Mask = np.zeros(rows.num_rows, dtype=bool)
     codes = rows["symbol"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
     days = rows["session"].cast(pa.int32()).fill_null(0).to_numpy()
@@ -115,17 +116,19 @@ def check_keys(rows: pa.Table, verdict: Verdict) -> Mask:
 
 def _repeats(keys: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
     steps = np.diff(keys)
-    if (steps > 0).all():  # most answers arrive sorted, and then one look is enough
+    if (steps > 0).all():  # most answers arrive sorted, and then nothing else is needed
         return False
     return len(np.unique(keys)) < len(keys)
 
 
 def floats(rows: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """A column as floats, NaN where null."""
     values: np.ndarray[tuple[int], np.dtype[np.float64]] = rows[name].cast(pa.float64()).to_numpy()
     return values
 
 
 def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.Table:
+    """The rejected rows as REJECTED; ``day`` is the column that holds their day."""
     if not verdict.bad.any():
         return REJECTED.empty_table()
     bad = rows.filter(pa.array(verdict.bad)).to_pylist()

@@ -49,9 +49,9 @@ class Column:
     positive: bool = False
     non_negative: bool = False
     provenance: bool = False
-    """True for what says how a row arrived; a re-load that differs only here changes nothing."""
+    """True for facts about a row's arrival; a re-load that differs only there changes nothing."""
     standing: bool = False
-    """True for what says how far a row is to be trusted: it changes without leaving a revision."""
+    """True for the degree of trust in a row, which changes without leaving a revision."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -69,9 +69,9 @@ class Column:
 class Table:
     """One table: its columns, its key, and whether replaced rows are kept as revisions.
 
-    The key is kept by the one write path (``Writing.upsert``, under the writer lock) and not by an
-    index: an index on a million rows costs more than loading them, and DuckDB's refuses to delete
-    and insert one key in one transaction.
+    The one write path (``Writing.upsert``, under the writer lock) keeps the key unique. An index
+    would cost more on a million rows than loading them, and DuckDB's refuses to delete and insert
+    one key in one transaction.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Table:
         return pa.schema([(column.name, column.arrow) for column in self.columns])
 
     def arrow(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
-        """Rows as Arrow, with those columns of the table that the first one names."""
+        """Rows as Arrow, with the columns of the table that the first row names."""
         fields = [field for field in self.arrow_schema if rows and field.name in rows[0]]
         return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
 
@@ -117,17 +117,17 @@ class Table:
         ]
         return f"create table if not exists {self.name} ({', '.join(lines)})"
 
-    def additions(self, held: set[str]) -> list[str]:
+    def additions(self, existing: set[str]) -> list[str]:
         """Statements that add the columns an older file of this table lacks."""
         return [
             f"alter table {self.name} add column {column.name} {column.sql}"
             for column in self.columns
-            if column.name not in held
+            if column.name not in existing
         ]
 
     @property
     def revisions(self) -> Table:
-        """The table that replaced rows of this one move to."""
+        """The table that replaced rows move to."""
         extra = (
             Column("revised_at", "TIMESTAMP", "When the row was replaced."),
             Column("revised_by_run", "UUID", "The run that replaced it."),
@@ -136,7 +136,7 @@ class Table:
         return replace(
             self,
             name=f"{self.name}_revisions",
-            doc=f"Rows of {self.name} that a source later said something else about.",
+            doc=f"Replaced rows of {self.name}, for which a source later reported other values.",
             columns=self.columns + extra,
             key=(*self.key, "revised_at"),
             revised=False,
@@ -145,5 +145,5 @@ class Table:
 
 CREATED = Column("created_at", "TIMESTAMP", "When the row was first written.", provenance=True)
 UPDATED = Column("updated_at", "TIMESTAMP", "When the row last changed.", provenance=True)
-RUN = Column("run_id", "UUID", "The run that brought the row.", provenance=True)
-FETCHED = Column("fetched_at", "TIMESTAMP", "When the source answered.", provenance=True)
+RUN = Column("run_id", "UUID", "The run that wrote the row.", provenance=True)
+FETCHED = Column("fetched_at", "TIMESTAMP", "Time of the source's answer.", provenance=True)

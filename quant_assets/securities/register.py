@@ -21,7 +21,7 @@ from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolEr
 from quant_assets.schema.securities import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.securities.names import read_names
-from quant_assets.warehouse.warehouse import Writing
+from quant_assets.warehouse.writing import Writing
 
 JOINED_ANEW = dt.timedelta(days=100)
 """Who joins an index this long after its ticker's last bearer left it is another company, unless

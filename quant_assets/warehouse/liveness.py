@@ -1,8 +1,8 @@
-"""Whether the process that works under an id is still alive, told by a lock that dies with it.
+"""Whether the process of a piece of work is still alive, shown by a lock that dies with it.
 
-The operating system lets go of a file lock when its process ends, however it ends. So a lock held
-for as long as a piece of work lasts tells everybody else whether that work can still be going on;
-a process id could not, since ids are given out again.
+The operating system releases a file lock when its process ends, however it ends. So a lock held
+during a piece of work shows other processes whether that work can still be running; a process id
+could not, since ids are used again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import filelock
 
 @contextmanager
 def alive(folder: Path, name: str) -> Iterator[None]:
-    """Be known in ``folder`` as alive under ``name`` until this is left.
+    """Show other processes, in ``folder``, that the work ``name`` is running.
 
-    Work may nest: under a name this process is alive under already, nothing happens.
+    Work may nest: where this process holds the lock of ``name`` already, nothing happens.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = _lock_file(folder, name)
     lock = filelock.FileLock(path, thread_local=False)
-    if not _taken(lock):
+    if not _acquired(lock):
         yield
         return
     try:
@@ -34,19 +34,19 @@ def alive(folder: Path, name: str) -> Iterator[None]:
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Whether the work of that name is still going on, in this process or in another."""
+    """Whether the work ``name`` is still running, in this process or in another."""
     path = _lock_file(folder, name)
     if not path.exists():
         return False
     lock = filelock.FileLock(path, thread_local=False)
-    if not _taken(lock):
+    if not _acquired(lock):
         return True
     path.unlink(missing_ok=True)
     lock.release()
     return False
 
 
-def _taken(lock: filelock.BaseFileLock) -> bool:
+def _acquired(lock: filelock.BaseFileLock) -> bool:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

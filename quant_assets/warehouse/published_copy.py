@@ -1,7 +1,7 @@
-"""Copies of the warehouse: the published one that free SQL is read from.
+"""Published copies of the warehouse, which SQL of users reads.
 
 A published copy is written beside and renamed when whole, under a name never used before: a reader
-sees all of it or none, and whoever has an older copy open keeps it undisturbed.
+sees all of it or none, and a reader with an older copy open keeps it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from pathlib import Path
 
 import duckdb
 
-from quant_assets.warehouse.warehouse import Warehouse, WarehouseMissingError
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writer_lock import WarehouseMissingError
 
 FOLDER = "published"
 
 
 def publish(warehouse: Warehouse) -> Path | None:
-    """Publish the warehouse as it stands; None where the newest copy is as new already."""
+    """Publish a copy of the warehouse; None where the newest copy is up to date.
+
+    Raises WarehouseMissingError, WarehouseBusyError.
+    """
     folder = warehouse.path.parent / FOLDER
     with warehouse.locked("publishing a copy"):
         if not warehouse.exists():
             raise WarehouseMissingError(warehouse.path)
-        # What a killed process had committed may still be in the log beside the file.
-        with warehouse.settled():
+        # The commits of a killed process may still be in the log beside the file.
+        with warehouse.checkpointed():
             copies = _copies(folder)
             stamp = warehouse.path.stat().st_mtime_ns
             if copies and copies[-1].stat().st_mtime_ns == stamp:
@@ -44,7 +48,7 @@ def publish(warehouse: Warehouse) -> Path | None:
 
 
 def newest_published(home: Path) -> Path | None:
-    """The copy published last, or None."""
+    """The latest published copy, or None."""
     copies = _copies(home / FOLDER)
     return copies[-1] if copies else None
 
@@ -56,7 +60,7 @@ def open_published(home: Path) -> duckdb.DuckDBPyConnection:
         if path is None:
             break
         with contextlib.suppress(duckdb.IOException):
-            # Between looking and opening, two publications may have removed the copy seen.
+            # Between listing and opening, two publications may have removed the copy.
             return duckdb.connect(str(path), read_only=True)
     raise WarehouseMissingError(home / FOLDER)
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from typing import TypeVar
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
+from quant_assets.warehouse.migrations import applied_version, bring_up_to_date, keep_copy
 from quant_assets.warehouse.writer_lock import (
     Clock,
     SchemaVersionError,
@@ -32,27 +33,14 @@ from quant_assets.warehouse.writer_lock import (
     WriterLock,
     utc_now,
 )
-from quant_assets.warehouse.writing import DuplicateKeyError, Upserted, Writing
-
-__all__ = [
-    "Clock",
-    "DuplicateKeyError",
-    "SchemaVersionError",
-    "Upserted",
-    "Warehouse",
-    "WarehouseBusyError",
-    "WarehouseError",
-    "WarehouseMissingError",
-    "WriterLock",
-    "Writing",
-    "utc_now",
-]
+from quant_assets.warehouse.writing import Writing
 
 STORAGE_VERSION = "v1.5.0"
 """Files are written so that DuckDB 1.5 can read them, whichever version writes."""
 
 COURTESY_SECONDS = 0.25
-"""How long a reader gives way. Some hold the lock for longer, and readers may read beside them."""
+"""How long a reader gives way to a writer. Some writers hold the lock for longer, and readers may
+read beside them."""
 
 T = TypeVar("T")
 
@@ -82,70 +70,57 @@ class Warehouse:
 
     @property
     def runs(self) -> Path:
-        """The folder in which loads under way are known as alive; see ``liveness``."""
+        """The folder in which running loads hold their locks; see ``liveness``."""
         return self.path.parent / "runs"
 
     @contextmanager
     def writing(self, run_id: str, purpose: str = "a load") -> Iterator[Writing]:
         """One transaction under the writer lock: committed on leaving, undone on any exception.
 
-        Creates or migrates the schema first. Raises WarehouseBusyError, SchemaVersionError.
+        Creates the file, or copies and migrates an older one, first. Raises WarehouseBusyError,
+        SchemaVersionError, WarehouseError.
         """
-        with self.locked(purpose):
-            if not self.exists():
-                self._create()
-            con = self._open()
+        with self.locked(purpose), closing(self._open_migrated()) as con:
+            con.execute("begin")
             try:
-                self._migrate(con)
-                con.execute("begin")
-                try:
-                    now = self.clock().astimezone(dt.UTC).replace(tzinfo=None)
-                    yield Writing(con, run_id, now)
-                except BaseException:
-                    with suppress(duckdb.Error):
-                        con.execute("rollback")
-                    raise
-                con.execute("commit")
-            finally:
-                con.close()
+                yield Writing(con, run_id, self._now())
+            except BaseException:
+                with suppress(duckdb.Error):
+                    con.execute("rollback")
+                raise
+            con.execute("commit")
 
     def migrate(self) -> None:
-        """Bring an older file's schema up to date, as every load does before it reads.
+        """Copy an older file and bring its schema up to date, as every load does before it reads.
 
-        A file of this schema, or none, is left alone. Raises SchemaVersionError for a newer one.
+        Does nothing where the file has this schema or does not exist. Raises SchemaVersionError for
+        a newer one, WarehouseError where the copy or the migration fails.
         """
         if not self.exists():
             return
-        with self._turn(), self._attached() as con:
-            current = _schema_version(con) == self._schema.version
+        with self._one_thread(), self._attached() as con:
+            current = applied_version(con) == self._schema.version
         if not current:
             with self.locked("migrating the schema"):
-                con = self._open()
-                try:
-                    self._migrate(con)
-                finally:
-                    con.close()
+                self._open_migrated().close()
 
     @contextmanager
     def locked(self, purpose: str) -> Iterator[None]:
         """The writer lock alone, for work on the file itself."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(self.path.with_suffix(".lock"), self.clock)
-        with lock.held(self._wait, purpose), self._turn():
+        with lock.held(self._wait, purpose), self._one_thread():
             yield
 
     @contextmanager
-    def settled(self) -> Iterator[None]:
+    def checkpointed(self) -> Iterator[None]:
         """The file at rest, with nothing left in its write-ahead log; for copying it.
 
         To be entered under ``locked``. Raises WarehouseBusyError where this process has the file
         open elsewhere: reading it beside would give up that connection's lock.
         """
-        con = self._open()
-        try:
+        with closing(self._open()) as con:
             con.execute("checkpoint")
-        finally:
-            con.close()
         if Path("/proc/self/fd").exists() and _open_here(self.path):
             raise WarehouseBusyError(self.path, 0, _this_process())
         yield
@@ -159,36 +134,35 @@ class Warehouse:
         """
         if not self.exists():
             raise WarehouseMissingError(self.path)
-        with self._turn(), self._attached() as con:
-            found = _schema_version(con)
+        with self._one_thread(), self._attached() as con:
+            found = applied_version(con)
             if found != self._schema.version:
                 raise SchemaVersionError(self.path, found, self._schema.version)
             yield con
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _one_thread(self) -> Iterator[None]:
         """One thread of this process at a time.
 
         The system's file locks belong to a process: a second handle on the file, once closed, would
         give up the lock of the first.
         """
-        turn = _turns[self.path.resolve()]
-        if not turn.acquire(timeout=max(self._wait, 0)):
+        lock = _thread_locks[self.path.resolve()]
+        if not lock.acquire(timeout=max(self._wait, 0)):
             raise WarehouseBusyError(self.path, self._wait, "another thread of this process")
         try:
             yield
         except RuntimeError as error:
-            # DuckDB makes an error of an interrupt, and a run that was stopped would count as one
-            # that failed.
+            # DuckDB makes an error of an interrupt, and a stopped run would count as a failed one.
             interrupt = error.__cause__
             if interrupt is None or isinstance(interrupt, Exception):
                 raise
             raise interrupt from None
         finally:
-            turn.release()
+            lock.release()
 
-    def _let_a_writer_in(self) -> None:
-        """Give way to a writer that waits; readers one after another would keep it out for long."""
+    def _give_way(self) -> None:
+        """Give way to a waiting writer, which readers one after another would keep out for long."""
         lock = WriterLock(self.path.with_suffix(".lock"), self.clock)
         deadline = time.monotonic() + COURTESY_SECONDS
         while lock.is_held() and time.monotonic() < deadline:
@@ -198,46 +172,68 @@ class Warehouse:
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file attached read-only to a DuckDB kept in this process.
 
-        Starting a DuckDB takes 25 ms, attaching a file 3 ms. Where someone in this process has the
-        file open already, DuckDB's own sharing of it is used instead.
+        Starting a DuckDB takes 25 ms, attaching a file 3 ms. Where this process has the file open
+        already, DuckDB's own sharing of it is used instead.
         """
-        self._let_a_writer_in()
+        self._give_way()
         if _open_here(self.path):
-            con = self._patiently(lambda: duckdb.connect(str(self.path), read_only=True))
-            try:
+            with closing(
+                self._retry_while_locked(lambda: duckdb.connect(str(self.path), read_only=True))
+            ) as con:
                 yield con
-            finally:
-                con.close()
             return
-        con = _reader(os.getpid()).cursor()
         name = f"warehouse_{next(_numbers)}"
         quoted = str(self.path).replace("'", "''")
-        try:
-            self._patiently(lambda: con.execute(f"attach '{quoted}' as {name} (read_only)"))
+        with closing(in_memory_duckdb(os.getpid()).cursor()) as con:
+            attach = f"attach '{quoted}' as {name} (read_only)"
+            self._retry_while_locked(lambda: con.execute(attach))
             con.execute(f"use {name}")
             try:
                 yield con
             finally:
                 con.execute("use memory")
                 con.execute(f"detach {name}")
-        finally:
-            con.close()
 
     def _create(self) -> None:
         """Make the file beside its place and rename it, so that no kill leaves half a file."""
         beside = self.path.with_suffix(".new")
         beside.unlink(missing_ok=True)
         con = duckdb.connect(str(beside), config={"storage_compatibility_version": STORAGE_VERSION})
-        try:
-            self._migrate(con)
-        finally:
-            con.close()
+        with closing(con):
+            bring_up_to_date(con, self._schema, 0, self._now())
         beside.replace(self.path)
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        return self._patiently(lambda: duckdb.connect(str(self.path)))
+    def _open_migrated(self) -> duckdb.DuckDBPyConnection:
+        """Open the file for writing, made or migrated first where needed; under ``locked``."""
+        if not self.exists():
+            self._create()
+        con = self._open()
+        found, known = applied_version(con), self._schema.version
+        if found == known:
+            return con
+        con.close()
+        if found > known:
+            raise SchemaVersionError(self.path, found, known)
+        with self.checkpointed():
+            copy = keep_copy(self.path, found, self._now())
+        con = self._open()
+        try:
+            bring_up_to_date(con, self._schema, found, self._now())
+        except BaseException as error:
+            con.close()
+            if not isinstance(error, duckdb.Error):
+                raise
+            raise WarehouseError(
+                f"The warehouse at {self.path} can't be migrated from schema version {found} to "
+                f"{known}: {error}. It is as it was, and {copy} is a copy of it. Mend what the "
+                "error names, or go on with the earlier quant_assets."
+            ) from error
+        return con
 
-    def _patiently(self, connect: Callable[[], T]) -> T:
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        return self._retry_while_locked(lambda: duckdb.connect(str(self.path)))
+
+    def _retry_while_locked(self, connect: Callable[[], T]) -> T:
         """Try to connect until other processes let go of the file, or the wait is over."""
         deadline = time.monotonic() + self._wait
         pause = 0.005
@@ -253,7 +249,7 @@ class Warehouse:
                     holder = self._holder(error)
                     raise WarehouseBusyError(self.path, self._wait, holder) from error
             time.sleep(pause)
-            # Not for long: between two reads of a busy notebook the file is free for a moment only.
+            # Short pauses: between two reads of a busy notebook the file is free for a moment only.
             pause = min(pause * 1.5, 0.02)
 
     def _holder(self, error: duckdb.Error) -> str:
@@ -264,26 +260,8 @@ class Warehouse:
             return f"process {conflict[2]} ({Path(conflict[1]).name})"
         return WriterLock(self.path.with_suffix(".lock")).holder()
 
-    def _migrate(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Bring the schema up to date; the tables and the record of it commit together."""
-        found = _schema_version(con)
-        if found > self._schema.version:
-            raise SchemaVersionError(self.path, found, self._schema.version)
-        if found == self._schema.version:
-            return
-        con.execute("begin")
-        con.execute(
-            "create table if not exists schema_version (version integer, applied_at timestamp)"
-        )
-        for table in self._schema.with_revisions:
-            con.execute(table.ddl)
-            for addition in table.additions(_columns(con, table.name)):
-                con.execute(addition)
-        con.execute(
-            "insert into schema_version values (?, ?)",
-            [self._schema.version, self.clock().astimezone(dt.UTC).replace(tzinfo=None)],
-        )
-        con.execute("commit")
+    def _now(self) -> dt.datetime:
+        return self.clock().astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _this_process() -> str:
@@ -293,12 +271,12 @@ def _this_process() -> str:
     )
 
 
-_turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+_thread_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 _numbers = itertools.count()
 
 
 @cache
-def _reader(process: int) -> duckdb.DuckDBPyConnection:
+def in_memory_duckdb(process: int) -> duckdb.DuckDBPyConnection:
     """The in-memory DuckDB that readers of this process attach the warehouse to.
 
     A child process must not use its parent's, so the process id is part of the key; and it must
@@ -321,23 +299,6 @@ def _open_here(path: Path) -> bool:
             if os.path.samestat(os.fstat(int(handle)), target):
                 return True
     return False
-
-
-def _schema_version(con: duckdb.DuckDBPyConnection) -> int:
-    """The newest schema version applied; 0 for a file without one."""
-    try:
-        # Read to the end: DuckDB 2 refuses other work on a connection with a result left open.
-        [row] = con.execute("select max(version) from schema_version").fetchall()
-    except duckdb.CatalogException:
-        return 0
-    return int(row[0]) if row[0] is not None else 0
-
-
-def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    rows = con.execute(
-        "select column_name from duckdb_columns() where table_name = ?", [table]
-    ).fetchall()
-    return {row[0] for row in rows}
 
 
 def _is_lock_conflict(error: duckdb.Error) -> bool:

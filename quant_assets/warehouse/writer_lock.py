@@ -1,4 +1,4 @@
-"""The writer lock, and the errors of a warehouse that its user can act on."""
+"""The writer lock, and the errors of a warehouse that a user can act on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def utc_now() -> dt.datetime:
 
 
 class WarehouseError(Exception):
-    """Something about the warehouse that its user can act on."""
+    """A problem of the warehouse that a user can act on."""
 
 
 class WarehouseMissingError(WarehouseError):
@@ -46,7 +46,7 @@ class SchemaVersionError(WarehouseError):
 
 
 class WarehouseBusyError(WarehouseError):
-    """Another process kept the warehouse for longer than we were told to wait."""
+    """Another process, or thread, kept the warehouse for longer than the wait allowed."""
 
     def __init__(self, path: Path, waited: float, holder: str) -> None:
         super().__init__(
@@ -60,8 +60,8 @@ class WarehouseBusyError(WarehouseError):
 class WriterLock:
     """One writer at a time, across processes and threads.
 
-    The operating system drops the lock of a process that dies, so the next one simply takes it
-    over. A note beside the lock says who holds it, for the error message of whoever waits in vain.
+    The operating system drops the lock of a process that dies, so the next process takes it over.
+    A note beside the lock names its holder, for the error message of a process that waits in vain.
     """
 
     def __init__(self, path: Path, clock: Clock = utc_now) -> None:
@@ -94,7 +94,7 @@ class WriterLock:
             self._lock.release()
 
     def is_held(self) -> bool:
-        """Whether anybody has the lock. The note of a holder that died is thrown away."""
+        """Whether any process holds the lock. The note of a holder that died is deleted."""
         if not self._note.exists():
             return False
         try:
@@ -106,7 +106,7 @@ class WriterLock:
         return False
 
     def holder(self) -> str:
-        """Who holds the lock, in words."""
+        """The holder of the lock, in words."""
         try:
             note = json.loads(self._note.read_text())
         except (OSError, ValueError):

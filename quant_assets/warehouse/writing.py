@@ -25,7 +25,7 @@ ROW_GROUP = 122_880
 
 
 class DuplicateKeyError(ValueError):
-    """Rows handed to an upsert that name one key twice."""
+    """Two rows with one key in an upsert."""
 
     def __init__(self, table: Table, key: Mapping[str, object]) -> None:
         super().__init__(f"Two rows for one key of {table.name}: {dict(key)}.")
@@ -33,12 +33,12 @@ class DuplicateKeyError(ValueError):
 
 @dataclass(frozen=True)
 class Upserted:
-    """What an upsert did, in rows; ``by_first_key`` splits it by the first key column."""
+    """Counts of rows in an upsert; ``by_key`` has those of each value of the first key column."""
 
     inserted: int = 0
     revised: int = 0
     unchanged: int = 0
-    by_first_key: Mapping[Any, tuple[int, int, int]] = field(default_factory=dict)
+    by_key: Mapping[Any, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,12 +61,12 @@ class Writing:
         """Insert new rows, replace those whose values differ, leave the rest alone.
 
         ``rows`` holds the key and value columns of ``table``, ``constants`` those that are the same
-        in every row, and there is at most one row a key; a column in neither is null, and run and
-        times are filled in here. A replaced row of a ``revised`` table moves to its revisions with
-        the class of the difference: that which ``differences`` (security_id, session, difference)
-        names, else restatement. A row that differs in its standing alone is replaced without a
-        trace, and counts as unchanged. With ``supersede``, rows that agree with an incoming one on
-        these columns but have another key are replaced too. Raises DuplicateKeyError.
+        in every row; a column in neither is null, and run and times are filled in here. No two rows
+        have one key. A replaced row of a ``revised`` table moves to its revisions with
+        the class of the difference: as ``differences`` (security_id, session, difference) names it,
+        else restatement. A row that differs only in its standing is replaced without a
+        revision, and counts as unchanged. With ``supersede``, rows that agree with an incoming one
+        on these columns but have another key are replaced too. Raises DuplicateKeyError.
         """
         if rows.num_rows == 0:
             return Upserted()
@@ -100,7 +100,7 @@ class Writing:
         if table.standings:
             self.con.execute(
                 f"delete from {table.name} t using staged s"
-                f" where s.status = 'settled' and {_equal('t', 's', table.key)}"
+                f" where s.status = 'restated' and {_equal('t', 's', table.key)}"
             )
         self.con.execute(
             f"insert into {table.name} by name "
@@ -135,7 +135,7 @@ class Writing:
         """Whether the table holds any row that agrees with an incoming one on ``columns``."""
         tries = [columns]
         if "security_id" in columns:
-            # New securities are told by their ids alone, which takes a hundredth of the time.
+            # The ids alone show that securities are new, in a hundredth of the time.
             tries.insert(0, ["security_id"])
         for which in tries:
             [(meets,)] = self.con.execute(
@@ -148,8 +148,11 @@ class Writing:
         return True
 
     def _compare(self, table: Table) -> None:
-        """Make the temporary table ``staged``: incoming rows, each with what is to become of it."""
-        changed, settled = (
+        """Make the temporary table ``staged``: incoming rows, each with its status.
+
+        A row is inserted, revised, restated (it differs only in its standing) or unchanged.
+        """
+        changed, restated = (
             " or ".join(f"i.{name} is distinct from t.{name}" for name in names) or "false"
             for names in (table.values, table.standings)
         )
@@ -157,7 +160,7 @@ class Writing:
             "create or replace temp table staged as "
             "select i.* replace (coalesce(t.created_at, i.created_at) as created_at), "
             f"case when t.{table.key[0]} is null then 'inserted' "
-            f"when {changed} then 'revised' when {settled} then 'settled'"
+            f"when {changed} then 'revised' when {restated} then 'restated'"
             " else 'unchanged' end as status "
             f"from incoming i left join {table.name} t on {_equal('i', 't', table.key)}"
         )
@@ -173,13 +176,14 @@ class Writing:
         if not any_retired:
             return
         if table.revised:
-            told, join = "?", ""
+            named, join = "?", ""
             if differences is not None and differences.num_rows:
-                self.con.register("told", differences)
-                told, join = "coalesce(d.difference, ?)", _JOIN_TOLD
+                self.con.register("differences", differences)
+                named = "coalesce(d.difference, ?)"
+                join = " left join differences d using (security_id, session)"
             self.con.execute(
                 f"insert into {table.revisions.name} by name select r.*, cast(? as timestamp) as "
-                f"revised_at, cast(? as uuid) as revised_by_run, {told} as difference"
+                f"revised_at, cast(? as uuid) as revised_by_run, {named} as difference"
                 f" from retired r{join}",
                 [self.now, self.run_id, difference],
             )
@@ -191,42 +195,39 @@ class Writing:
         counts = self.con.execute(
             f"select {table.key[0]}, count(*) filter ({status} = 'inserted'), "
             f"count(*) filter ({status} = 'revised'),"
-            f" count(*) filter ({status} in ('unchanged', 'settled')) "
+            f" count(*) filter ({status} in ('unchanged', 'restated')) "
             f"from {rows} group by 1"
         ).fetchall()
-        return Upserted(
-            sum(row[1] for row in counts),
-            sum(row[2] for row in counts),
-            sum(row[3] for row in counts),
-            {row[0]: (row[1], row[2], row[3]) for row in counts if row[0] is not None},
-        )
+        inserted, revised, unchanged = (sum(row[column] for row in counts) for column in (1, 2, 3))
+        by_key = {row[0]: row[1:] for row in counts if row[0] is not None}
+        return Upserted(inserted, revised, unchanged, by_key)
 
     def record_outcomes(self, dataset: Table, source: str, outcomes: pa.Table) -> Upserted:
-        """Note in the ledger what became of symbol-days that are not simply present.
+        """Record in the ledger the outcomes of symbol-days that have no row of ``source``.
 
-        ``outcomes`` has security_id, session, outcome and reason. A symbol-day of ``source`` that
-        is present stays out of the ledger.
+        ``outcomes`` has security_id, session, outcome and reason; those of symbol-days that have a
+        row are left out.
         """
         if outcomes.num_rows == 0:
             return Upserted()
         concerned = listed_ids(outcomes["security_id"].unique().to_pylist())
-        self.con.register("asked", outcomes)
+        self.con.register("outcomes", outcomes)
         try:
             absent = as_arrow(
                 self.con.execute(
-                    "select a.* from asked a anti join (select security_id, session"
+                    "select o.* from outcomes o anti join (select security_id, session"
                     f" from {dataset.name} where source = ? and security_id in ({concerned})) p"
                     " using (security_id, session)",
                     [source],
                 )
             )
         finally:
-            self.con.unregister("asked")
+            self.con.unregister("outcomes")
         constants = {"dataset": dataset.name, "source": source}
         return self.upsert(LEDGER, absent, constants=constants)
 
     def clear_outcomes(self, dataset: Table, source: str, securities: Sequence[int]) -> None:
-        """Take symbol-days of ``source`` that have become present out of the ledger."""
+        """Delete from the ledger the symbol-days that have a row of ``source`` by now."""
         noted = self.con.execute(
             f"select distinct security_id from {LEDGER.name} where dataset = ? and source = ?",
             [dataset.name, source],
@@ -243,11 +244,8 @@ class Writing:
         )
 
 
-_JOIN_TOLD = " left join told d on d.security_id = r.security_id and d.session = r.session"
-
-
 def listed_ids(securities: Sequence[int]) -> str:
-    """Security ids as SQL; whole numbers of ours, spelt out so that blocks can be skipped."""
+    """Security ids as SQL. Literals, and not bound, so that DuckDB can skip blocks of rows."""
     return ", ".join(str(int(number)) for number in securities) or "null"
 
 
@@ -268,9 +266,9 @@ def as_arrow(result: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _rising(rows: pa.Table, keys: Sequence[str]) -> bool:
-    """Whether rows are keyed by two whole numbers or dates that only ever rise: then none repeats.
+    """Whether rows are keyed by two whole numbers or dates that only rise, so that no key repeats.
 
-    Prices arrive so, and one look costs a tenth of grouping a million rows.
+    Prices arrive so, and this costs a tenth of grouping a million rows.
     """
     if len(keys) != 2 or any(not _countable(rows[key].type) for key in keys):
         return False
@@ -285,7 +283,7 @@ def _countable(kind: pa.DataType) -> bool:
 
 
 def _literal(value: object) -> str:
-    """A value of our own as SQL: a view can't bind parameters."""
+    """A value from the code, not from a user, as SQL: a view can't bind parameters."""
     if value is None:
         return "null"
     if isinstance(value, bool | int | float):

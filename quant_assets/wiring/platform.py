@@ -32,7 +32,8 @@ from quant_assets.sources.index_members.chain import LastAccepted, MembershipCha
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
-from quant_assets.warehouse.warehouse import Clock, Warehouse, utc_now
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writer_lock import Clock, utc_now
 
 
 class NoListsError(ValueError):

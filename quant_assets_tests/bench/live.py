@@ -32,7 +32,7 @@ import yfinance
 from quant_assets.contracts.source import Request
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
-from quant_assets.warehouse.warehouse import utc_now
+from quant_assets.warehouse.writer_lock import utc_now
 from quant_assets_tests.sources.yahoo.test_yahoo_standin import Rewriting
 from quant_assets_tests.standins.yahoo_standin import StandIn, invented_market
 

@@ -41,7 +41,8 @@ from quant_assets.schema.securities import DELISTINGS
 from quant_assets.schema.table import Table
 from quant_assets.settings.settings import Settings
 from quant_assets.warehouse.published_copy import publish
-from quant_assets.warehouse.warehouse import Warehouse, WarehouseMissingError
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writer_lock import WarehouseMissingError
 from quant_assets.warehouse.writing import Writing
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.loads import load_prices

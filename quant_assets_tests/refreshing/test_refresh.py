@@ -25,7 +25,8 @@ from typer.testing import CliRunner, Result
 from quant_assets.cli.app import app
 from quant_assets.cli.exits import ATTENTION, DONE, USAGE
 from quant_assets.reference.calendars import exchange_calendar
-from quant_assets.warehouse.warehouse import Warehouse, utc_now
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writer_lock import utc_now
 from quant_assets_tests.standins.yahoo_standin import (
     CHART,
     Listing,

@@ -18,7 +18,8 @@ from quant_assets.schema.prices import ACTION_KINDS, CORPORATE_ACTIONS, DAILY_PR
 from quant_assets.schema.securities import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
 from quant_assets.schema.table import CURRENCIES, Table
 from quant_assets.securities.register import Register, Stay
-from quant_assets.warehouse.warehouse import Warehouse, Writing
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
 from quant_assets_tests.conftest import NOW
 
 RUN = "00000000-0000-0000-0000-000000000001"

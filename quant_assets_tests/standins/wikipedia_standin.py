@@ -21,7 +21,7 @@ from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from quant_assets.warehouse.warehouse import utc_now
+from quant_assets.warehouse.writer_lock import utc_now
 
 PATH = "/wiki/List_of_S%26P_500_companies"
 _HTML = "text/html; charset=UTF-8"

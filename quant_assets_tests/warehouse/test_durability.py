@@ -32,7 +32,8 @@ from quant_assets.schema.loads import LEDGER
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.sources.simulated import SimulatedMarket
-from quant_assets.warehouse.warehouse import Clock, Warehouse
+from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writer_lock import Clock
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.loads import load_prices
 

@@ -28,16 +28,13 @@ from quant_assets.schema.membership import UNIVERSES
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.securities import SYMBOL_HISTORY
 from quant_assets.warehouse.published_copy import newest_published, open_published, publish
-from quant_assets.warehouse.warehouse import (
-    STORAGE_VERSION,
-    DuplicateKeyError,
+from quant_assets.warehouse.warehouse import STORAGE_VERSION, Warehouse
+from quant_assets.warehouse.writer_lock import (
     SchemaVersionError,
-    Upserted,
-    Warehouse,
     WarehouseBusyError,
     WarehouseMissingError,
-    Writing,
 )
+from quant_assets.warehouse.writing import DuplicateKeyError, Upserted, Writing
 from quant_assets_tests.conftest import NOW
 
 RUN = "00000000-0000-0000-0000-000000000001"

@@ -17,7 +17,7 @@ from quant_assets.contracts.source import MissingAtSource
 from quant_assets.datasets.daily_prices.identify import Identified, security_ids
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan
-from quant_assets.warehouse.warehouse import Upserted
+from quant_assets.warehouse.writing import Upserted
 
 
 def ledger_rows(
@@ -122,7 +122,7 @@ def symbol_reports(
     for symbol in answer.symbols:
         ids = identified.all_of(symbol)
         # A security asked for under two symbols counts once, for the first.
-        counts = [stored.by_first_key.get(number, (0, 0, 0)) for number in sorted(ids - counted)]
+        counts = [stored.by_key.get(number, (0, 0, 0)) for number in sorted(ids - counted)]
         counted |= ids
         due = plan.requested_days(requests[symbol])
         failed = ended.get((symbol, "failed"), 0) if ids else len(due)

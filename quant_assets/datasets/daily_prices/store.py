@@ -41,7 +41,7 @@ def store_rows(
         same["currency"] = currencies[0].as_py()
         prices = prices.drop_columns(["currency"])
     stored = writing.upsert(DAILY_PRICES, prices, constants=same, differences=found.differences)
-    writing.clear_outcomes(DAILY_PRICES, source.name, list(stored.by_first_key))
+    writing.clear_outcomes(DAILY_PRICES, source.name, list(stored.by_key))
     writing.upsert(
         CORPORATE_ACTIONS,
         found.actions,
