@@ -8,13 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
 from quant_assets.contracts.prices import PriceRequest
-from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
-from quant_assets.fetching.pace import PacingError, PacingFileError, StillThrottled
-
-T = TypeVar("T")
+from quant_assets.contracts.source import SourceError
+from quant_assets.fetching.pace import PacingError, PacingFileError, T, as_source_error
 
 SYMBOLS_AT_ONCE = 128
 """Symbols an answer holds at most: 160,000 rows of five years, stored in one transaction."""
@@ -34,11 +32,8 @@ class Fetched(Generic[T]):
         """The answer. Raises SourceError."""
         if isinstance(self.error, SourceError):
             raise self.error
-        if isinstance(self.error, StillThrottled):
-            wait = (self.error.retry_at - now).total_seconds()
-            raise RateLimited(self.source, max(wait, 0.0)) from self.error
         if self.error:
-            raise SourceUnavailable(self.source, str(self.error)) from self.error
+            raise as_source_error(self.error, self.source, now) from self.error
         if self.answer is None:
             raise RuntimeError(f"Asking for {self.request.symbol} broke off; why is said above.")
         return self.answer

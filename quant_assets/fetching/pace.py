@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
+
 T = TypeVar("T")
 HOUR_SECONDS = 3600.0
 
@@ -123,6 +125,15 @@ class PacingFileError(Exception):
         self.path = path
 
 
+def as_source_error(
+    error: PacingError | PacingFileError, source: str, now: dt.datetime
+) -> SourceError:
+    """RateLimited where the source wants fewer requests, SourceUnavailable for any other error."""
+    if isinstance(error, StillThrottled):
+        return RateLimited(source, max((error.retry_at - now).total_seconds(), 0.0))
+    return SourceUnavailable(source, str(error))
+
+
 def earliest_start(newest: float, oldest_of_cap: float, pace: Pace) -> float:
     """When a request may follow the newest one, and the one that is as many back as the cap."""
     return max(newest + pace.min_delay_seconds, oldest_of_cap + HOUR_SECONDS)
@@ -133,6 +144,6 @@ def utc(timestamp: float) -> dt.datetime:
 
 
 class Paced(Protocol):
-    """Makes a request when its turn has come; ``pacing.Pacer.call``."""
+    """Makes a request when its turn has come, as ``pacer.Pacer.call`` does."""
 
     def __call__(self, request: Callable[[], T]) -> T: ...

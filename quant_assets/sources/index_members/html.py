@@ -11,9 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-import lxml.etree
-import lxml.html
+from typing import TYPE_CHECKING
 
 from quant_assets.contracts.membership import MembershipChange, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
@@ -30,6 +28,9 @@ from quant_assets.sources.index_members.headers import (
     read_members,
     read_symbol,
 )
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
 
 Grid = list[list[str]]
 
@@ -110,7 +111,10 @@ def edited_on(body: bytes) -> dt.date | None:
     )
 
 
-def _parsed(body: bytes, where: str, source: str) -> lxml.html.HtmlElement:
+def _parsed(body: bytes, where: str, source: str) -> HtmlElement:
+    import lxml.etree  # noqa: PLC0415 - most commands read no page
+    import lxml.html  # noqa: PLC0415
+
     lowered = body.lower()
     if b"<" not in body:
         what = "is empty" if not body.strip() else "is no HTML"
@@ -125,7 +129,7 @@ def _parsed(body: bytes, where: str, source: str) -> lxml.html.HtmlElement:
         raise BadAnswer(source, f"{where} is no HTML: {error}. {WHAT_TO_DO}") from error
 
 
-def _complaint(page: lxml.html.HtmlElement, grids: Sequence[Grid], where: str) -> str:
+def _complaint(page: HtmlElement, grids: Sequence[Grid], where: str) -> str:
     title = plain(page.findtext(".//title") or "")
     found = "; ".join(", ".join(grid[0][:12]) for grid in grids[:5] if grid)
     return (
@@ -201,7 +205,7 @@ def _ticker(text: str, troubles: Troubles) -> str | None:
         return None
 
 
-def _grid(table: lxml.html.HtmlElement) -> Grid:
+def _grid(table: HtmlElement) -> Grid:
     """The texts of a table, a cell that spans rows or columns repeated in each."""
     grid: Grid = []
     below: dict[int, tuple[int, str]] = {}  # by column: how many more rows, and what they say
@@ -230,12 +234,12 @@ def _from_above(below: dict[int, tuple[int, str]], at: int) -> Iterator[str]:
         at += 1
 
 
-def _span(cell: lxml.html.HtmlElement, name: str) -> int:
+def _span(cell: HtmlElement, name: str) -> int:
     said = cell.get(name, "").strip()
     return min(max(int(said), 1), 1000) if said.isdecimal() else 1
 
 
-def _texts(node: lxml.html.HtmlElement) -> Iterator[str]:
+def _texts(node: HtmlElement) -> Iterator[str]:
     """What a reader sees of a cell: no footnotes, no keys to sort by."""
     yield node.text or ""
     for child in node:
@@ -243,7 +247,7 @@ def _texts(node: lxml.html.HtmlElement) -> Iterator[str]:
         yield child.tail or ""
 
 
-def _is_unseen(node: lxml.html.HtmlElement) -> bool:
+def _is_unseen(node: HtmlElement) -> bool:
     if not isinstance(node.tag, str) or node.tag in ("style", "script"):
         return True
     classes = node.get("class", "").split()

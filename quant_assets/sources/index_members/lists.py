@@ -12,9 +12,8 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests
 
 from quant_assets.contracts.membership import MembershipChange, MembershipInterval, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
@@ -35,6 +34,9 @@ from quant_assets.sources.index_members.headers import (
 )
 from quant_assets.sources.index_members.html import as_of_last_edit, read_page
 
+if TYPE_CHECKING:
+    from requests import Session
+
 SOURCE = "list"
 USER_AGENT = "quant_assets/0.1 (research database; python-requests)"
 
@@ -50,7 +52,7 @@ class MembershipLists:
     """Lists at ``locations``: paths or URLs of constituents, of intervals, or of both."""
 
     locations: tuple[str, ...]
-    session: requests.Session | None = None
+    session: Session | None = None
 
     def fetch_universe(self) -> UniverseAnswer:
         """Read every list. Raises SourceUnavailable, RateLimited and BadAnswer."""

@@ -1,7 +1,6 @@
-"""Wikipedia's list of S&P 500 companies: how it is asked, and what a refusal means.
+"""Wikipedia's list of S&P 500 companies: how it is requested, and which answers are refused.
 
-What stands on the page is read in ``wikipedia_page.py``; how often it may be asked, in
-``pacing.py``.
+The page itself is read in ``html.py``; the turns of its requests are in ``fetching/pacer.py``.
 """
 
 from __future__ import annotations
@@ -10,22 +9,27 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import requests
-
 from quant_assets.contracts.membership import UniverseAnswer
-from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.fetching.http import Fetched, Refused, fetch, is_address, read_path
-from quant_assets.fetching.pace import Fault, Pace, PacingError, PacingFileError, StillThrottled
+from quant_assets.contracts.source import BadAnswer
+from quant_assets.fetching.http import (
+    TIMEOUT_SECONDS,
+    Refused,
+    Response,
+    fetch,
+    is_address,
+    read_path,
+)
+from quant_assets.fetching.pace import Pace, Paced, PacingError, PacingFileError, as_source_error
 from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from requests import Session
 
 SOURCE = "wikipedia"
-TIMEOUT_SECONDS = 30.0
 
 PACE = Pace(
     min_delay_seconds=1.0,
@@ -37,21 +41,6 @@ PACE = Pace(
 """One look is one request. Whoever wants us to wait longer is passed over: other lists answer."""
 
 _HTML = ("text/html", "application/xhtml+xml")
-
-
-class Paced(Protocol):
-    """Makes a request when its turn has come; ``pacing.Pacer.call``."""
-
-    def __call__(self, request: Callable[[], T]) -> T: ...
-
-
-def judge(error: Exception) -> Fault | None:
-    """What an error means for pacing; None where asking again would bring the same answer."""
-    if isinstance(error, RateLimited):
-        return Fault("throttled", error.retry_after)
-    if isinstance(error, BadAnswer | SourceUnavailable) and not isinstance(error, Refused):
-        return Fault("transient")
-    return None
 
 
 def user_agent(contact: str) -> str:
@@ -75,7 +64,7 @@ class WikipediaSource:
     paced: Paced = field(repr=False)
     clock: Callable[[], dt.datetime] = field(repr=False)
     contact: str = ""
-    session: requests.Session | None = field(default=None, repr=False)
+    session: Session | None = field(default=None, repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def fetch_universe(self) -> UniverseAnswer:
@@ -87,7 +76,7 @@ class WikipediaSource:
         self._refuse_elsewhere(fetched)
         return read_page(fetched.body, masked_addresses(self.url), SOURCE)
 
-    def _fetched(self) -> Fetched:
+    def _fetched(self) -> Response:
         headers = {"User-Agent": user_agent(self.contact)}
         try:
             return self.paced(
@@ -104,13 +93,10 @@ class WikipediaSource:
                 hint = "It may want to know who asks: set universe.contact."
                 raise Refused(SOURCE, f"{error} {hint}", error.status) from error
             raise
-        except StillThrottled as error:
-            wait = (error.retry_at - self.clock()).total_seconds()
-            raise RateLimited(SOURCE, max(wait, 0.0)) from error
         except (PacingError, PacingFileError) as error:
-            raise SourceUnavailable(SOURCE, str(error)) from error
+            raise as_source_error(error, SOURCE, self.clock()) from error
 
-    def _refuse_elsewhere(self, fetched: Fetched) -> None:
+    def _refuse_elsewhere(self, fetched: Response) -> None:
         """A network that wants a sign-in first answers in place of whom we asked."""
         shown = masked_addresses(self.url)
         asked, answered = urlsplit(self.url).hostname, urlsplit(fetched.address).hostname

@@ -23,7 +23,7 @@ from quant_assets.contracts.prices import (
 )
 from quant_assets.contracts.source import BadAnswer, MissingAtSource
 from quant_assets.price_rules.corporate_actions import Reported, records
-from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.calendars import QUIET_SESSIONS, Calendar
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.sources.yahoo.chart import BAR, SOURCE, Chart, Days, Floats
 
@@ -38,9 +38,6 @@ ROUNDING_ERROR = 0.5e-6
 
 DIGITS = 8
 """Significant digits kept of a number that is no short decimal; 32 bits hold less than that."""
-
-QUIET_SESSIONS = 5
-"""Sessions without a trade after which the last trade is taken for the last."""
 
 TELLING_RATIO = 2.0
 """Splits from here on are too large for a price not to show whether they are applied."""

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import BadAnswer, RateLimited, UnknownSymbolAtSource
@@ -206,6 +205,8 @@ def _bars(symbol: str, result: Mapping[str, Any], zone: dt.tzinfo) -> tuple[Days
 
 
 def _days(at: Floats, zone: dt.tzinfo) -> Days:
+    import pandas as pd  # noqa: PLC0415 - it takes 0.6 s; yfinance needs it too, once Yahoo is used
+
     legible = np.abs(at) < 1e10  # the years 1653 to 2286; NaN is not among them
     moments = pd.DatetimeIndex(np.where(legible, at, 0).astype("datetime64[s]"), tz="UTC")
     days: Days = moments.tz_convert(zone).tz_localize(None).to_numpy().astype("datetime64[D]")

@@ -17,24 +17,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pyarrow as pa
 
 from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceRequest
 from quant_assets.contracts.source import (
-    BadAnswer,
     RateLimited,
     SourceError,
     SourceProfile,
-    SourceUnavailable,
     UnknownSymbolAtSource,
 )
 from quant_assets.fetching.in_flight import Fetched, InFlight
 from quant_assets.fetching.pace import (
     BudgetSpent,
     CircuitOpen,
-    Fault,
     Paced,
     PacingFileError,
     StillThrottled,
@@ -43,17 +40,6 @@ from quant_assets.reference.calendars import Calendar
 from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import SOURCE, read_chart, yahoo_symbol
 from quant_assets.sources.yahoo.transport import ChartResponse, Transport
-
-T = TypeVar("T")
-
-
-def judge(error: Exception) -> Fault | None:
-    """What an error means for pacing; None where Yahoo was reached and answered."""
-    if isinstance(error, RateLimited):
-        return Fault("throttled", error.retry_after)
-    if isinstance(error, BadAnswer | SourceUnavailable):
-        return Fault("transient", None)
-    return None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 import logging
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from quant_assets.contracts.source import RateLimited, SourceUnavailable
+from quant_assets.fetching.http import retry_after_seconds
 from quant_assets.fetching.pace import Paced
 from quant_assets.sources.yahoo.chart import SOURCE, read_body
 
@@ -119,9 +119,7 @@ class Transport:
         if _asks_for_consent(response.url) or (status in (401, 403) and self._may_renew()):
             return response
         if status in (429, 999):
-            raise RateLimited(
-                SOURCE, _retry_after(response.headers.get("Retry-After"), self._clock())
-            )
+            raise RateLimited(SOURCE, retry_after_seconds(response.headers, self._clock()))
         if status >= 500 or status in (401, 403):
             raise SourceUnavailable(SOURCE, f"{SOURCE} answered with HTTP {status}.")
         return _read(response)
@@ -160,14 +158,3 @@ def _is_crumb(response: Any) -> bool:
 
 def _asks_for_consent(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith("consent.yahoo.com")
-
-
-def _retry_after(told: str | None, now: dt.datetime) -> float | None:
-    """Seconds, from a number of them or an HTTP date; None where it is neither."""
-    if told is None or told.strip().isdecimal():
-        return float(told) if told else None
-    try:
-        at = email.utils.parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - now).total_seconds(), 0.0)

@@ -13,10 +13,10 @@ import pytest
 
 from quant_assets.contracts.membership import Constituent, MembershipChange, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceError, SourceUnavailable
-from quant_assets.fetching.http import Refused
+from quant_assets.fetching.http import Refused, judge
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.sources.index_members.html import WHAT_TO_DO, edited_on, read_page
-from quant_assets.sources.index_members.wikipedia import PACE, WikipediaSource, judge, user_agent
+from quant_assets.sources.index_members.wikipedia import PACE, WikipediaSource, user_agent
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.wikipedia_standin import (
     PORTAL,
