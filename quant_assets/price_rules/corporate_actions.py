@@ -208,8 +208,12 @@ def _ruled_split(numbers: Reported, factor: float) -> dict[str, object]:
     ratio = plain_ratio(factor)
     if ratio is None:
         return _record(numbers, "spin_off", value_factor=factor, reports=("split",))
-    kind = "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
-    return _record(numbers, kind, ratio=ratio, reports=("split",))
+    return _record(numbers, split_kind(ratio), ratio=ratio, reports=("split",))
+
+
+def split_kind(ratio: float) -> str:
+    """The kind of a distribution of shares: ``ratio`` new shares for each old one."""
+    return "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
 
 
 def _record(
