@@ -25,7 +25,7 @@ _TIME_OF_DAY = re.compile(r"[T\s]+\d{1,2}:?\d{2}.*")
 def typed_columns(
     named: Mapping[str, pa.ChunkedArray], date_format: str
 ) -> tuple[pa.Table, pa.Table]:
-    """Our columns with our types, and as ``UNREADABLE_COLUMNS`` the rows with an unreadable cell."""
+    """Our columns with our types, and the rows with an unreadable cell, as UNREADABLE_COLUMNS."""
     count = len(named["symbol"])
     bad = np.zeros(count, dtype=bool)
     reasons = np.full(count, "", dtype=object)
