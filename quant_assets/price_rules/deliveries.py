@@ -13,12 +13,12 @@ from quant_assets.price_rules.overlap import InferredSplit, compare
 from quant_assets.price_rules.pairs import (
     Dated,
     Mask,
-    floats,
     marked_rows,
     price_grid,
     volume_slack,
 )
 from quant_assets.price_rules.plain_ratios import NOISE
+from quant_assets.schema.row_rules import floats
 
 Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 

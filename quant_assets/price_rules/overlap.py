@@ -80,14 +80,13 @@ def compare(
     if len(pairs.days) == 0:
         return Overlap(reported)
     shares = pairs.known_shares(splits, everywhere=not reports_splits)
-    found = plain_split(pairs.stored_prices, pairs.expressed(shares), shares[pairs.at])
+    prices = pairs.expressed(shares)
+    found = plain_split(pairs.stored_prices, prices, shares[pairs.at])
     if found is None:
-        worked_in = _dividends_worked_in(pairs, pairs.expressed(shares), dividends)
+        worked_in = _dividends_worked_in(pairs, prices, dividends)
         if worked_in:
             return _hold(pairs, shares, "dividend", _dividend_sentence(pairs, worked_in))
-        scaled = (
-            common_factor(pairs.stored_prices, pairs.expressed(shares)) if reports_splits else None
-        )
+        scaled = common_factor(pairs.stored_prices, prices) if reports_splits else None
         if scaled:
             return _hold(pairs, shares, "unexplained", _scaled_sentence(pairs, *scaled))
         return _in_stored_shares(pairs, shares)
@@ -112,15 +111,13 @@ def _in_stored_shares(
     same_prices = pairs.same_prices(prices[pairs.at], shares)
     same_volume = pairs.same_volume(volume[pairs.at], shares)
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.abs(prices[pairs.at] / pairs.stored_prices - 1).max(axis=1)
+        far = np.abs(prices[pairs.at] / pairs.stored_prices - 1) > LARGEST_RESTATEMENT
     prices[pairs.at] = np.where(same_prices, pairs.stored_prices, prices[pairs.at])
     volume[pairs.at] = np.where(same_volume, pairs.stored_volume, volume[pairs.at])
     basis = np.where(shares == 1.0, pairs.reported_basis, pairs.reported_days)
     basis[pairs.at] = pairs.stored_basis
     classes = {
-        pairs.days[row].item(): (
-            "unexplained" if change[row] > LARGEST_RESTATEMENT else "restatement"
-        )
+        pairs.days[row].item(): "unexplained" if far[row].any() else "restatement"
         for row in np.flatnonzero(~(same_prices.all(axis=1) & same_volume))
     }
     numbers = {**dict(zip(PRICES, prices.T, strict=True)), "volume": volume, "basis_on": basis}

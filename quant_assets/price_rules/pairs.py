@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.price_rules.plain_ratios import HALF_A_CENT, NOISE, Floats, Grid
+from quant_assets.schema.row_rules import floats
 
 Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -121,11 +122,6 @@ class Pairs:
 def _days(rows: pa.Table, name: str) -> Days:
     days: Days = rows[name].to_numpy().astype("datetime64[D]")
     return days
-
-
-def floats(rows: pa.Table, name: str) -> Floats:
-    values: Floats = rows[name].cast(pa.float64()).to_numpy().copy()
-    return values
 
 
 def price_grid(rows: pa.Table) -> Grid:
