@@ -25,50 +25,12 @@ from quant_assets.contracts.source import BadAnswer, MissingAtSource
 from quant_assets.price_rules.corporate_actions import Reported, records
 from quant_assets.reference.calendars import QUIET_SESSIONS, Calendar
 from quant_assets.schema.table import CURRENCIES
-from quant_assets.sources.yahoo.chart import BAR, SOURCE, Chart, Days, Floats
-
-FLOAT_ERROR = 2.0**-24
-"""Largest relative rounding error of a 32-bit number."""
-
-SLACK = 4
-"""How many such errors a price may be off: Yahoo rounds at each split it adjusts for."""
-
-ROUNDING_ERROR = 0.5e-6
-"""Yahoo rounds what it adjusts, prices and dividends, to six decimals, and to 32 bits then."""
-
-DIGITS = 8
-"""Significant digits kept of a number that is no short decimal; 32 bits hold less than that."""
+from quant_assets.sources.yahoo.chart import BAR, Chart, Days
+from quant_assets.sources.yahoo.fields import SOURCE, Floats
+from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
 
 TELLING_RATIO = 2.0
 """Splits from here on are too large for a price not to show whether they are applied."""
-
-
-def factors(days: Days, splits: Mapping[dt.date, float]) -> Floats:
-    """By how much the splits that took effect after each day multiplied its shares."""
-    dates = np.array(sorted(splits), dtype="datetime64[D]")
-    ratios = np.array([splits[day] for day in sorted(splits)])
-    later = np.append(np.cumprod(ratios[::-1])[::-1], 1.0)
-    found: Floats = later[np.searchsorted(dates, days, side="right")]
-    return found
-
-
-def as_traded(adjusted: Floats, factor: Floats, error: Floats | float = 0.0) -> Floats:
-    """Undo ``factor`` on 32-bit prices: the shortest decimal that Yahoo's rounding leaves possible.
-
-    A price in cents comes back exactly up to 20,971 (0.005 / (4 × 2⁻²⁴)) however often it was
-    rounded within ``SLACK``, and up to 83,886 (0.005 × 2²⁴) if only once; above, two decimals say
-    less than 32 bits do. ``error`` is what ``adjusted`` may be off besides. NaN stays NaN.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        product = adjusted * factor
-        possible = np.abs(product) * (FLOAT_ERROR * SLACK) + error * factor
-        digits = DIGITS - 1 - np.floor(np.log10(np.abs(product)))
-        scale = 10.0 ** np.clip(np.where(np.isfinite(digits), digits, 0), 0, 300)
-        restored: Floats = np.where(np.isfinite(product), np.rint(product * scale) / scale, product)
-        for decimals in (4, 3, 2):  # the fewest last: they win
-            rounded = np.round(product, decimals)
-            restored = np.where(np.abs(rounded - product) <= possible, rounded, restored)
-    return restored
 
 
 def answer_for(

@@ -38,7 +38,8 @@ from quant_assets.fetching.pace import (
 )
 from quant_assets.reference.calendars import Calendar
 from quant_assets.sources.yahoo.answer import answer_for
-from quant_assets.sources.yahoo.chart import SOURCE, read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.chart import read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.fields import SOURCE
 from quant_assets.sources.yahoo.transport import ChartResponse, Transport
 
 

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from quant_assets.contracts.source import RateLimited, SourceUnavailable
 from quant_assets.fetching.http import retry_after_seconds
 from quant_assets.fetching.pace import Paced
-from quant_assets.sources.yahoo.chart import SOURCE, read_body
+from quant_assets.sources.yahoo.chart import read_body
+from quant_assets.sources.yahoo.fields import SOURCE
 
 HOST = "https://query2.finance.yahoo.com"
 CHART_PATH = "/v8/finance/chart/"

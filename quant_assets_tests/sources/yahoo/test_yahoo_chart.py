@@ -26,8 +26,9 @@ from quant_assets.contracts.source import (
 )
 from quant_assets.price_rules.row_rules import check_actions, check_prices
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.sources.yahoo.answer import ROUNDING_ERROR, answer_for, as_traded, factors
+from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import read_body, read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
 from quant_assets_tests.standins.yahoo_standin import recorded
 
 XNYS, DAILY = exchange_calendar("XNYS"), exchange_calendar("24/7")
