@@ -1,12 +1,8 @@
-"""Yahoo's daily chart: bytes to a ``Chart``, a ``Chart`` to rows, actions and confirmed gaps.
+"""Yahoo's daily chart: the bytes of a response read as a ``Chart``, in Yahoo's own terms.
 
-Pure: how Yahoo is asked is in ``sources/yahoo.py``. The JSON is read here and not by yfinance,
-whose ``Ticker.history`` makes a missing volume 0, drops and sorts rows without a word and calls a
-time-out a delisting. Any field may be missing or null.
-
-Yahoo's prices, volumes and dividends are in today's shares. They come out in the shares of their
-own day: every split between that day and now is undone, which is right only if the answer reaches
-the present and so lists all of them.
+Requests are in ``transport.py``; the rows and actions of a chart are in ``answer.py``. The JSON is
+read here and not by yfinance, whose ``Ticker.history`` makes a missing volume 0, drops and sorts
+rows without notice and reports a time-out as a delisting.
 """
 
 from __future__ import annotations
@@ -31,17 +27,17 @@ BAR = ("open", "high", "low", "close", "volume")
 
 _TYPES = {"EQUITY": "stock", "ETF": "etf", "CRYPTOCURRENCY": "crypto"}
 _CURRENCIES = {"GBp": "GBX"}
-_NOTHING = "data doesn't exist"
+_NO_DATA = "data doesn't exist"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One answer, in Yahoo's terms.
+    """One response, in Yahoo's terms: prices, volumes and dividends in today's shares.
 
     ``bars`` has a row per entry of ``days`` and the columns ``BAR``, NaN where nothing is given;
     a day is NaT where its time can't be read. ``splits`` are new shares per old one by ex-date,
-    ``payments`` amounts by ex-date and kind; ``impossible`` are those that can be none.
-    ``nothing`` holds Yahoo's words where it confirms that it has no data for the days asked for.
+    ``payments`` amounts by ex-date and kind, ``unreadable_payments`` those without day or amount.
+    ``no_data`` is Yahoo's sentence where it confirms that it has none for the days requested.
     """
 
     instrument: Instrument
@@ -50,8 +46,8 @@ class Chart:
     bars: Floats
     splits: Mapping[dt.date, float]
     payments: Mapping[tuple[dt.date, str], float]
-    impossible: tuple[UnreadEvent, ...] = ()
-    nothing: str = ""
+    unreadable_payments: tuple[UnreadEvent, ...] = ()
+    no_data: str = ""
 
 
 def yahoo_symbol(symbol: str) -> str:
@@ -60,41 +56,41 @@ def yahoo_symbol(symbol: str) -> str:
 
 
 def read_body(body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body. Raises RateLimited or BadAnswer for what is none."""
+    """The JSON object in a body. Raises RateLimited, or BadAnswer where there is none."""
     try:
-        answered = json.loads(body)
+        payload = json.loads(body)
     except ValueError as error:
         opening = " ".join(body[:200].decode("utf-8", "replace").split())
         if "too many requests" in opening.lower():
             raise RateLimited(SOURCE) from error
         message = f"{SOURCE} answered with {len(body)} bytes that are no JSON: {opening[:80]!r}."
         raise BadAnswer(SOURCE, message) from error
-    if not isinstance(answered, dict):
+    if not isinstance(payload, dict):
         raise BadAnswer(SOURCE, f"{SOURCE} answered with JSON that is no object.")
-    return answered
+    return payload
 
 
-def read_chart(symbol: str, answered: Mapping[str, Any]) -> Chart:
-    """The chart in an answer for ``symbol`` (our spelling).
+def read_chart(symbol: str, payload: Mapping[str, Any]) -> Chart:
+    """The chart of ``symbol`` (our spelling) in the JSON of a response.
 
-    Raises UnknownSymbolAtSource where Yahoo says that it has no such symbol, and BadAnswer for
-    anything else that is no daily chart of it.
+    Raises UnknownSymbolAtSource where Yahoo reports that it has no such symbol, and BadAnswer for
+    any other JSON that is no daily chart of it.
     """
-    chart = mapping(answered.get("chart"))
+    chart = mapping(payload.get("chart"))
     result = first(chart.get("result"))
     meta = mapping(result.get("meta"))
     if not meta:
         return _refusal(symbol, mapping(chart.get("error")))
-    told = str(meta.get("symbol") or symbol)
-    if yahoo_symbol(told).upper() != yahoo_symbol(symbol):
-        raise BadAnswer(SOURCE, f"{SOURCE} was asked for {symbol} and answered with {told}.")
+    answered = str(meta.get("symbol") or symbol)
+    if yahoo_symbol(answered).upper() != yahoo_symbol(symbol):
+        raise BadAnswer(SOURCE, f"{SOURCE} was asked for {symbol} and answered with {answered}.")
     zone = _zone(symbol, meta)
     days, bars = _bars(symbol, result, zone)
     if len(days) and meta.get("dataGranularity") not in (None, "1d"):
         step = meta["dataGranularity"]
         raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} in steps of {step}, not of a day.")
     events = mapping(result.get("events"))
-    payments, impossible = read_payments(events, zone)
+    payments, unreadable = read_payments(events, zone)
     return Chart(
         _instrument(symbol, meta, zone),
         zone,
@@ -102,24 +98,24 @@ def read_chart(symbol: str, answered: Mapping[str, Any]) -> Chart:
         bars,
         read_splits(symbol, events, zone),
         payments,
-        impossible,
+        unreadable,
     )
 
 
 def _refusal(symbol: str, error: Mapping[str, Any]) -> Chart:
     code, words = str(error.get("code") or ""), str(error.get("description") or "")
-    if words.lower().startswith(_NOTHING):
+    if words.lower().startswith(_NO_DATA):
         days, bars = np.array([], "datetime64[D]"), np.empty((0, len(BAR)))
-        return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, nothing=words)
+        return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, no_data=words)
     if code == "Not Found":
         hint = "Yahoo says the same of a symbol it never had and of one it has dropped."
         raise UnknownSymbolAtSource(SOURCE, symbol, hint)
-    said = f"{code}: {words}" if error else "neither data nor a reason"
-    raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} with {said}.")
+    reason = f"{code}: {words}" if error else "neither data nor a reason"
+    raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} with {reason}.")
 
 
 def _zone(symbol: str, meta: Mapping[str, Any]) -> dt.tzinfo:
-    """The exchange's zone. Its present offset is the last resort: it knows no summer time."""
+    """The exchange's zone, or where it has no name its present offset, without summer time."""
     try:
         return zoneinfo.ZoneInfo(str(meta.get("exchangeTimezoneName")))
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # of a name that is no name
@@ -137,7 +133,7 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
             *("exchangeTimezoneName", "longName", "shortName"),
         )
     )
-    first = moment(meta.get("firstTradeDate"))
+    listed = moment(meta.get("firstTradeDate"))
     return Instrument(
         symbol,
         type=_TYPES.get(kind, kind.lower()) if kind else None,
@@ -145,7 +141,7 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
         currency=_CURRENCIES.get(currency, currency) if currency else None,
         zone=zone_name,
         name=long_name or short_name,
-        first_trade_on=first.astimezone(zone).date() if first else None,
+        first_trade_on=listed.astimezone(zone).date() if listed else None,
         last_trade_at=moment(meta.get("regularMarketTime")),
     )
 
@@ -160,8 +156,8 @@ def _bars(symbol: str, result: Mapping[str, Any], zone: dt.tzinfo) -> tuple[Days
         if not isinstance(values, list):
             continue
         if len(values) != len(at):
-            said = f"{len(at)} days and {len(values)} numbers as {name}"
-            message = f"{SOURCE} answered for {symbol} with {said}: which is whose can't be told."
+            counts = f"{len(at)} days and {len(values)} numbers as {name}"
+            message = f"{SOURCE} answered for {symbol} with {counts}, which can't be matched."
             raise BadAnswer(SOURCE, message)
         bars[:, place] = floats(values)
     return _days(at, zone), bars

@@ -11,7 +11,7 @@ from quant_assets.contracts.source import BadAnswer
 from quant_assets.sources.yahoo.fields import SOURCE, mapping, moment, number
 
 UnreadEvent = tuple[dt.date | None, Mapping[str, Any]]
-"""An event as Yahoo tells it, and its day where that is legible."""
+"""The day of an event, None where it is unreadable, and the event in Yahoo's JSON."""
 
 
 def _listed(
@@ -19,25 +19,25 @@ def _listed(
 ) -> Iterator[tuple[dt.date | None, Mapping[str, Any]]]:
     """Each event of a kind with its local day, None where that can't be read."""
     for key, event in mapping(events.get(kind)).items():
-        told = mapping(event)
+        fields = mapping(event)
         spare = int(key) if key.removeprefix("-").isdecimal() and key.isascii() else None
-        at = moment(told.get("date")) or moment(spare)
-        yield (at.astimezone(zone).date() if at else None), told
+        at = moment(fields.get("date")) or moment(spare)
+        yield (at.astimezone(zone).date() if at else None), fields
 
 
 def read_splits(symbol: str, events: Mapping[str, Any], zone: dt.tzinfo) -> dict[dt.date, float]:
-    """Ratios by ex-date; one told twice counts once.
+    """Ratios by ex-date; of equal splits of a day one counts.
 
-    Raises BadAnswer for one that can't be read: no earlier price could be trusted.
+    Raises BadAnswer for a split that can't be read: no earlier price could be trusted.
     """
     found: dict[dt.date, dict[float, None]] = {}
-    for day, told in _listed(events, "splits", zone):
-        ratio = _ratio(told)
+    for day, split in _listed(events, "splits", zone):
+        ratio = _ratio(split)
         if day is None or not 0 < ratio < math.inf:
-            message = f"{SOURCE} lists a split of {symbol} that can't be read: {dict(told)}."
+            message = f"{SOURCE} lists a split of {symbol} that can't be read: {dict(split)}."
             raise BadAnswer(SOURCE, message)
         found.setdefault(day, {})[ratio] = None
-    ratios = {day: math.prod(told) for day, told in sorted(found.items())}
+    ratios = {day: math.prod(once) for day, once in sorted(found.items())}
     return {day: ratio for day, ratio in ratios.items() if ratio != 1}
 
 
@@ -58,14 +58,14 @@ _PAYMENTS = {"dividends": "cash_dividend", "capitalGains": "capital_gain"}
 def read_payments(
     events: Mapping[str, Any], zone: dt.tzinfo
 ) -> tuple[dict[tuple[dt.date, str], float], tuple[UnreadEvent, ...]]:
-    """Amounts by ex-date and kind; different ones of a day add up, one told twice counts once."""
+    """Amounts by ex-date and kind, and unreadable payments; unequal amounts of a day add up."""
     found: dict[tuple[dt.date, str], dict[float, None]] = {}
-    impossible = []
+    unreadable = []
     for name, kind in _PAYMENTS.items():
-        for day, told in _listed(events, name, zone):
-            amount = number(told.get("amount"))
+        for day, payment in _listed(events, name, zone):
+            amount = number(payment.get("amount"))
             if day is None or not 0 <= amount < math.inf:
-                impossible.append((day, told))
+                unreadable.append((day, payment))
             elif amount:
                 found.setdefault((day, kind), {})[amount] = None
-    return {key: math.fsum(told) for key, told in sorted(found.items())}, tuple(impossible)
+    return {key: math.fsum(once) for key, once in sorted(found.items())}, tuple(unreadable)

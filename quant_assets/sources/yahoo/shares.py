@@ -1,4 +1,8 @@
-"""Numbers that Yahoo adjusts for splits, put back into the shares of their own day."""
+"""Numbers that Yahoo gives in today's shares, put back into the shares of their own day.
+
+Every split between that day and now is undone, which is right only if the response reaches the
+present and so lists all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,14 @@ SLACK = 4
 """How many such errors a price may be off: Yahoo rounds at each split it adjusts for."""
 
 ROUNDING_ERROR = 0.5e-6
-"""Yahoo rounds what it adjusts, prices and dividends, to six decimals, and to 32 bits then."""
+"""Yahoo rounds adjusted prices and dividends to six decimals, and then to 32 bits."""
 
 DIGITS = 8
 """Significant digits kept of a number that is no short decimal; 32 bits hold less than that."""
 
 
 def factors(days: Days, splits: Mapping[dt.date, float]) -> Floats:
-    """By how much the splits that took effect after each day multiplied its shares."""
+    """The factor by which the splits after each day multiplied its shares."""
     dates = np.array(sorted(splits), dtype="datetime64[D]")
     ratios = np.array([splits[day] for day in sorted(splits)])
     later = np.append(np.cumprod(ratios[::-1])[::-1], 1.0)
@@ -36,8 +40,8 @@ def as_traded(adjusted: Floats, factor: Floats, error: Floats | float = 0.0) -> 
     """Undo ``factor`` on 32-bit prices: the shortest decimal that Yahoo's rounding leaves possible.
 
     A price in cents comes back exactly up to 20,971 (0.005 / (4 × 2⁻²⁴)) however often it was
-    rounded within ``SLACK``, and up to 83,886 (0.005 × 2²⁴) if only once; above, two decimals say
-    less than 32 bits do. ``error`` is what ``adjusted`` may be off besides. NaN stays NaN.
+    rounded within ``SLACK``, and up to 83,886 (0.005 × 2²⁴) if only once; above, two decimals are
+    coarser than 32 bits. ``error`` is what ``adjusted`` may be off besides. NaN stays NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         product = adjusted * factor

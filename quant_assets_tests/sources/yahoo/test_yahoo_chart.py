@@ -264,7 +264,7 @@ def test_prices_that_do_not_show_a_listed_split_are_set_aside() -> None:
     given = answer(result, end=TUESDAY)
     assert rows(given) == [(TUESDAY, 10.0, 10.0, 10.0, 10.0, 400.0)]
     aside = given.unreadable.select(["session", "reason"]).to_pylist()
-    why = "whose shares it is in can't be told: the split of 2024-06-04 is listed, not seen"
+    why = "its share basis is unknown: the split of 2024-06-04 is listed, not seen"
     assert [tuple(row.values()) for row in aside] == [("2024-06-03", why)] * 2
     assert given.actions["kind"].to_pylist() == ["split", "cash_dividend"]
     assert given.failures == {}
