@@ -38,26 +38,26 @@ PACE = Pace(
     throttle_waits_seconds=(5.0,),
     patience_seconds=60.0,
 )
-"""One look is one request. Whoever wants us to wait longer is passed over: other lists answer."""
+"""Each fetch is one request. After a longer wait than this the next source is used instead."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 
 
 def user_agent(contact: str) -> str:
-    """Who asks, as https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy wants it said.
+    """Our name and contact, by https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy.
 
-    Browsers' names and those of bare libraries get a 403.
+    The names of browsers and of bare libraries get a 403.
     """
-    who = contact or "no contact given"
-    return f"quant_assets/{version('quant_assets')} (S&P 500 research database; {who})"
+    by = contact or "no contact given"
+    return f"quant_assets/{version('quant_assets')} (S&P 500 research database; {by})"
 
 
 @dataclass(frozen=True)
 class WikipediaSource:
     """Members and changes from the page at ``url``, or saved in a file at that path.
 
-    ``paced`` makes the request, ``clock`` gives the time (aware). ``contact`` is an address or page
-    of whoever runs this.
+    ``paced`` makes the request, ``clock`` gives the time (aware). ``contact`` is a mail address or
+    page of the user.
     """
 
     url: str
@@ -72,11 +72,11 @@ class WikipediaSource:
         if not is_address(self.url):
             body = read_path(self.url, SOURCE)
             return as_of_last_edit(read_page(body, self.url, SOURCE), body)
-        fetched = self._fetched()
-        self._refuse_elsewhere(fetched)
-        return read_page(fetched.body, masked_addresses(self.url), SOURCE)
+        response = self._response()
+        self._check_origin(response)
+        return read_page(response.body, masked_addresses(self.url), SOURCE)
 
-    def _fetched(self) -> Response:
+    def _response(self) -> Response:
         headers = {"User-Agent": user_agent(self.contact)}
         try:
             return self.paced(
@@ -90,18 +90,18 @@ class WikipediaSource:
             )
         except Refused as error:
             if error.status == 403 and not self.contact:
-                hint = "It may want to know who asks: set universe.contact."
+                hint = "It may require a contact: set universe.contact."
                 raise Refused(SOURCE, f"{error} {hint}", error.status) from error
             raise
         except (PacingError, PacingFileError) as error:
             raise as_source_error(error, SOURCE, self.clock()) from error
 
-    def _refuse_elsewhere(self, fetched: Response) -> None:
-        """A network that wants a sign-in first answers in place of whom we asked."""
+    def _check_origin(self, response: Response) -> None:
+        """Raise BadAnswer for the sign-in page of a network, which comes in place of ours."""
         shown = masked_addresses(self.url)
-        asked, answered = urlsplit(self.url).hostname, urlsplit(fetched.address).hostname
-        if asked != answered:
-            raise BadAnswer(SOURCE, f"{shown} led to another host, {answered}. {WHAT_TO_DO}")
-        kind = fetched.content_type.split(";")[0].strip().lower()
+        host = urlsplit(response.address).hostname
+        if host != urlsplit(self.url).hostname:
+            raise BadAnswer(SOURCE, f"{shown} led to another host, {host}. {WHAT_TO_DO}")
+        kind = response.content_type.split(";")[0].strip().lower()
         if kind not in _HTML:
             raise BadAnswer(SOURCE, f"{shown} is {kind or 'of no type'}, not HTML. {WHAT_TO_DO}")
