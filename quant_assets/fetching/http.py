@@ -74,8 +74,10 @@ def fetch(
     shown = masked_addresses(address)
     # Errors are not chained: those below quote the address with its secrets.
     try:
-        answer = (session or requests).get(address, headers=dict(headers), timeout=timeout_seconds)
-        answer.raise_for_status()
+        response = (session or requests).get(
+            address, headers=dict(headers), timeout=timeout_seconds
+        )
+        response.raise_for_status()
     except requests.HTTPError as error:
         raise _refusal(error, source, shown) from None
     except (
@@ -87,20 +89,20 @@ def fetch(
         message = f"{shown} can't be fetched: no answer within {timeout_seconds:g} s."
         raise SourceUnavailable(source, message) from None
     except requests.RequestException as error:
-        raise SourceUnavailable(source, _complaint(shown, error)) from None
-    return Response(answer.content, answer.headers.get("Content-Type", ""), answer.url)
+        raise SourceUnavailable(source, _message(shown, error)) from None
+    return Response(response.content, response.headers.get("Content-Type", ""), response.url)
 
 
 def _refusal(error: HTTPError, source: str, shown: str) -> SourceUnavailable | RateLimited:
-    answer = error.response
-    if answer.status_code == 429:
-        return RateLimited(source, retry_after_seconds(answer.headers))
-    if answer.status_code < 500:
-        return Refused(source, _complaint(shown, error), answer.status_code)
-    return SourceUnavailable(source, _complaint(shown, error))
+    response = error.response
+    if response.status_code == 429:
+        return RateLimited(source, retry_after_seconds(response.headers))
+    if response.status_code < 500:
+        return Refused(source, _message(shown, error), response.status_code)
+    return SourceUnavailable(source, _message(shown, error))
 
 
-def _complaint(shown: str, error: RequestException) -> str:
+def _message(shown: str, error: RequestException) -> str:
     message = masked_addresses(str(error))
     by_system = _SYSTEM_MESSAGE.search(message)  # at the core of several layers of exceptions
     return f"{shown} can't be fetched: {by_system[1] if by_system else message}."

@@ -97,7 +97,7 @@ class Journal:
         self._log(logging.ERROR, message, symbol, error)
 
     def take(self) -> pa.Table:
-        """The entries not taken yet, as ENTRY_COLUMNS; the caller stores them or gives them back."""
+        """The entries not taken yet, as ENTRY_COLUMNS; the caller stores or returns them."""
         with self._lock:
             fresh = pa.Table.from_pylist([asdict(e) for e in self._entries], schema=ENTRY_COLUMNS)
             taken = pa.concat_tables([*self._returned, fresh])
