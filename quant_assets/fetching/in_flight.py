@@ -1,4 +1,4 @@
-"""Several requests in flight under one pace, answered in chunks."""
+"""Several requests in flight under one pace, with their results in batches."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
-from quant_assets.contracts.source import RateLimited, Request, SourceError, SourceUnavailable
-from quant_assets.fetching.pace import PacingError, PacingFileError, StillThrottled
+from quant_assets.contracts.source import Request, SourceError
+from quant_assets.fetching.pace import PacingError, PacingFileError, T, as_source_error
 
-T = TypeVar("T")
-
-SYMBOLS_AT_ONCE = 128
-"""Symbols an answer holds at most: 160,000 rows of five years, stored in one transaction."""
+LARGEST_BATCH = 128
+"""Most requests in a batch: 160,000 rows of five years, stored in one transaction."""
 
 
 @dataclass(frozen=True)
 class Fetched(Generic[T]):
-    """What came of one request: an answer, or why there is none."""
+    """One request with its answer or its error; ``place`` is its place among all requests."""
 
     place: int
     source: str
@@ -33,63 +31,63 @@ class Fetched(Generic[T]):
         """The answer. Raises SourceError."""
         if isinstance(self.error, SourceError):
             raise self.error
-        if isinstance(self.error, StillThrottled):
-            wait = (self.error.retry_at - now).total_seconds()
-            raise RateLimited(self.source, max(wait, 0.0)) from self.error
         if self.error:
-            raise SourceUnavailable(self.source, str(self.error)) from self.error
+            raise as_source_error(self.error, self.source, now) from self.error
         if self.answer is None:
-            raise RuntimeError(f"Asking for {self.request.symbol} broke off; why is said above.")
+            raise RuntimeError(
+                f"The request for {self.request.symbol} broke off; its error is logged above."
+            )
         return self.answer
 
 
 class InFlight(Generic[T]):
-    """Requests under way on a few threads, and what came of them.
+    """Requests under way on a few threads, and their results.
 
-    The threads are daemons and not a pool's: a pool's are waited for when the process ends, and one
-    of these may be asleep for minutes until its turn.
+    The threads are daemons and not a pool's: the end of the process waits for a pool's threads, and
+    one of these may sleep for minutes until its turn.
     """
 
     def __init__(
         self,
         source: str,
-        ask: Callable[[Request], T],
+        send: Callable[[Request], T],
         requests: Sequence[Request],
         threads: int,
     ) -> None:
-        self._ask, self._left = ask, len(requests)
+        self._send, self._remaining = send, len(requests)
         self._waiting: queue.SimpleQueue[Fetched[T]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Fetched[T]] = queue.SimpleQueue()
         self._begun: dict[int, str] = {}
         self._stopped = threading.Event()
         self._refusal: PacingError | PacingFileError | None = None
-        self._noticed = False
+        self._reported = False
         for place, request in enumerate(requests):
             self._waiting.put(Fetched(place, source, request))
         for _ in range(min(threads, len(requests))):
             threading.Thread(target=self._work, name=source, daemon=True).start()
 
     def batches(self, at_least_every_seconds: float) -> Iterator[list[Fetched[T]]]:
-        """Whatever is done after each stretch of time, in the order asked for."""
-        while self._left:
+        """The results of each stretch of time, in the order of the requests."""
+        while self._remaining:
             batch = [self._done.get()]
             until = time.monotonic() + at_least_every_seconds
-            while len(batch) < min(self._left, SYMBOLS_AT_ONCE):
+            while len(batch) < min(self._remaining, LARGEST_BATCH):
                 try:
                     batch.append(self._done.get(timeout=max(until - time.monotonic(), 0)))
                 except queue.Empty:
                     break
-            self._left -= len(batch)
+            self._remaining -= len(batch)
             yield sorted(batch, key=lambda fetched: fetched.place)
 
     def under_way(self) -> tuple[str, ...]:
+        """The symbols whose requests have begun and have no result yet."""
         return tuple(symbol for _, symbol in sorted(self._begun.copy().items()))
 
     def notices(self) -> tuple[str, ...]:
-        """Once, that nothing more is asked."""
-        if self._refusal is None or self._noticed:
+        """After a refusal by pacing a sentence on it, once."""
+        if self._refusal is None or self._reported:
             return ()
-        self._noticed = True
+        self._reported = True
         return (f"{self._refusal} No further symbol is asked for in this load.",)
 
     def stop(self) -> None:
@@ -104,7 +102,7 @@ class InFlight(Generic[T]):
             self._begun[fetched.place] = fetched.request.symbol
             try:
                 fetched = self._fetch(fetched)
-            finally:  # also of an error nobody expects, or the other side would wait for ever
+            finally:  # also after an unexpected error, or ``batches`` would wait for ever
                 del self._begun[fetched.place]
                 self._done.put(fetched)
 
@@ -112,7 +110,7 @@ class InFlight(Generic[T]):
         if self._refusal:
             return replace(fetched, error=self._refusal)
         try:
-            return replace(fetched, answer=self._ask(fetched.request))
+            return replace(fetched, answer=self._send(fetched.request))
         except SourceError as error:
             return replace(fetched, error=error)
         except (PacingError, PacingFileError) as error:

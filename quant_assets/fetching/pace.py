@@ -1,8 +1,8 @@
-"""The pace of a source: its limits, what a failed request means, and the errors of waiting.
+"""The pace of a source: its limits, the faults of its requests, and the errors of waiting.
 
 PacingError           no request was made, or no more will be, before ``retry_at``
-├── StillThrottled    the source asks us to slow down, and we have waited often enough
-├── BudgetSpent       the next turn is further away than the longest wait allowed
+├── StillThrottled    the source wants fewer requests, and all waits are used up
+├── BudgetSpent       the next turn is later than the longest wait allowed
 └── CircuitOpen       the source is down
 PacingFileError       the counters can't be read or written
 """
@@ -15,29 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
+
 T = TypeVar("T")
 HOUR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a source may be asked. The defaults are ours: cautious enough for a free web source."""
+    """The limits of requests to a source. The defaults are ours, cautious for a free web source."""
 
     min_delay_seconds: float = 0.5
     """Between the starts of two requests, over all processes."""
     hourly_cap: int = 2_000
     """Requests in any sliding hour."""
     attempts: int = 3
-    """Requests for one call while the source fails."""
+    """Requests made for one call while the source fails."""
     first_wait_seconds: float = 1.0
-    """After the first fault; then twice as long each time, jitter included up to the longest."""
+    """After the first fault; then twice as long each time."""
     longest_wait_seconds: float = 30.0
+    """The limit of those waits, jitter included."""
     throttle_waits_seconds: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0, 80.0)
     """After the first, second … 429 in a row that came without Retry-After."""
     breaker_after: int = 5
-    """Calls in a row that failed for good; then nothing is asked."""
+    """Calls in a row that fail for good, after which the circuit opens: no request is made."""
     breaker_seconds: float = 60.0
-    """For so long, and twice as long after each trial that fails, up to 900 s."""
+    """How long it stays open; twice as long after each trial that fails, up to 900 s."""
     patience_seconds: float = 900.0
     """The longest that a request waits for its turn."""
 
@@ -54,21 +57,21 @@ class Pace:
 
 @dataclass(frozen=True)
 class Fault:
-    """What an exception means for pacing."""
+    """The meaning of an exception for pacing."""
 
     kind: Literal["throttled", "transient"]
     retry_after_seconds: float | None = None
 
 
 Judge = Callable[[Exception], Fault | None]
-"""The fault behind an exception; None: the source answered, and what it said is not our affair."""
+"""The fault behind an exception; None where the source answered, whatever its answer."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Requests made of a source, those that failed among them, and when the next may start.
+    """Requests made of a source, the failed ones among them, and the earliest start of the next.
 
-    Days are UTC days.
+    Days are UTC days, times aware UTC.
     """
 
     requests_last_hour: int
@@ -79,11 +82,11 @@ class Budget:
     requests_in_all: int
     next_at: dt.datetime
     breaker_until: dt.datetime | None
-    """Until when the circuit breaker is open; None while it is closed or due for a trial."""
+    """The end of the circuit breaker's break; None while it is closed or due for a trial."""
 
 
 class PacingError(Exception):
-    """``source`` is asked for nothing before ``retry_at`` (UTC)."""
+    """No request is made of ``source`` before ``retry_at`` (aware UTC)."""
 
     reason = "it has to wait"
 
@@ -111,8 +114,8 @@ class CircuitOpen(PacingError):  # noqa: N818
 class PacingFileError(Exception):
     """The counters can't be used.
 
-    Starting anew by ourselves would forget how much was asked in the last hour and that a source
-    told us to stop, and the price of that is being shut out; so a person decides.
+    A new file would lose the requests of the last hour and a source's order to stop, and the source
+    might shut us out; so a person decides.
     """
 
     def __init__(self, path: Path, cause: Exception) -> None:
@@ -123,8 +126,17 @@ class PacingFileError(Exception):
         self.path = path
 
 
+def as_source_error(
+    error: PacingError | PacingFileError, source: str, now: dt.datetime
+) -> SourceError:
+    """RateLimited where the source wants fewer requests, SourceUnavailable for any other error."""
+    if isinstance(error, StillThrottled):
+        return RateLimited(source, max((error.retry_at - now).total_seconds(), 0.0))
+    return SourceUnavailable(source, str(error))
+
+
 def earliest_start(newest: float, oldest_of_cap: float, pace: Pace) -> float:
-    """When a request may follow the newest one, and the one that is as many back as the cap."""
+    """The earliest start after the newest request and the one as many back as the cap allows."""
     return max(newest + pace.min_delay_seconds, oldest_of_cap + HOUR_SECONDS)
 
 
@@ -133,6 +145,6 @@ def utc(timestamp: float) -> dt.datetime:
 
 
 class Paced(Protocol):
-    """Makes a request when its turn has come; ``pacing.Pacer.call``."""
+    """Makes a request when its turn has come, as ``pacer.Pacer.call`` does."""
 
     def __call__(self, request: Callable[[], T]) -> T: ...

@@ -1,4 +1,4 @@
-"""The counters of all sources in one SQLite file, shared by threads and processes."""
+"""The request counters of all sources in one SQLite file, shared by threads and processes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from quant_assets.fetching.pace import (
 )
 
 LONGEST_BLOCK_SECONDS = HOUR_SECONDS
-"""However long a source says to wait, it is asked again after this."""
+"""A source that wants a longer wait is asked again after this one."""
 
 LONGEST_BREAK_SECONDS = 900.0
+"""The longest that the circuit breaker stays open."""
 
 TRIAL_SECONDS = 60.0
-"""A trial request without a result for so long was killed, and another may be made."""
+"""A trial request without a result for this long counts as killed; another may be made."""
 
 BUSY_SECONDS = 30.0
+"""How long SQLite waits for another process's transaction."""
 
-LONGEST_WAY_SECONDS = 0.02
-"""How long after its start a request may have arrived. Requests sent at even distances arrive at
-uneven ones, and at a delay that is a limit's own, one in twelve would come too early."""
+LONGEST_TRANSIT_SECONDS = 0.02
+"""How long after its start a request may arrive. Requests sent at even intervals arrive at uneven
+ones: at the delay of the source's own limit, one in twelve would come too early."""
 
 SCHEMA = """
 create table if not exists sources (
@@ -59,7 +61,7 @@ class Turn:
 
 @dataclass
 class SourceState:
-    """How we stand with a source; a row of ``sources`` in the order of its columns."""
+    """A row of ``sources``, in the order of its columns; times are Unix seconds."""
 
     source: str
     seen_at: float = 0.0
@@ -68,30 +70,30 @@ class SourceState:
     throttled_in_a_row: int = 0
     failed_in_a_row: int = 0
     open_seconds: float = 0.0
-    """How long the circuit breaker opened for; 0: it is closed."""
+    """For how long the circuit breaker opened last; 0 while it is closed."""
     open_until: float = 0.0
 
 
-class _Books:
-    """The books on one source, within one transaction."""
+class SourceCounters:
+    """The counters of one source, within one transaction."""
 
     def __init__(self, db: sqlite3.Connection, source: str, now: float) -> None:
         self.db, self.source, self.now = db, source, now
         row = db.execute("select * from sources where source = ?", [source]).fetchone()
-        self.standing = SourceState(*row) if row else SourceState(source, seen_at=now)
+        self.state = SourceState(*row) if row else SourceState(source, seen_at=now)
         self._follow_the_clock()
         db.execute(
             "delete from turns where source = ? and starts_at <= ?", [source, now - HOUR_SECONDS]
         )
 
     def _follow_the_clock(self) -> None:
-        """A clock that was set back takes all that was noted back with it: waits stay as long."""
-        back = self.standing.seen_at - self.now
-        self.standing.seen_at = self.now
+        """Where the clock was set back, move all times back with it: waits stay as long."""
+        back = self.state.seen_at - self.now
+        self.state.seen_at = self.now
         if back > 0:
-            self.standing.blocked_until -= back
-            self.standing.throttled_at -= back
-            self.standing.open_until -= back
+            self.state.blocked_until -= back
+            self.state.throttled_at -= back
+            self.state.open_until -= back
             self.db.execute(
                 "update turns set starts_at = starts_at - ? where source = ?", [back, self.source]
             )
@@ -99,7 +101,7 @@ class _Books:
     def save(self) -> None:
         self.db.execute(
             "insert or replace into sources values (?, ?, ?, ?, ?, ?, ?, ?)",
-            astuple(self.standing),
+            astuple(self.state),
         )
 
     def count(self, *, requests: int = 0, throttled: int = 0, failed: int = 0) -> None:
@@ -110,27 +112,27 @@ class _Books:
             [self.source, str(utc(self.now).date()), requests, throttled, failed],
         )
 
-    def refuse_if_hopeless(self, pace: Pace, until: float) -> None:
-        """Raise where waiting ``until`` then can't help."""
-        standing = self.standing
-        if standing.open_seconds and self.now < standing.open_until:
-            raise CircuitOpen(self.source, standing.open_until)
-        given_up = standing.throttled_in_a_row > len(pace.throttle_waits_seconds)
-        if standing.blocked_until > (self.now if given_up else until):
-            raise StillThrottled(self.source, standing.blocked_until)
+    def refuse_if_blocked(self, pace: Pace, until: float) -> None:
+        """Raise CircuitOpen or StillThrottled where no request may start by ``until``."""
+        state = self.state
+        if state.open_seconds and self.now < state.open_until:
+            raise CircuitOpen(self.source, state.open_until)
+        given_up = state.throttled_in_a_row > len(pace.throttle_waits_seconds)
+        if state.blocked_until > (self.now if given_up else until):
+            raise StillThrottled(self.source, state.blocked_until)
 
-    def free_from(self, pace: Pace, *, waiting_too: bool) -> float:
-        """When the next request may start, after those begun or also after those in the queue."""
+    def next_start(self, pace: Pace, *, after_queue: bool) -> float:
+        """When a request may start after those begun, or also after those in the queue."""
         newest, oldest_of_cap = (
             self.db.execute(
                 "select max(starts_at) from (select starts_at from turns where source = ?"
                 " and begun >= ? order by starts_at desc limit 1 offset ?)",
-                [self.source, 0 if waiting_too else 1, back],
+                [self.source, 0 if after_queue else 1, back],
             ).fetchone()[0]
             or 0.0
             for back in (0, pace.hourly_cap - 1)
         )
-        return max(self.standing.blocked_until, earliest_start(newest, oldest_of_cap, pace))
+        return max(self.state.blocked_until, earliest_start(newest, oldest_of_cap, pace))
 
     def starts(self) -> list[float]:
         """Every start in the last hour and in the queue, oldest first."""
@@ -139,18 +141,18 @@ class _Books:
         )
         return [start for (start,) in rows]
 
-    def place_of(self, turn: str) -> float | None:
-        """When ``turn`` is due; None if it isn't reserved, or was overtaken."""
+    def due_at(self, turn: str) -> float | None:
+        """When ``turn`` is due; None if it isn't reserved, or was removed by a later one."""
         row = self.db.execute("select starts_at from turns where turn = ?", [turn]).fetchone()
         return row[0] if row else None
 
-    def place(self, turn: str, starts_at: float, *, begun: bool = False) -> None:
+    def reserve(self, turn: str, starts_at: float, *, begun: bool = False) -> None:
         self.db.execute(
             "insert or replace into turns values (?, ?, ?, ?)",
             [turn, self.source, starts_at, begun],
         )
 
-    def give_up(self, turn: str) -> None:
+    def withdraw(self, turn: str) -> None:
         self.db.execute("delete from turns where turn = ? and not begun", [turn])
 
     def postpone_queue(self, until: float, pace: Pace) -> None:
@@ -162,66 +164,66 @@ class _Books:
         for turn, starts_at in waiting:
             if starts_at >= until:
                 break
-            self.place(turn, until)
+            self.reserve(turn, until)
             until += pace.min_delay_seconds
 
-    def begin(self, turn: str, place: float) -> Turn:
-        """Begin ``turn``. Who was due before it and didn't come, was killed or slept: out."""
+    def begin(self, turn: str, due_at: float) -> Turn:
+        """Begin ``turn``, and remove turns due before it that were killed or slept."""
         self.db.execute(
             "delete from turns where source = ? and not begun and starts_at < ?",
-            [self.source, place],
+            [self.source, due_at],
         )
-        self.place(turn, self.now, begun=True)
+        self.reserve(turn, self.now, begun=True)
         self.count(requests=1)
-        is_trial = self.standing.open_seconds > 0
+        is_trial = self.state.open_seconds > 0
         if is_trial:
-            self.standing.open_until = self.now + max(self.standing.open_seconds, TRIAL_SECONDS)
+            self.state.open_until = self.now + max(self.state.open_seconds, TRIAL_SECONDS)
         return Turn(turn, self.now, is_trial)
 
     def note_arrival(self, turn: Turn) -> None:
-        """A request has arrived when it is answered, at the latest; a source counts from there."""
-        arrived = min(self.now, turn.began_at + LONGEST_WAY_SECONDS)
+        """Move the start of a turn to its arrival, from which on a source counts."""
+        arrived = min(self.now, turn.began_at + LONGEST_TRANSIT_SECONDS)
         self.db.execute(
             "update turns set starts_at = max(starts_at, ?) where turn = ?", [arrived, turn.name]
         )
 
     def note_contact(self) -> None:
         """The source is up."""
-        self.standing.failed_in_a_row = 0
-        self.standing.open_seconds = self.standing.open_until = 0.0
+        self.state.failed_in_a_row = 0
+        self.state.open_seconds = self.state.open_until = 0.0
 
     def note_throttled(self, turn: Turn, retry_after_seconds: float | None, pace: Pace) -> None:
-        """Block everybody. Requests under way together that are all refused count as one step."""
-        standing, waits = self.standing, pace.throttle_waits_seconds
+        """Block all requests. Those under way together that are all refused count as one step."""
+        state, waits = self.state, pace.throttle_waits_seconds
         self.note_contact()
         self.count(throttled=1)
         wait = retry_after_seconds
-        if turn.began_at >= standing.throttled_at:
-            if self.now - standing.throttled_at > HOUR_SECONDS:
-                standing.throttled_in_a_row = 0
-            standing.throttled_in_a_row += 1
-            standing.throttled_at = self.now
+        if turn.began_at >= state.throttled_at:
+            if self.now - state.throttled_at > HOUR_SECONDS:
+                state.throttled_in_a_row = 0
+            state.throttled_in_a_row += 1
+            state.throttled_at = self.now
             if wait is None:
-                wait = waits[min(standing.throttled_in_a_row, len(waits)) - 1]
+                wait = waits[min(state.throttled_in_a_row, len(waits)) - 1]
         if wait is not None:
             until = self.now + min(max(0.0, wait), LONGEST_BLOCK_SECONDS)
-            standing.blocked_until = max(standing.blocked_until, until)
+            state.blocked_until = max(state.blocked_until, until)
 
     def note_failed_call(self, turn: Turn, pace: Pace) -> None:
-        """One more call failed for good. The last straw opens the circuit, and so does a trial."""
-        standing = self.standing
-        if standing.open_seconds and not turn.is_trial:
-            return  # it began before the circuit opened, and tells nothing new
-        standing.failed_in_a_row += 1
-        if turn.is_trial or standing.failed_in_a_row >= pace.breaker_after:
-            longer = standing.open_seconds * 2 or pace.breaker_seconds
-            standing.open_seconds = min(longer, LONGEST_BREAK_SECONDS)
-            standing.open_until = self.now + standing.open_seconds
+        """Count a call that failed for good; the last one allowed or a trial opens the circuit."""
+        state = self.state
+        if state.open_seconds and not turn.is_trial:
+            return  # it began before the circuit opened, and adds nothing
+        state.failed_in_a_row += 1
+        if turn.is_trial or state.failed_in_a_row >= pace.breaker_after:
+            longer = state.open_seconds * 2 or pace.breaker_seconds
+            state.open_seconds = min(longer, LONGEST_BREAK_SECONDS)
+            state.open_until = self.now + state.open_seconds
 
 
 @dataclass(frozen=True)
-class Counters:
-    """The file, open for one call.
+class CounterFile:
+    """The file of counters, open for one call.
 
     A connection that is kept for longer breaks where a process forks; one for every transaction
     makes the start of a request wait for the disk.
@@ -233,20 +235,21 @@ class Counters:
     clock: Callable[[], float]
 
     @contextmanager
-    def books(self) -> Iterator[_Books]:
-        """The books in one transaction, which an exception undoes.
+    def transaction(self) -> Iterator[SourceCounters]:
+        """The counters of the source in one transaction, which an exception undoes.
 
-        The clock is read inside, so that times are noted in the order in which they are read.
+        The clock is read inside, so that times are stored in the order in which they are read.
         """
         with explained(self.path), self.db:
             self.db.execute("begin immediate")
-            books = _Books(self.db, self.source, self.clock())
-            yield books
-            books.save()
+            counters = SourceCounters(self.db, self.source, self.clock())
+            yield counters
+            counters.save()
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
+    """Turn an error of the file at ``path`` into PacingFileError."""
     try:
         yield
     except (sqlite3.DatabaseError, OSError) as error:

@@ -1,15 +1,9 @@
-"""How often a source may be asked: rate limit, back-off and circuit breaker around any callable.
+"""Pacing of any callable: rate limit, back-off and circuit breaker around requests of a source.
 
 Every request takes a turn. A turn is reserved in one short transaction, waited for outside of it,
-and begun in another one, so that all threads and processes on one file keep one queue. What a turn
-is used for, and which exception means what, the caller says (``Judge``); no HTTP library and no
-warehouse is known here.
-
-    PacingError           nothing was asked, or nothing more will be, before ``retry_at``
-    ├── StillThrottled    the source asks us to slow down, and we have waited often enough
-    ├── BudgetSpent       the next turn is further away than we are told to wait
-    └── CircuitOpen       the source is down
-    PacingFileError       the counters can't be read or written
+and begun in another one, so that all threads and processes on one file keep one queue. The caller
+decides what a request does and what its errors mean (``Judge``); no HTTP library and no warehouse
+is known here. The errors are drawn in ``pace.py``.
 """
 
 from __future__ import annotations
@@ -36,11 +30,11 @@ from quant_assets.fetching.pace import (
     earliest_start,
     utc,
 )
-from quant_assets.fetching.pace_counters import BUSY_SECONDS, SCHEMA, Counters, Turn, explained
+from quant_assets.fetching.pace_counters import BUSY_SECONDS, SCHEMA, CounterFile, Turn, explained
 
 
-def a_little_more(wait_seconds: float) -> float:
-    """Up to a quarter of a wait on top, so that those who failed together don't return together."""
+def extra_wait(wait_seconds: float) -> float:
+    """Up to a quarter of a wait, so that requests that failed together don't come back together."""
     return random.uniform(0, wait_seconds / 4)
 
 
@@ -56,7 +50,7 @@ class Pacer:
         judge: Judge,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[float], float] = a_little_more,
+        jitter: Callable[[float], float] = extra_wait,
     ) -> None:
         """``path`` may be shared by sources; ``jitter`` gives the seconds to add to a wait."""
         self._path, self._source, self._pace = path, source, pace
@@ -67,21 +61,21 @@ class Pacer:
 
         Raises PacingError where that has to end, else what ``request`` raised last.
         """
-        with self._open() as counters:
-            return self._call(counters, request)
+        with self._open() as file:
+            return self._call(file, request)
 
     def budget(self) -> Budget:
-        """What was asked so far, and when the next request may start."""
-        with self._open() as counters, counters.books() as books:
-            (last_hour,) = books.db.execute(
+        """The requests made so far, and when the next one may start."""
+        with self._open() as file, file.transaction() as counters:
+            (last_hour,) = counters.db.execute(
                 "select count(*) from turns where source = ? and begun", [self._source]
             ).fetchone()
-            days = books.db.execute(
+            days = counters.db.execute(
                 "select day = ?, requests, throttled, failed from days where source = ?",
-                [str(utc(books.now).date()), self._source],
+                [str(utc(counters.now).date()), self._source],
             ).fetchall()
-            open_until = books.standing.open_until
-            next_at = max(books.free_from(self._pace, waiting_too=True), open_until, books.now)
+            now, open_until = counters.now, counters.state.open_until
+            next_at = max(counters.next_start(self._pace, after_queue=True), open_until, now)
             today = next((row[1:] for row in days if row[0]), (0, 0, 0))
             return Budget(
                 requests_last_hour=last_hour,
@@ -91,27 +85,27 @@ class Pacer:
                 failed_today=today[2],
                 requests_in_all=sum(row[1] for row in days),
                 next_at=utc(next_at),
-                breaker_until=utc(open_until) if open_until > books.now else None,
+                breaker_until=utc(open_until) if open_until > now else None,
             )
 
     def expected_seconds(self, requests: int) -> float:
-        """Until the last of so many requests could start, from now, were each answered at once."""
-        with self._open() as counters, counters.books() as books:
-            standing = books.standing
-            now, start = books.now, max(books.now, standing.blocked_until, standing.open_until)
+        """Seconds until the last of so many requests starts, if each is answered at once."""
+        with self._open() as file, file.transaction() as counters:
+            state = counters.state
+            now, start = counters.now, max(counters.now, state.blocked_until, state.open_until)
             cap = self._pace.hourly_cap
-            starts = deque([0.0] * cap + books.starts(), cap)
+            starts = deque([0.0] * cap + counters.starts(), cap)
         for _ in range(requests):
             start = max(start, earliest_start(starts[-1], starts[0], self._pace))
             starts.append(start)
         return start - now if requests else 0.0
 
-    def _call(self, counters: Counters, request: Callable[[], T]) -> T:
+    def _call(self, file: CounterFile, request: Callable[[], T]) -> T:
         throttled = failed = 0
         fault: Exception | None = None
         while True:
             try:
-                turn = self._take_turn(counters)
+                turn = self._take_turn(file)
             except PacingError as refusal:
                 raise refusal from fault
             try:
@@ -120,106 +114,106 @@ class Pacer:
                 judged = self._judge(error)
                 fault = error
                 if judged is None:
-                    self._note_answer(counters, turn)
+                    self._note_answer(file, turn)
                     raise
                 if judged.kind == "throttled":
                     throttled += 1
-                    self._note_throttled(counters, turn, judged, throttled)
+                    self._note_throttled(file, turn, judged, throttled)
                 else:
                     failed += 1
-                    if self._note_failed(counters, turn, failed):
+                    if self._note_failed(file, turn, failed):
                         error.add_note(f"{self._source} was asked {throttled + failed} times.")
                         raise
             except BaseException:
-                self._note_interrupted(counters, turn)
+                self._note_interrupted(file, turn)
                 raise
             else:
-                self._note_answer(counters, turn)
+                self._note_answer(file, turn)
                 return answer
             if judged.kind == "transient":
                 self._sleep(self._wait_seconds(failed))
 
-    def _take_turn(self, counters: Counters) -> Turn:
-        """Wait for a turn and begin it; one that is not begun leaves no trace."""
+    def _take_turn(self, file: CounterFile) -> Turn:
+        """Wait for a turn and begin it; withdraw one that does not begin."""
         turn, until = uuid.uuid4().hex, self._clock() + self._pace.patience_seconds
         try:
-            while not isinstance(step := self._step(counters, turn, until), Turn):
+            while not isinstance(step := self._step(file, turn, until), Turn):
                 self._sleep(step)
         except PacingFileError:
-            raise  # there is nothing to tidy up in
+            raise  # there is no file to withdraw the turn from
         except BaseException:
-            with counters.books() as books:
-                books.give_up(turn)
+            with file.transaction() as counters:
+                counters.withdraw(turn)
             raise
         return step
 
-    def _step(self, counters: Counters, turn: str, until: float) -> Turn | float:
+    def _step(self, file: CounterFile, turn: str, until: float) -> Turn | float:
         """Begin ``turn`` if it is due, else keep its place and return the seconds to wait."""
-        with counters.books() as books:
-            books.refuse_if_hopeless(self._pace, until)
-            due_at = books.place_of(turn)
+        with file.transaction() as counters:
+            counters.refuse_if_blocked(self._pace, until)
+            now, due_at = counters.now, counters.due_at(turn)
             if due_at is None:
-                due_at = max(books.now, books.free_from(self._pace, waiting_too=True))
-                books.place(turn, due_at)
-            elif due_at <= books.now < (free := books.free_from(self._pace, waiting_too=False)):
-                # Others began late, or were told to wait, after the place was reserved.
-                books.postpone_queue(free, self._pace)
+                due_at = max(now, counters.next_start(self._pace, after_queue=True))
+                counters.reserve(turn, due_at)
+            elif due_at <= now < (free := counters.next_start(self._pace, after_queue=False)):
+                # Other turns began late, or were blocked, after this one was reserved.
+                counters.postpone_queue(free, self._pace)
                 due_at = free
             if due_at > until:
                 raise BudgetSpent(self._source, due_at)
-            if due_at > books.now:
-                return due_at - books.now
-            return books.begin(turn, due_at)
+            if due_at > now:
+                return due_at - now
+            return counters.begin(turn, due_at)
 
-    def _note_answer(self, counters: Counters, turn: Turn) -> None:
-        with counters.books() as books:
-            books.note_arrival(turn)
-            books.note_contact()
-            if turn.began_at >= books.standing.throttled_at:
-                books.standing.throttled_in_a_row = 0
+    def _note_answer(self, file: CounterFile, turn: Turn) -> None:
+        with file.transaction() as counters:
+            counters.note_arrival(turn)
+            counters.note_contact()
+            if turn.began_at >= counters.state.throttled_at:
+                counters.state.throttled_in_a_row = 0
 
-    def _note_throttled(self, counters: Counters, turn: Turn, fault: Fault, tries: int) -> None:
+    def _note_throttled(self, file: CounterFile, turn: Turn, fault: Fault, tries: int) -> None:
         """Raises StillThrottled once the waits are used up, by this call or by all of them."""
-        with counters.books() as books:
-            books.note_arrival(turn)
-            books.note_throttled(turn, fault.retry_after_seconds, self._pace)
-            standing = books.standing
-        if max(tries, standing.throttled_in_a_row) > len(self._pace.throttle_waits_seconds):
-            raise StillThrottled(self._source, standing.blocked_until)
+        with file.transaction() as counters:
+            counters.note_arrival(turn)
+            counters.note_throttled(turn, fault.retry_after_seconds, self._pace)
+            state = counters.state
+        if max(tries, state.throttled_in_a_row) > len(self._pace.throttle_waits_seconds):
+            raise StillThrottled(self._source, state.blocked_until)
 
-    def _note_failed(self, counters: Counters, turn: Turn, tries: int) -> bool:
+    def _note_failed(self, file: CounterFile, turn: Turn, tries: int) -> bool:
         """Whether the call has failed for good. A trial gets one request, not several."""
         for_good = turn.is_trial or tries >= self._pace.attempts
-        with counters.books() as books:
-            books.count(failed=1)
+        with file.transaction() as counters:
+            counters.count(failed=1)
             if for_good:
-                books.note_failed_call(turn, self._pace)
+                counters.note_failed_call(turn, self._pace)
         return for_good
 
-    def _note_interrupted(self, counters: Counters, turn: Turn) -> None:
-        """Nobody knows how the request ended: let the next one be the trial, if this was it."""
+    def _note_interrupted(self, file: CounterFile, turn: Turn) -> None:
+        """Let the next request be the trial if this one was: its result is unknown."""
         if turn.is_trial:
-            with counters.books() as books:
-                books.standing.open_until = min(books.standing.open_until, books.now)
+            with file.transaction() as counters:
+                counters.state.open_until = min(counters.state.open_until, counters.now)
 
     def _wait_seconds(self, failed: int) -> float:
         wait = self._pace.first_wait_seconds * 2.0 ** (failed - 1)
         return min(wait + self._jitter(wait), self._pace.longest_wait_seconds)
 
     @contextmanager
-    def _open(self) -> Iterator[Counters]:
+    def _open(self) -> Iterator[CounterFile]:
         with explained(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None)
         with closing(db):
             with explained(self._path):
                 with suppress(sqlite3.OperationalError):
-                    # Locked at once, without waiting, where two processes open a new file; whoever
-                    # opens it next switches over. Until then only commits are slower.
+                    # Where two processes open a new file, it is locked at once, without a wait; the
+                    # next to open it switches over. Until then only commits are slower.
                     db.execute("pragma journal_mode = wal")
                 db.execute("pragma synchronous = normal")
                 with db:
                     db.execute("begin immediate")
                     for statement in SCHEMA.split(";"):
                         db.execute(statement)
-            yield Counters(db, self._path, self._source, self._clock)
+            yield CounterFile(db, self._path, self._source, self._clock)

@@ -1,7 +1,7 @@
-"""What sources sent, kept as it came, so that a mended reader can read it again.
+"""The bodies of responses, kept unchanged, so that a corrected reader can read them again.
 
-One file a body, compressed with zstd, named by symbol, moment and content; the same content of a
-symbol is kept once.
+One file a body, compressed with zstd, named by symbol, time and content; equal bodies of a symbol
+are kept once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class RawBodies:
-    """The bodies of one source in a folder, ``<symbol>/<UTC moment>-<sha256, first 16>.zst``."""
+    """The bodies of one source in a folder, ``<symbol>/<UTC time>-<sha256, first 16>.zst``."""
 
     folder: Path
     clock: Callable[[], dt.datetime]
@@ -38,7 +38,7 @@ class RawBodies:
 
 
 def read_body(path: Path) -> bytes:
-    """A kept body, as it was sent."""
+    """A kept body, unpacked."""
     with pa.input_stream(str(path), compression="zstd") as file:
         body: bytes = file.read()
         return body

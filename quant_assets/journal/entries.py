@@ -1,8 +1,7 @@
-"""What a load says, to three places at once: the console, a file per run, a table of the warehouse.
+"""The log entries of a load, for the console, a file per run and a table of the warehouse.
 
-Plain ``logging`` underneath, so that Dagster and a user's own handlers see every entry as well; and
-how often progress is told. Writing the table is the load's, in the transaction of its data, and no
-connection is known here. What comes out anywhere is free of secrets.
+They go through ``logging``, so that Dagster and a user's own handlers see them too. The load writes
+the table, in the transaction of its data; no connection is known here. No entry holds a secret.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ ENTRY_COLUMNS = pa.schema(
         ("stack", pa.string()),
     ]
 )
-"""Entries as rows. The ids of a journal rise: in order of ``said_at, entry_id`` they stand as they
-were said, even where the clock did not move between two."""
+"""Entries as rows. The ids of a journal rise, so that ``said_at, entry_id`` is the order of writing
+even where the clock did not move between two entries."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing said, with its context; ``said_at`` is UTC, texts are plain and without secrets."""
+    """One entry with its context; ``said_at`` is naive UTC, texts are plain and without secrets."""
 
     entry_id: str
     said_at: dt.datetime
@@ -53,13 +52,13 @@ class Entry:
     source: str
     symbol: str | None
     task: str | None
-    """What was at work, such as daily_prices/yahoo/AAPL; null where it was no single symbol."""
+    """The task, such as daily_prices/yahoo/AAPL; null where the entry is of no single symbol."""
     error_class: str | None
     stack: str | None
 
 
 class Journal:
-    """What one load says. Threads may share it: all places hold its entries in the same order."""
+    """The log of one load. Threads may share it: all places have its entries in the same order."""
 
     def __init__(
         self,
@@ -77,45 +76,45 @@ class Journal:
         self._logger = logger
         self._lock = threading.RLock()
         self._first_id = uuid.uuid4().int & ~0xFFFFFFFF
-        self._said = 0
+        self._count = 0
         self._entries: list[Entry] = []
-        self._given_back: list[pa.Table] = []
+        self._returned: list[pa.Table] = []
 
     def info(
         self, message: str, *, symbol: str | None = None, error: BaseException | None = None
     ) -> None:
-        self._say(logging.INFO, message, symbol, error)
+        self._log(logging.INFO, message, symbol, error)
 
     def warning(
         self, message: str, *, symbol: str | None = None, error: BaseException | None = None
     ) -> None:
-        self._say(logging.WARNING, message, symbol, error)
+        self._log(logging.WARNING, message, symbol, error)
 
     def error(
         self, message: str, *, symbol: str | None = None, error: BaseException | None = None
     ) -> None:
         """An entry with a stack in any case: that of ``error`` and its causes, or of the caller."""
-        self._say(logging.ERROR, message, symbol, error)
+        self._log(logging.ERROR, message, symbol, error)
 
     def take(self) -> pa.Table:
-        """The entries no one has taken yet, as ENTRY_COLUMNS; from now on the caller has them."""
+        """The entries not taken yet, as ENTRY_COLUMNS; the caller stores or returns them."""
         with self._lock:
             fresh = pa.Table.from_pylist([asdict(e) for e in self._entries], schema=ENTRY_COLUMNS)
-            taken = pa.concat_tables([*self._given_back, fresh])
+            taken = pa.concat_tables([*self._returned, fresh])
             self._entries.clear()
-            self._given_back.clear()
+            self._returned.clear()
         return taken
 
     def give_back(self, taken: pa.Table) -> None:
-        """Put back what ``take`` gave and could not be stored; the next one gives it again."""
+        """Put back entries that could not be stored; the next ``take`` returns them again."""
         with self._lock:
-            self._given_back.insert(0, taken)
+            self._returned.insert(0, taken)
 
-    def _say(
+    def _log(
         self, level: int, message: str, symbol: str | None, error: BaseException | None
     ) -> None:
         wants_stack = error is None and level >= logging.ERROR
-        # Two frames of ours, then whoever has something to say.
+        # Two frames of ours, then the caller of the journal.
         file, line, function, stack = self._logger.findCaller(wants_stack, stacklevel=3)
         if error is not None:
             stack = "".join(traceback.format_exception(error))
@@ -135,7 +134,7 @@ class Journal:
                 function,
                 {"entry": entry},
             )
-            # Not exc_info: whoever formats that meets the secrets again.
+            # Not exc_info: a formatter would print its secrets unmasked.
             record.exc_text = entry.stack
             self._logger.handle(record)
 
@@ -148,9 +147,9 @@ class Journal:
         stack: str | None,
     ) -> Entry:
         symbol = plain(symbol) if symbol else None
-        self._said += 1
+        self._count += 1
         return Entry(
-            str(uuid.UUID(int=self._first_id + self._said)),
+            str(uuid.UUID(int=self._first_id + self._count)),
             self._clock().astimezone(dt.UTC).replace(tzinfo=None),
             logging.getLevelName(level),
             plain(message),
@@ -166,9 +165,3 @@ class Journal:
 
 def with_symbol(entry: Entry) -> str:
     return f"{entry.symbol} {entry.message}" if entry.symbol else entry.message
-
-
-# Progress
-
-Progress = Callable[[int, int, str], None]
-"""Called with items done, items in all, and what is happening."""

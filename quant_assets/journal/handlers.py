@@ -1,4 +1,4 @@
-"""Where log entries go: the console, and a dated file per run."""
+"""Handlers of log entries: the console, and a dated file per run."""
 
 from __future__ import annotations
 
@@ -38,9 +38,6 @@ def parse_level(text: str) -> int:
         raise UnknownLevelError(text) from None
 
 
-# Console and file
-
-
 class _Lines(logging.Formatter):
     """``2026-11-22T18:31:05Z WARNING AAPL message``; further lines and the stack are indented."""
 
@@ -53,13 +50,13 @@ class _Lines(logging.Formatter):
             text = plain(record.getMessage())
             raised = self.formatException(record.exc_info) if record.exc_info else record.exc_text
             stack = plain(raised) if raised else None
-        told = text if stack is None else f"{text}\n{stack}"
+        lines = text if stack is None else f"{text}\n{stack}"
         # Indented, no line of a message can pass for an entry.
-        return f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname} {told}".replace("\n", "\n    ")
+        return f"{at:%Y-%m-%dT%H:%M:%SZ} {record.levelname} {lines}".replace("\n", "\n    ")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler of ours; knows the level that its logger had before any of them came."""
+    """A handler of ours; ``found_level`` is its logger's level before the first of them came."""
 
     def __init__(self, stream: TextIO, level: str) -> None:
         super().__init__(stream)
@@ -71,7 +68,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _RunFile:
     """The file of a run as a stream: opened for each entry, so that none waits in a buffer.
 
-    A kill loses nothing said, and a folder that was unwritable for a while is tried again.
+    A kill loses no entry, and a folder that was unwritable for a while is tried again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,14 +81,14 @@ class _RunFile:
 
 
 class _FileHandler(_Handler):
-    """Entries of one run, and records that belong to none."""
+    """Entries of one run, and records that belong to no run."""
 
     def __init__(self, path: Path, run_id: str, level: str, logger: logging.Logger) -> None:
         super().__init__(_RunFile(path), level)  # type: ignore[arg-type]  # write is all it takes
         self.path = path
         self.run_id = run_id
         self.logger = logger
-        self.complained = False
+        self.warned = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         if hasattr(record, "unwritable"):
@@ -101,15 +98,15 @@ class _FileHandler(_Handler):
         return not isinstance(entry, Entry) or entry.run_id == self.run_id
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say once that the file can't be written; a load does not end for want of its log."""
+        """Warn once that the file can't be written; a load goes on without it."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self.complained:
-            self.complained = True
+        elif not self.warned:
+            self.warned = True
             self.logger.warning(
-                "The log %s can't be written: %s. The load goes on, and the warehouse keeps what "
-                "it says; free the disk, or set the rights of the folder.",
+                "The log %s can't be written: %s. The load goes on, and the warehouse keeps its "
+                "entries; free the disk, or set the rights of the folder.",
                 self.path,
                 error.strerror,
                 extra={"unwritable": self.path},
@@ -120,7 +117,7 @@ class _FileHandler(_Handler):
 def to_console(
     stream: TextIO, level: str = "info", *, logger: logging.Logger = LOGGER
 ) -> Iterator[None]:
-    """Write what is said to ``stream``, one plain line an entry, its stack beneath."""
+    """Write entries to ``stream``, one plain line each, with their stacks below."""
     with _attached(_Handler(stream, level), logger):
         yield
 
@@ -134,10 +131,10 @@ def to_files(
     level: str = "info",
     logger: logging.Logger = LOGGER,
 ) -> Iterator[Path]:
-    """Write what a run says to ``logs/<day>/<HHMMSS>-<first 8 of run_id>.log`` below ``home``.
+    """Write the entries of a run to ``logs/<day>/<HHMMSS>-<first 8 of run_id>.log`` in ``home``.
 
-    Gives the path; the file is made by the first entry. Records that belong to no run are written
-    too. A file that can't be written is complained about once, as a warning of ``logger``.
+    Yields the path; day and time are UTC. The first entry creates the file. Records that belong to
+    no run are written too. A file that can't be written gives one warning of ``logger``.
     """
     begun = started_at.astimezone(dt.UTC)
     name = f"{begun:%H%M%S}-{uuid.UUID(run_id).hex[:8]}.log"
@@ -151,9 +148,9 @@ _ATTACHING = threading.Lock()
 
 @contextmanager
 def _attached(handler: _Handler, logger: logging.Logger) -> Iterator[None]:
-    """Let ``logger`` speak to ``handler`` too, and be as talkative as its handlers want.
+    """Add ``handler`` to ``logger``, and lower the logger's level to that of its handlers.
 
-    Runs of several threads come and go in any order; the last one leaves the level as it was found.
+    Runs of several threads come and go in any order; the last one restores the level.
     """
     with _ATTACHING:
         present = _ours(logger)
@@ -176,5 +173,5 @@ def _ours(logger: logging.Logger) -> list[_Handler]:
 def _set_level(logger: logging.Logger, found_level: int) -> None:
     above = logger.parent.getEffectiveLevel() if logger.parent else logging.NOTSET
     wanted = [handler.level for handler in _ours(logger)]
-    # Never less talkative than a user had made it.
+    # Never above the level that a user had set.
     logger.setLevel(min(found_level or above, *wanted) if wanted else found_level)

@@ -6,8 +6,6 @@ import re
 
 from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
 
-# Secrets and stray characters
-
 _QUOTED = r"""b?'(?:[^'\\\n]|\\.)*'|b?"(?:[^"\\\n]|\\.)*\""""
 _IS = r"""[\w-]{0,40}(?:['"]\s*[:=,]|\s*[:=])\s*"""
 
@@ -25,9 +23,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def masked(text: str) -> str:
-    """``text`` without values of headers, of queries, and of what is named like a secret.
+    """``text`` without the values of headers, of queries, and of names like a secret's.
 
-    Rather too much is masked than too little: in a stack also the code beside such a name.
+    It masks too much rather than too little: in a stack also the code beside such a name.
     """
     for secret in _SECRETS:
         text = secret.sub(rf"\g<1>{MASK}", text)
@@ -35,9 +33,9 @@ def masked(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` masked, in lines, and of characters that every place can hold and show.
+    """``text`` masked, in lines, without characters that a file or a terminal can't show.
 
-    A source may send anything: half characters that UTF-8 has no bytes for, orders to a terminal.
+    A source may send anything: lone surrogates that UTF-8 can't encode, terminal escapes.
     """
     lines = masked(text).encode("utf-8", "backslashreplace").decode("utf-8").splitlines()
     return "\n".join(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in lines)

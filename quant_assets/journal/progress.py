@@ -1,4 +1,4 @@
-"""Progress of a load: the callback, and a callback that is called at each tenth item."""
+"""Progress of a load: the callback, and one that limits how often two others are called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
-"""Called with symbols done, symbols in all, and what is happening."""
+"""Called with symbols done, symbols in all, and the present step."""
 
 
 def unwatched(done: int, total: int, what: str) -> None:
@@ -14,16 +14,16 @@ def unwatched(done: int, total: int, what: str) -> None:
 
 
 class Every:
-    """A Progress that passes on what is worth telling: each tenth item to ``told``, and at most
-    one line a second to ``screen``; the first call and the end go to both.
+    """A Progress that calls ``log`` at each tenth item and ``screen`` at most once a second, and
+    both at the first call and at the end.
 
     Items may come several at once: a call that passes a tenth item counts as reaching it.
     """
 
     def __init__(
-        self, told: Progress, screen: Progress, *, monotonic: Callable[[], float] = time.monotonic
+        self, log: Progress, screen: Progress, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._told = told
+        self._log = log
         self._screen = screen
         self._monotonic = monotonic
         self._last: tuple[int, int] | None = None
@@ -33,7 +33,7 @@ class Every:
         last, self._last = self._last, (done, total)
         ended = done >= total and last != (done, total)
         if last is None or ended or done // 10 != last[0] // 10:
-            self._told(done, total, what)
+            self._log(done, total, what)
         now = self._monotonic()
         if self._shown_at is None or ended or now - self._shown_at >= 1:
             self._shown_at = now

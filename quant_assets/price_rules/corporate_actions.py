@@ -1,8 +1,8 @@
-"""What a vendor's split, dividend and adjusted-close numbers say happened. Pure rules.
+"""Corporate actions from a vendor's split, dividend and adjusted-close numbers. Pure rules.
 
 A vendor reports numbers, not events: spin-offs appear as dividends or as odd split factors, and a
-stock split may be echoed in the dividend column. Here numbers become records with a kind, by rule
-or by a decision someone wrote down, and keep what was reported beside what is applied.
+stock split may be repeated in the dividend column. Here numbers become records with a kind, by rule
+or by a decision written in a file, and keep the reported number beside the applied one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SNAP = 5e-6
 """Relative error up to which a vendor's 7.000007 is taken for 7."""
 
 LARGEST_DENOMINATOR = 20
-"""Plain ratios go down to the 21:20 of a five per cent stock dividend."""
+"""The plainest ratio of a five per cent stock dividend is 21:20."""
 
 SPLIT_FROM = 1.25
 """From a quarter of the shares on, a distribution of shares counts as a split, below it as a stock
@@ -55,9 +55,9 @@ class Reported:
 
 @dataclass(frozen=True)
 class Decision:
-    """What someone found out about a vendor's numbers for one symbol and day.
+    """A person's finding about a vendor's numbers for one symbol and day.
 
-    ``made_from`` names the number the record is made of, ``repeats`` the one that tells the same
+    ``made_from`` names the number the record is made of, ``repeats`` the one that reports the same
     event again. ``ratio`` (of a spin-off, a value factor) and ``amount`` are numbers that the
     vendor leaves out or gets wrong.
     """
@@ -145,7 +145,7 @@ def plain_ratio(value: float) -> float | None:
     if not math.isfinite(value) or value <= 0:
         return None
     if value < 1:
-        # Reverse splits have large denominators: told by what one new share is made of.
+        # Reverse splits have large denominators, but take a plain number of old shares for one new.
         inverse = plain_ratio(1 / value)
         return 1 / inverse if inverse else None
     fraction = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
@@ -154,7 +154,7 @@ def plain_ratio(value: float) -> float | None:
 
 
 def records(reported: Iterable[Reported], decisions: Decisions) -> list[dict[str, object]]:
-    """Corporate actions, as rows of ``sources.contract.ACTION_COLUMNS``.
+    """Corporate actions, as rows of ``contracts.prices.ACTION_COLUMNS``.
 
     Without a decision the rule holds: a plain ratio is a split or a stock dividend, an odd one a
     spin-off reported as a factor, an amount a cash dividend.
@@ -174,7 +174,7 @@ def records(reported: Iterable[Reported], decisions: Decisions) -> list[dict[str
 
 
 def _concerns(decision: Decision, numbers: Reported) -> bool:
-    """Whether there is anything to record: the number it is made of, or one of its own."""
+    """Whether there is a number to record: the one it is made of, or one of its own."""
     if decision.ratio is not None or decision.amount is not None:
         return True
     return (numbers.ratio if decision.made_from == "split" else numbers.amount) is not None
@@ -208,8 +208,12 @@ def _ruled_split(numbers: Reported, factor: float) -> dict[str, object]:
     ratio = plain_ratio(factor)
     if ratio is None:
         return _record(numbers, "spin_off", value_factor=factor, reports=("split",))
-    kind = "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
-    return _record(numbers, kind, ratio=ratio, reports=("split",))
+    return _record(numbers, split_kind(ratio), ratio=ratio, reports=("split",))
+
+
+def split_kind(ratio: float) -> str:
+    """The kind of a distribution of shares: ``ratio`` new shares for each old one."""
+    return "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
 
 
 def _record(
@@ -245,22 +249,22 @@ def eventful(numbers: pa.Table) -> pa.Table:
     A number that is missing, null or NaN, reports nothing.
     """
     split, dividend = numbers["split"], numbers["dividend"]
-    told = (
+    reports = (
         pc.and_(
             pc.not_equal(split, 1.0), pc.and_(pc.not_equal(split, 0.0), pc.equal(split, split))
         ),
         pc.and_(pc.not_equal(dividend, 0.0), pc.equal(dividend, dividend)),  # NaN is not itself
     )
-    return numbers.filter(pc.or_(*(pc.fill_null(mask, False) for mask in told)))
+    return numbers.filter(pc.or_(*(pc.fill_null(mask, False) for mask in reports)))
 
 
 Numbers = dict[tuple[str, dt.date], tuple[float | None, float | None]]
 
 
 def numbers_by_day(events: pa.Table, *, add_up: bool) -> tuple[Numbers, list[dict[str, str]]]:
-    """Ratio and amount of each symbol and day, and the numbers that can't be followed, with why.
+    """Ratio and amount of each symbol and day, and the unusable numbers, each with a reason.
 
-    ``events`` has symbol, session, split and dividend. A line that stands twice counts once. Lines
+    ``events`` has symbol, session, split and dividend. Of equal lines one counts. Lines
     of one day that differ are several events in a file of actions (``add_up``: amounts add up,
     ratios multiply), and a contradiction in a file of prices.
     """
@@ -269,34 +273,35 @@ def numbers_by_day(events: pa.Table, *, add_up: bool) -> tuple[Numbers, list[dic
         key, line = (row["symbol"], row["session"]), (row["split"], row["dividend"])
         lines.setdefault(key, {})[line] = None
     found: Numbers = {}
-    aside: list[dict[str, str]] = []
-    for (symbol, day), told in lines.items():
-        splits = [split for split, _ in told if split not in (None, 0.0, 1.0)]
-        dividends = [dividend for _, dividend in told if dividend not in (None, 0.0)]
+    unusable: list[dict[str, str]] = []
+    for (symbol, day), pairs in lines.items():
+        splits = [split for split, _ in pairs if split not in (None, 0.0, 1.0)]
+        dividends = [dividend for _, dividend in pairs if dividend not in (None, 0.0)]
         numbers: list[float | None] = []
         for name, given in (("split", splits), ("dividend", dividends)):
             number, reason = _one_number(name, [n for n in given if n is not None], add_up=add_up)
             numbers.append(number)
             if reason:
                 raw = json.dumps({"symbol": symbol, "session": str(day), name: given})
-                aside.append({"symbol": symbol, "session": str(day), "reason": reason, "raw": raw})
+                row = {"symbol": symbol, "session": str(day), "reason": reason, "raw": raw}
+                unusable.append(row)
         if numbers != [None, None]:
             found[symbol, day] = (numbers[0], numbers[1])
-    return found, aside
+    return found, unusable
 
 
-def _one_number(name: str, told: list[float], *, add_up: bool) -> tuple[float | None, str]:
-    """The number of a day, and why some of those told don't count."""
-    if len(told) == 1 and 0 < told[0] < math.inf:  # as good as always
-        return told[0], ""
-    given = [number for number in told if not math.isnan(number)]
+def _one_number(name: str, reported: list[float], *, add_up: bool) -> tuple[float | None, str]:
+    """The number of a day, and the reason why some of those reported don't count."""
+    if len(reported) == 1 and 0 < reported[0] < math.inf:  # nearly always
+        return reported[0], ""
+    given = [number for number in reported if not math.isnan(number)]
     possible = [number for number in given if 0 < number < math.inf]
     reason = f"{name} is not positive and finite" if len(possible) < len(given) else ""
     if not add_up and len(set(possible)) > 1:
         return None, f"another row of the same symbol and session has another {name}"
     usable = possible if add_up else possible[:1]
-    together = math.prod if name == "split" else math.fsum
-    return (together(usable) if usable else None), reason
+    combine = math.prod if name == "split" else math.fsum
+    return (combine(usable) if usable else None), reason
 
 
 def distributions_from_adjusted_close(rows: pa.Table, convention: str) -> pa.Table:

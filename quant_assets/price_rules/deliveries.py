@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.price_rules.overlap import (
+from quant_assets.price_rules.overlap import InferredSplit, compare
+from quant_assets.price_rules.pairs import (
     Dated,
-    InferredSplit,
-    Keys,
     Mask,
-    compare,
-    floats,
     marked_rows,
     price_grid,
     volume_slack,
 )
 from quant_assets.price_rules.plain_ratios import NOISE
+from quant_assets.schema.row_rules import floats
+
+Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Folded:
 def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
     """Compare deliveries of the same symbols one after the other, as if loaded day by day.
 
-    Each has the columns of ``sources.contract.PRICE_COLUMNS`` and is sorted by symbol and session,
+    Each has the columns of ``contracts.prices.PRICE_COLUMNS`` and is sorted by symbol and session,
     with one row of each; ``splits`` are those that are known, by symbol.
     """
     rows = pa.concat_tables(deliveries)
@@ -46,12 +46,14 @@ def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
     prices, again = price_grid(rows), np.diff(keys) == 0
     off: Mask = again & marked_rows(np.abs(np.diff(prices, axis=0)) > NOISE * prices[:-1])
     disputed = np.unique(codes[1:][off])
-    settled = ~np.isin(codes, disputed)
-    parts = [_latest_volumes(rows.filter(pa.array(settled)), keys[settled])]
+    unchanged = ~np.isin(codes, disputed)
+    parts = [_latest_volumes(rows.filter(pa.array(unchanged)), keys[unchanged])]
     inferred = {}
     for symbol in symbols.dictionary.take(pa.array(disputed)).to_pylist():
-        told = [delivery.filter(pc.equal(delivery["symbol"], symbol)) for delivery in deliveries]
-        part, found = _one_after_the_other([t for t in told if t.num_rows], splits.get(symbol, ()))
+        of_symbol = (each.filter(pc.equal(each["symbol"], symbol)) for each in deliveries)
+        part, found = _fold_symbol(
+            [each for each in of_symbol if each.num_rows], splits.get(symbol, ())
+        )
         parts.append(part)
         inferred[symbol] = found
     whole = pa.concat_tables(parts)
@@ -68,23 +70,24 @@ def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
     latest = volume[first]
     for time in range(1, int(times.max())):
         again = times > time
-        told = volume[first[again] + time]
-        other = np.abs(told - latest[again]) > volume_slack(latest[again])
-        latest[again] = np.where(other, told, latest[again])
+        corrected = volume[first[again] + time]
+        other = np.abs(corrected - latest[again]) > volume_slack(latest[again])
+        latest[again] = np.where(other, corrected, latest[again])
     place = rows.schema.get_field_index("volume")
     return rows.take(pa.array(first)).set_column(place, "volume", pa.array(latest))
 
 
-def _one_after_the_other(
+def _fold_symbol(
     deliveries: Sequence[pa.Table], splits: Dated
 ) -> tuple[pa.Table, tuple[InferredSplit, ...]]:
-    """The rows of one symbol, and its splits that no one reported."""
-    held, *later = deliveries
+    """The rows of one symbol, oldest delivery first, and the splits that they show."""
+    stored, *later = deliveries
     inferred: tuple[InferredSplit, ...] = ()
-    for told in later:
+    for reported in later:
         known = [*splits, *((split.ex_date, split.ratio) for split in inferred)]
-        overlap = compare(held, told, reports_splits=False, splits=known)
-        kept = held.filter(pc.invert(pc.is_in(held["session"], told["session"].combine_chunks())))
-        held = pa.concat_tables([kept, overlap.rows]).sort_by("session")
+        overlap = compare(stored, reported, reports_splits=False, splits=known)
+        again = pc.is_in(stored["session"], reported["session"].combine_chunks())
+        kept = stored.filter(pc.invert(again))
+        stored = pa.concat_tables([kept, overlap.rows]).sort_by("session")
         inferred += overlap.splits
-    return held, inferred
+    return stored, inferred

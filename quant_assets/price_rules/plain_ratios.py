@@ -21,27 +21,31 @@ time."""
 HALF_A_CENT = 0.005
 
 MANY_ROWS = 10
-"""Rows off by one factor that is no split's ratio, from which on it is no row's correction."""
+"""So many rows off by one factor that is no split's ratio are no corrections of single rows."""
 
 NOISE = 1e-6
-"""Relative difference of two prices, or two volumes, that say the same: vendors keep 32 bits."""
+"""Relative difference up to which two prices, or volumes, are the same: vendors keep 32 bits."""
 
 SEVERAL_ROWS = 3
-"""Rows it takes to tell a stock dividend, such as 11:10, from a correction by a tenth."""
+"""Rows needed to distinguish a stock dividend, such as 11:10, from a correction by a tenth."""
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 Grid = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
-def plain_split(held: Grid, told: Grid, shares: Floats) -> tuple[int, float] | None:
+def plain_split(stored: Grid, reported: Grid, shares: Floats) -> tuple[int, float] | None:
     """How many rows, from the first on, are off by one plain ratio, and that ratio.
 
-    ``told`` was multiplied by ``shares``, after it had been rounded to cents.
+    ``reported`` was multiplied by ``shares``, after it had been rounded to cents.
     """
     # What was stored may be rounded too: a price of cents that a reverse split made dollars.
     half, exact = HALF_A_CENT * shares[:, None], np.zeros((len(shares), 1))
-    tries = ((held, told, exact, half), (told, held, half, exact), (told, held, half, half))
+    tries = (
+        (stored, reported, exact, half),
+        (reported, stored, half, exact),
+        (reported, stored, half, half),
+    )
     for larger, smaller, of_larger, of_smaller in tries:
         low, high = _ranges(larger, smaller, of_larger, of_smaller)
         possible = (low <= high) & (low > 1)
@@ -53,14 +57,14 @@ def plain_split(held: Grid, told: Grid, shares: Floats) -> tuple[int, float] | N
         if ratio < SPLIT_FROM and count < SEVERAL_ROWS:
             continue
         if follows[:count].mean() >= FOLLOWING:
-            return count, ratio if larger is held else 1 / ratio
+            return count, ratio if larger is stored else 1 / ratio
     return None
 
 
 def _ranges(
     larger: Grid, smaller: Grid, of_larger: Grid, of_smaller: Grid
 ) -> tuple[Floats, Floats]:
-    """From what to what the ratio of each row can be, by all its prices and their slack."""
+    """The smallest and largest ratio that each row allows, by all its prices and their slack."""
     above, below = of_larger + NOISE * larger, of_smaller + NOISE * smaller
     low: Floats = ((larger - above) / (smaller + below)).max(axis=1)
     with np.errstate(divide="ignore"):
@@ -92,14 +96,14 @@ def _simplest(low: float, high: float) -> Fraction:
     return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
 
 
-def common_factor(held: Grid, told: Grid) -> tuple[int, float] | None:
+def common_factor(stored: Grid, reported: Grid) -> tuple[int, float] | None:
     """How many rows, from the first on, are off by one common factor, and that factor.
 
-    No one corrects a past by one factor; something happened that the source takes out of its
-    prices and does not list, such as a spin-off.
+    No correction multiplies a whole past by one factor. The source has adjusted its prices for an
+    event that it does not list, such as a spin-off.
     """
-    ratio = np.median(told / held, axis=1)
-    slack = NOISE + HALF_A_CENT / held.min(axis=1)
+    ratio = np.median(reported / stored, axis=1)
+    slack = NOISE + HALF_A_CENT / stored.min(axis=1)
     off = np.flatnonzero(np.abs(ratio - 1) > 2 * slack)
     if len(off) < MANY_ROWS or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
         return None

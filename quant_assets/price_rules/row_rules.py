@@ -1,7 +1,7 @@
 """Rules a row must pass before it is stored. Pure: rows in, accepted and quarantined rows out.
 
-Bounds come from ``tables.py``; what spans columns or rows (low ≤ close, one row a key, a day that
-is a session) is said here. Nothing is written, and one bad row never costs a good one its place.
+Bounds of one column are in ``schema``; the rules over several columns or rows (low ≤ close, one row
+a key, a day that is a session) are here. A bad row never causes a good one to be rejected.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def check_prices(
 ) -> Checked:
     """Sort price rows of any symbols into accepted and rejected.
 
-    ``rows`` has the columns of ``sources.contract.PRICE_COLUMNS``. A row is rejected where a field
+    ``rows`` has the columns of ``contracts.prices.PRICE_COLUMNS``. A row is rejected where a field
     is missing or not finite, a price is not positive, a volume negative or beyond 64 bits, the
     currency unknown, open or close lies outside low to high, the day is no session of ``calendar``
-    or later than ``last_closed``, or another row of the same symbol and session says something
-    else. Of identical rows one is accepted.
+    or later than ``last_closed``, or another row of the same symbol and session differs. Of
+    identical rows one is accepted.
     """
     if rows.num_rows == 0:
         return Checked(rows, REJECTED.empty_table())
@@ -85,7 +85,7 @@ def _check_order(rows: pa.Table, verdict: Verdict) -> None:
 def check_actions(actions: pa.Table, table: Table = CORPORATE_ACTIONS) -> Checked:
     """Sort corporate actions into accepted and rejected; a symbol, day and kind is one record.
 
-    ``actions`` has the columns of ``sources.contract.ACTION_COLUMNS``. A record is rejected where a
+    ``actions`` has the columns of ``contracts.prices.ACTION_COLUMNS``. A record is rejected where a
     required field is missing, a number is not positive and finite, the kind or currency unknown, or
     it has no effect and is no vendor error. Records of one symbol, day and kind are merged into the
     first, and counted in ``repeated``: amounts add up, ratios and value factors multiply. Where
@@ -99,9 +99,9 @@ def check_actions(actions: pa.Table, table: Table = CORPORATE_ACTIONS) -> Checke
     check_bounds(actions, table, verdict)
     kinds = pc.is_in(actions["kind"], pa.array(ACTION_KINDS)).to_numpy()
     verdict.reject(~kinds, "kind is none of tables.ACTION_KINDS")
-    silent = np.all([~actions[name].is_valid().to_numpy() for name in _EFFECTS], axis=0)
-    silent &= ~pc.fill_null(pc.equal(actions["kind"], "vendor_error"), False).to_numpy()
-    verdict.reject(silent, f"none of {', '.join(_EFFECTS)} is given")
+    without_effect = np.all([~actions[name].is_valid().to_numpy() for name in _EFFECTS], axis=0)
+    without_effect &= ~pc.fill_null(pc.equal(actions["kind"], "vendor_error"), False).to_numpy()
+    verdict.reject(without_effect, f"none of {', '.join(_EFFECTS)} is given")
     merged, superfluous = _one_record_each(actions, verdict)
     accepted = pa.Table.from_pylist(merged, schema=actions.schema) if superfluous else actions
     if verdict.bad.any() and not superfluous:
@@ -113,7 +113,7 @@ _EFFECTS = ("ratio", "amount", "value_factor")
 
 
 def _one_record_each(actions: pa.Table, verdict: Verdict) -> tuple[list[dict[str, object]], int]:
-    """The good records, those of one key merged, and how many that made superfluous."""
+    """The good records, those of one key merged, and how many records were merged away."""
     key = ["symbol", "ex_date", "kind"]
     if actions.group_by(key).aggregate([]).num_rows == actions.num_rows:
         return [], 0  # no two share a key, as nearly always
@@ -133,7 +133,7 @@ def _one_record_each(actions: pa.Table, verdict: Verdict) -> tuple[list[dict[str
 
 
 def _terms(row: dict[str, object]) -> tuple[object, ...]:
-    """What two records must share for their numbers to be put together."""
+    """The values that two records must share to be merged."""
     return (row["currency"], row["basis_on"], *(row[name] is None for name in _EFFECTS))
 
 
@@ -141,15 +141,15 @@ def _merge(rows: list[dict[str, object]]) -> dict[str, object]:
     merged = dict(rows[0])
     if len(rows) == 1:
         return merged
-    for name, together in _TOGETHER.items():
+    for name, combine in _COMBINE.items():
         numbers = [row[name] for row in rows if row[name] is not None]
-        merged[name] = together(numbers) if numbers else None
+        merged[name] = combine(numbers) if numbers else None
     for name in ("kind_by", "note"):
         merged[name] = "; ".join(dict.fromkeys(str(row[name]) for row in rows if row[name])) or None
     return merged
 
 
-_TOGETHER: dict[str, Callable[[list[Any]], float]] = {
+_COMBINE: dict[str, Callable[[list[Any]], float]] = {
     "ratio": math.prod,
     "amount": math.fsum,
     "value_factor": math.prod,

@@ -27,6 +27,9 @@ YEAR_AHEAD = dt.timedelta(days=366)
 ALWAYS_OPEN = "24/7"
 """The calendar of markets that never close: every day is a session, and ends at midnight UTC."""
 
+QUIET_SESSIONS = 5
+"""Sessions without a trade after which trading in a security counts as ended."""
+
 
 class CalendarRangeError(ValueError):
     """A day outside the years a calendar knows."""

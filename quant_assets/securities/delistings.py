@@ -15,15 +15,12 @@ from dataclasses import dataclass
 
 import duckdb
 
-from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.calendars import QUIET_SESSIONS, Calendar
 from quant_assets.schema.securities import DELISTINGS
 from quant_assets.warehouse.writing import Writing
 
 NO_TRADE = "no trade since"
 """How the reason of an empty symbol-day begins where a source says that trading had ended."""
-
-QUIET_SESSIONS = 5
-"""Sessions with that reason, and with rows of others, after which trading has ended for good."""
 
 REASON_DAYS = 60
 """How far from the last session a removal from an index may be to tell why trading ended."""

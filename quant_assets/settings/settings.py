@@ -1,7 +1,7 @@
-"""One frozen ``Settings``, from a file, the environment and flags, in that order of precedence.
+"""One frozen ``Settings``, from a file, the environment and flags; later ones win.
 
-Nothing is read at import; ``load_settings`` is given the environment it should look at. Unknown
-keys are refused, wherever they come from: a misspelt setting must not be a setting ignored.
+Nothing is read at import: ``load_settings`` is given the environment. Unknown keys are refused, so
+that a misspelt setting is not ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONFIG_FILE = "quant_assets.toml"
 
 
 class SettingsError(ValueError):
-    """Settings that can't be used; the message names each key and what is wrong with it."""
+    """Settings that can't be used; the message has each key and its error."""
 
 
 class Settings(Frozen):
@@ -68,7 +68,7 @@ class Settings(Frozen):
         description="Whether the Dagster daemon refreshes by itself; false for a sandbox.",
     )
     log_level: Literal["debug", "info", "warning", "error", "off"] = Field(
-        default="off", description="From which level on the terminal shows what a load says."
+        default="off", description="Lowest level of log entries that the terminal shows."
     )
     yahoo_url: str = Field(
         default="", description="Base URL in place of Yahoo's: a proxy, a mirror, a stand-in."
@@ -80,7 +80,7 @@ class Settings(Frozen):
 
     @field_validator("yahoo_url")
     @classmethod
-    def _url_is_one(cls, url: str) -> str:
+    def _url_is_valid(cls, url: str) -> str:
         if url and not re.match(r"https?://[^/]", url):
             raise ValueError("a base URL begins with http:// or https://")
         return url.rstrip("/")
@@ -153,7 +153,7 @@ def _from_environment(environment: Mapping[str, str], here: Path) -> dict[str, o
         if not name.startswith(ENVIRONMENT_PREFIX) or name == f"{ENVIRONMENT_PREFIX}CONFIG":
             continue
         *parents, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        # A folder named in the environment is relative to where its user stands.
+        # A folder in the environment is relative to the working directory.
         value = here / text if (key, parents) == ("home", []) else _listed(key, text)
         level = values
         for parent in parents:

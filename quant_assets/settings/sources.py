@@ -17,7 +17,7 @@ class Frozen(BaseModel):
 
 
 class FilesColumns(Frozen):
-    """Which column of a vendor's file holds what; empty where the file has none."""
+    """The names of a vendor's columns; empty where the file has no such column."""
 
     symbol: str = "symbol"
     session: str = "date"
@@ -44,13 +44,13 @@ class ActionsFile(Frozen):
 class FilesArchive(Frozen):
     """A vendor's archive of CSV or Parquet files.
 
-    ``paths`` are files, folders or globs, relative to the settings file. ``price_basis`` says in
-    which shares prices and volumes are expressed: ``as_traded`` those of the session, or
-    ``split_adjusted`` those of ``basis_on``. ``symbols_on`` is the day whose tickers the archive
-    uses; its last session unless said.
+    ``paths`` are files, folders or globs, relative to the settings file. Prices and volumes are in
+    the shares of their session with ``price_basis`` ``as_traded``, and in those of ``basis_on``
+    with ``split_adjusted``. ``symbols_on`` is the day whose tickers the archive uses, its last
+    session unless given.
 
-    With ``deliveries`` each file is what a vendor sent on one day, ordered by the date in its path
-    (else by path): a later one corrects an earlier one, and may tell old rows in new shares.
+    With ``deliveries`` each file was sent by the vendor on one day, ordered by the date in its path
+    (else by path): a later one corrects an earlier one, and may repeat old rows in new shares.
     """
 
     paths: tuple[str, ...]
@@ -75,7 +75,7 @@ class FilesArchive(Frozen):
         return currency
 
     @model_validator(mode="after")
-    def _basis_is_said(self) -> FilesArchive:
+    def _basis_is_given(self) -> FilesArchive:
         if self.price_basis == "split_adjusted" and self.basis_on is None:
             raise ValueError("split_adjusted prices need basis_on, the day of their split basis")
         if self.price_basis == "as_traded" and self.basis_on is not None:
@@ -86,18 +86,18 @@ class FilesArchive(Frozen):
     def _deliveries_are_as_traded(self) -> FilesArchive:
         if self.deliveries and (self.price_basis != "as_traded" or self.actions):
             raise ValueError(
-                "deliveries become as_traded prices, and tell splits and dividends themselves; say "
+                "deliveries become as_traded prices with splits and dividends of their own; set "
                 "price_basis = as_traded and drop actions"
             )
         return self
 
 
 class UniverseFiles(Frozen):
-    """Where the index membership comes from: paths or URLs, empty where there is none.
+    """The sources of the index membership: paths or URLs, empty where there is none.
 
-    ``sources`` are asked one after another for the members of today, ``contact`` tells Wikipedia
-    who asks; ``intervals`` are history. A list with fewer or more members than ``sizes`` is not
-    believed. See ``docs/sources.md``.
+    ``sources`` are tried one after another for the members of today, with ``contact`` for
+    Wikipedia; ``intervals`` are history. A list with fewer or more members than ``sizes`` is
+    refused. See ``docs/sources.md``.
     """
 
     constituents: str = ""
@@ -116,10 +116,10 @@ class UniverseFiles(Frozen):
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The sources asked for the members, best first; none where lists alone tell them.
+        """The sources of today's members, best first; none where history alone gives them.
 
-        Unless ``sources`` or ``wikipedia_url`` is said, a list in a local file comes first: whoever
-        put it there meant it. History in a local file then needs no other list beside it.
+        Unless ``sources`` or ``wikipedia_url`` is set, a list in a local file comes first, and
+        history in a local file needs no other list beside it.
         """
         needs = {"wikipedia": self.wikipedia_url, "list": self.constituents, "bundled": "nothing"}
         order = tuple(name for name in self.sources if needs[name])
@@ -132,8 +132,8 @@ class UniverseFiles(Frozen):
 
 
 class SimulatedSettings(Frozen):
-    """The simulated market. It opens on a fixed day, so that its history stays the same from night
-    to night; another size, day or seed is another market."""
+    """The simulated market. It opens on a fixed day, so that its history is the same each night;
+    another size, day or seed is another market."""
 
     symbols: int = Field(default=20, ge=2, le=20_000)
     start: dt.date = dt.date(2024, 1, 2)
@@ -141,7 +141,7 @@ class SimulatedSettings(Frozen):
 
 
 class YahooSettings(Frozen):
-    """How Yahoo is asked. The defaults are those of a polite guest; see ``docs/sources.md``."""
+    """The limits of requests to Yahoo. The defaults are cautious; see ``docs/sources.md``."""
 
     min_delay_seconds: float = Field(default=0.5, ge=0)
     hourly_cap: int = Field(default=2_000, ge=1)

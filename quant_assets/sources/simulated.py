@@ -1,9 +1,9 @@
-"""A made-up market for the demo and for load tests: real sessions, invented companies.
+"""An invented market for the demo and for load tests: real sessions, invented companies.
 
 The same seed gives the same market. A security's prices depend only on the seed, its index and the
-market's start, so one can be had without the others, and a later ``end`` adds sessions and changes
-none before it. ``_CALENDAR_OF_EVENTS`` says what happens to whom and when. Misbehaviour (time-outs,
-broken rows) does not live here: this source always answers.
+market's start, so each can be computed without the others, and a later ``end`` adds sessions and
+changes none before it. ``_CALENDAR_OF_EVENTS`` has the events of each security. This source always
+answers: time-outs and broken rows are the stand-ins' of the tests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NEVER = 2**31
 
 @dataclass(frozen=True)
 class _Event:
-    """What happens to the securities at ``places`` of every group of twenty, a session apart."""
+    """An event of the securities at ``places`` of every group of twenty, a session apart."""
 
     places: Sequence[int]
     session: int
@@ -77,7 +77,7 @@ _SPLIT_RATIOS = (2.0, 3.0, 1.5, 0.2)
 their product is near 1, which keeps prices ordinary over decades."""
 
 _PAYOUTS = {"cash_dividend": 0.005, "special_dividend": 0.06, "spin_off": 0.12}
-"""What a holder receives, as a share of the price before."""
+"""The amount a holder receives, as a share of the price before."""
 
 _SYLLABLES = tuple(consonant + vowel for consonant in "DFLMNRSTV" for vowel in "AEIOU")
 
@@ -105,7 +105,7 @@ def _ticker(index: int) -> str:
 
 
 def _first(event: str, index: int, otherwise: int) -> int:
-    """The first session at which ``event`` happens to a security that it ever happens to."""
+    """The first session of ``event`` for the security ``index``; ``otherwise`` if it has none."""
     plan = _CALENDAR_OF_EVENTS[event]
     group, place = divmod(index, _GROUP)
     if place not in plan.places:
@@ -130,7 +130,7 @@ class _Security:
         """Every session before ``until``, and before it is delisted, at which ``event`` happens."""
         first, last = _first(event, self.index, otherwise=_NEVER), min(until, self.delisted)
         sessions = np.arange(first, last, _CALENDAR_OF_EVENTS[event].every, dtype=np.int64)
-        # Nobody holds the share before its first session, so nothing can befall it there.
+        # A share has no holders before its first session, so no event can fall there.
         return sessions[sessions > self.listed]
 
     def halts(self, until: int) -> Sessions:
@@ -227,17 +227,17 @@ class SimulatedMarket:
             has_splits=True,
             has_distributions=True,
             simulated=True,
-            # Which market it is: rows of two of them must not meet under one name.
+            # The convention identifies the market: rows of two must not be stored as one source.
             convention=f"(P + D) * S / P0; {self.securities_count} companies from {self.start}, "
             f"seed {self.seed}",
         )
 
     def symbols(self) -> tuple[str, ...]:
-        """Every ticker borne by ``end``, sorted; those of delisted companies included."""
-        return tuple(sorted(self._bearers))
+        """Every ticker used by ``end``, sorted; those of delisted companies included."""
+        return tuple(sorted(self._by_ticker))
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
-        """Answer 32 requests at a time; a ticker not borne by ``end`` fails alone.
+        """Answer 32 requests at a time; a ticker not used by ``end`` fails alone.
 
         A renamed company answers to both its tickers with its whole history; a reused ticker gives
         each of its companies within its own listing. Sessions after ``end`` are neither rows nor
@@ -247,23 +247,23 @@ class SimulatedMarket:
             chunk = requests[begin : begin + _CHUNK]
             answers = zip(*map(self._answer, chunk), strict=True)
             rows, actions, empty = map(pa.concat_tables, answers)
-            asked = tuple(dict.fromkeys(request.symbol for request in chunk))
-            unknown = [symbol for symbol in asked if symbol not in self._bearers]
+            symbols = tuple(dict.fromkeys(request.symbol for request in chunk))
+            unknown = [symbol for symbol in symbols if symbol not in self._by_ticker]
             failures = {symbol: UnknownSymbolAtSource(_NAME, symbol) for symbol in unknown}
-            yield PriceAnswer(asked, rows, actions, empty, failures=failures)
+            yield PriceAnswer(symbols, rows, actions, empty, failures=failures)
 
     def fetch_universe(self) -> UniverseAnswer:
-        """The index as of ``end``, and every name and stay up to then.
+        """The index as of ``end``, and every name and membership interval up to then.
 
-        A stay is told under the ticker of the day: a member that is renamed leaves under the old
-        ticker and comes back under the new one on the same day, with the same slug.
+        An interval has the ticker of its days: a member that is renamed leaves under the old ticker
+        and comes back under the new one on the same day, with the same slug.
         """
         names, constituents, intervals = [], [], []
         for security, symbol, since, until in self._names:
             number = f"{security.index + 1:04d}"
             slug, company = f"sim_{number}", f"Simulated Company {number} Inc."
-            held = self._day(since), self._day_if_past(until)
-            names.append(KnownIdentity(slug, symbol, *held, company, cik=None))
+            days = self._day(since), self._day_if_past(until)
+            names.append(KnownIdentity(slug, symbol, *days, company, cik=None))
             joined = max(since, security.joined)
             if joined > self._last:
                 continue
@@ -277,49 +277,52 @@ class SimulatedMarket:
 
     @cached_property
     def _names(self) -> tuple[tuple[_Security, str, int, int], ...]:
-        """Each name borne by ``end``: whose, the ticker, its first session, its first no longer."""
+        """Each name used by ``end``: security, ticker, first session, first session without it."""
         lives = map(_security, range(self.securities_count))
-        return tuple((who, *name) for who in lives for name in who.names if name[1] <= self._last)
+        return tuple(
+            (life, *name) for life in lives for name in life.names if name[1] <= self._last
+        )
 
     @cached_property
-    def _bearers(self) -> dict[str, tuple[_Security, ...]]:
-        """Who bore each ticker, the earlier company first."""
-        bearers: dict[str, tuple[_Security, ...]] = {}
+    def _by_ticker(self) -> dict[str, tuple[_Security, ...]]:
+        """The securities of each ticker, the earlier company first."""
+        securities: dict[str, tuple[_Security, ...]] = {}
         for security, symbol, _, _ in self._names:
-            bearers[symbol] = (*bearers.get(symbol, ()), security)
-        return bearers
+            securities[symbol] = (*securities.get(symbol, ()), security)
+        return securities
 
     @cached_property
     def _days(self) -> npt.NDArray[np.datetime64]:
         return self.calendar.session_array
 
     @cached_property
-    def _opening(self) -> int:
-        """Where session 0 stands among all the calendar's."""
+    def _first_session(self) -> int:
+        """The place of session 0 among all sessions of the calendar."""
         return bisect_left(self.calendar.sessions, self.start)
 
     @cached_property
     def _last(self) -> int:
-        return bisect_right(self.calendar.sessions, self.end) - 1 - self._opening
+        return bisect_right(self.calendar.sessions, self.end) - 1 - self._first_session
 
     def _day(self, session: int) -> dt.date:
-        return self.calendar.sessions[session + self._opening]
+        return self.calendar.sessions[session + self._first_session]
 
     def _day_if_past(self, session: int) -> dt.date | None:
         return self._day(session) if session <= self._last else None
 
     def _answer(self, request: Request) -> tuple[pa.Table, ...]:
-        """Rows, actions and empty sessions; none at all of a ticker not borne."""
-        symbol, bearers = request.symbol, self._bearers.get(request.symbol)
-        if bearers is None:
+        """Rows, actions and empty sessions; none of an unused ticker."""
+        symbol, securities = request.symbol, self._by_ticker.get(request.symbol)
+        if securities is None:
             tables = (PRICE_COLUMNS, ACTION_COLUMNS, EMPTY_COLUMNS)
             return tuple(columns.empty_table() for columns in tables)
-        first = bisect_left(self.calendar.sessions, request.start) - self._opening
-        until = bisect_right(self.calendar.sessions, request.end) - self._opening
+        first = bisect_left(self.calendar.sessions, request.start) - self._first_session
+        until = bisect_right(self.calendar.sessions, request.end) - self._first_session
         at = np.arange(first, min(until, self._last + 1))
         rows, actions = [], []
-        reason = np.full(len(at), f"not listed before {self._day(bearers[0].listed)}", dtype=object)
-        for security in bearers:
+        before = f"not listed before {self._day(securities[0].listed)}"
+        reason = np.full(len(at), before, dtype=object)
+        for security in securities:
             reason[at >= security.listed] = ""
             reason[np.isin(at, security.halts(self._last + 1))] = "halted"
             reason[at >= security.delisted] = f"delisted on {self._day_if_past(security.delisted)}"
@@ -333,7 +336,7 @@ class SimulatedMarket:
         return pa.concat_tables(rows), pa.concat_tables(actions), empty
 
     def _dates(self, at: Sessions) -> pa.Array:
-        return pa.array(self._days[at + self._opening], pa.date32())
+        return pa.array(self._days[at + self._first_session], pa.date32())
 
     def _rows(self, symbol: str, bars: dict[str, Floats], at: Sessions) -> pa.Table:
         session = self._dates(at)
@@ -346,7 +349,7 @@ class SimulatedMarket:
         actions = []
         for session, kind, size in events:
             day, column = self._day(session), "ratio" if kind == "split" else "amount"
-            what = {"symbol": symbol, "kind": kind, "currency": "USD", "kind_by": "rule"}
-            when = {"ex_date": day, "basis_on": day}
-            actions.append(what | when | {column: size, f"reported_{column}": size})
+            event = {"symbol": symbol, "kind": kind, "currency": "USD", "kind_by": "rule"}
+            days = {"ex_date": day, "basis_on": day}
+            actions.append(event | days | {column: size, f"reported_{column}": size})
         return pa.Table.from_pylist(actions, schema=ACTION_COLUMNS)

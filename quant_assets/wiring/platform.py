@@ -16,6 +16,7 @@ from quant_assets.contracts.membership import UniverseSource
 from quant_assets.contracts.prices import PriceSource
 from quant_assets.contracts.source import Source
 from quant_assets.datasets.daily_prices.dataset import DailyPrices
+from quant_assets.fetching.http import judge
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.fetching.raw_bodies import RawBodies
@@ -31,7 +32,7 @@ from quant_assets.sources.index_members.bundled import BundledList
 from quant_assets.sources.index_members.chain import LastAccepted, MembershipChain
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.sources.simulated import SimulatedMarket
-from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
+from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writer_lock import Clock, utc_now
 
@@ -151,7 +152,7 @@ class Platform:
         """The pace of a source, counted in the data folder. Raises UnknownSourceNameError."""
         path = self.settings.home_path / "pacing.sqlite"
         if source == wikipedia.SOURCE:
-            return Pacer(path, source, wikipedia.PACE, judge=wikipedia.judge)
+            return Pacer(path, source, wikipedia.PACE, judge=judge)
         if source != YAHOO:
             raise UnknownSourceNameError(source, (YAHOO, wikipedia.SOURCE))
         asked = self.settings.yahoo

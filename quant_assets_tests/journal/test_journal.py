@@ -334,7 +334,7 @@ def test_a_full_disk_is_complained_about_once_and_the_load_goes_on(
     lines = [line[21:] for line in console.getvalue().splitlines()]
     complaint = (
         f"WARNING The log {path} can't be written: No space left on device. The load goes on, and "
-        "the warehouse keeps what it says; free the disk, or set the rights of the folder."
+        "the warehouse keeps its entries; free the disk, or set the rights of the folder."
     )
     assert sorted(lines) == ["INFO one", "INFO two", complaint]
     assert said.take()["message"].to_pylist() == ["one", "two"]

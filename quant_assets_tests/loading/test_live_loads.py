@@ -24,6 +24,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quant_assets.definitions import build_definitions
+from quant_assets.fetching.http import judge
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.loading.report import COUNTS, LoadReport
@@ -32,7 +33,7 @@ from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.refreshing.steps import Step, open_steps, refresh_steps
 from quant_assets.settings.settings import load_settings
-from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
+from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.orchestration.runs.test_backfilling import (
     BACKFILL,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from quant_assets.contracts.prices import PRICE_COLUMNS
 from quant_assets.price_rules.deliveries import fold
-from quant_assets.price_rules.overlap import PRICES, InferredSplit, Overlap, compare
+from quant_assets.price_rules.overlap import InferredSplit, Overlap, compare
+from quant_assets.price_rules.pairs import PRICES
 
 JULY = [dt.date(2015, 7, day) for day in (9, 10, 13, 14, 15, 16, 17)]
 NFLX = [

@@ -29,6 +29,7 @@ from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import cron_string_iterator
 
 from quant_assets.definitions import build_definitions
+from quant_assets.fetching.http import judge
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.orchestration.automation.run_requests import TRIGGER, WHY
@@ -38,7 +39,6 @@ from quant_assets.refreshing.nightly import NEW_YORK, expected_session
 from quant_assets.refreshing.steps import LAST_LOOK_SESSIONS
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.index_members import wikipedia
-from quant_assets.sources.yahoo import daily_prices as yahoo
 from quant_assets.wiring.platform import YAHOO, Platform
 from quant_assets_tests.standins.wikipedia_standin import (
     Change,
@@ -202,13 +202,10 @@ class Unhurried(Platform):
     sleep: Callable[[float], None] = field(default=lambda seconds: None, repr=False)
 
     def pacer(self, source: str) -> Pacer:
-        pace, judge = (
-            (Pace(), yahoo.judge) if source == YAHOO else (wikipedia.PACE, wikipedia.judge)
-        )
         return Pacer(
             self.settings.home_path / "pacing.sqlite",
             source,
-            pace,
+            Pace() if source == YAHOO else wikipedia.PACE,
             judge=judge,
             clock=lambda: self.clock().timestamp(),
             sleep=self.sleep,

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import ACTION_COLUMNS, PriceProfile
 from quant_assets.datasets.daily_prices.identify import Identified, first_of_each
-from quant_assets.price_rules.corporate_actions import SPLIT_FROM
+from quant_assets.price_rules.corporate_actions import split_kind
 from quant_assets.price_rules.overlap import compare
 from quant_assets.warehouse.writing import as_arrow, listed_ids
 
@@ -182,7 +182,7 @@ def _split(security: int, ex_date: dt.date, ratio: float, currency: str) -> dict
     return nothing | {
         "security_id": security,
         "ex_date": ex_date,
-        "kind": "stock_dividend" if 1 < ratio < SPLIT_FROM else "split",
+        "kind": split_kind(ratio),
         "ratio": ratio,
         "currency": currency,
         "basis_on": ex_date,

@@ -1,23 +1,19 @@
-"""Deliveries whose prices are as traded put in the shares of their own day, with their splits."""
+"""Volumes and splits of a delivery, as its adjusted close shows them."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from quant_assets.price_rules.corporate_actions import SPLIT_FROM, plain_ratio
 
 
 def in_shares_of_their_day(rows: pa.Table) -> pa.Table:
-    """A sorted delivery whose prices are as traded, with its splits, and volumes as traded too.
+    """A sorted delivery whose prices are as traded, with its volumes as traded too, and its splits.
 
-    Yahoo's files of 2015 are so: the adjusted close and the volume, and nothing else, are in
-    the shares after a split; but for the newest bar, whose volume is of its own day even where its
-    adjusted close knows of the split to come (NFLX, 2015-07-14).
+    In Yahoo's files of 2015 the adjusted close and the volume, and nothing else, are in the shares
+    after a split; except for the newest bar, whose volume is in the shares of its own day even
+    where its adjusted close includes the split to come (NFLX, 2015-07-14).
     """
     symbol = rows["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
     volume, split = rows["volume"].to_numpy().copy(), np.full(rows.num_rows, np.nan)
@@ -45,26 +41,3 @@ def _share_ratio(step: float) -> float | None:
         return plain_ratio(1 / step) if step > 0 else None
     backward = plain_ratio(step)
     return 1 / backward if backward else None
-
-
-def split_table(rows: pa.Table) -> dict[tuple[str, dt.date], float]:
-    told = rows.filter(pc.fill_null(pc.greater(rows["split"], 0.0), False))
-    return {(row["symbol"], row["session"]): row["split"] for row in told.to_pylist()}
-
-
-def by_symbol(
-    splits: Mapping[tuple[str, dt.date], float],
-) -> dict[str, list[tuple[dt.date, float]]]:
-    found: dict[str, list[tuple[dt.date, float]]] = {}
-    for (symbol, day), ratio in splits.items():
-        found.setdefault(symbol, []).append((day, ratio))
-    return found
-
-
-def split_record(
-    symbol: str, day: dt.date, ratio: float, told_by: str, currency: str
-) -> dict[str, object]:
-    """A split that nobody reported, as a row of ``ACTION_COLUMNS``."""
-    kind = "stock_dividend" if 1 < ratio < SPLIT_FROM else "split"
-    what = {"symbol": symbol, "ex_date": day, "kind": kind, "ratio": ratio, "basis_on": day}
-    return {**what, "currency": currency, "kind_by": told_by}

@@ -1,7 +1,7 @@
-"""The list of members that an installed library brings along, for when nothing can be reached.
+"""The list of members inside an installed library, for when no other source can be reached.
 
-The library is pitindex: ``docs/sources.md`` says why. Its files are read without importing it,
-since its own functions prefer a cache in the user's home over what was installed.
+The library is pitindex; the reason is in ``docs/sources.md``. Its files are read without importing
+it, since its own functions prefer a cache in the user's home to the installed files.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def installed_data() -> Path:
 
 @dataclass(frozen=True)
 class BundledList:
-    """The members as of the day the library's list was made, which is always some time ago."""
+    """The members as of the day the library's list was made, always some time ago."""
 
     data: Callable[[], Path] = installed_data
 
     def fetch_universe(self) -> UniverseAnswer:
         """No request. Raises SourceUnavailable and BadAnswer."""
         folder = self.data()
-        # Without its day an old list would pass for today's, so that is read first.
+        # Without its day an old list would pass for today's, so the day is read first.
         made_on = _made_on(_text(folder / _MADE))
         rows = [
             {header_key(name or ""): text.strip() for name, text in row.items() if text}
@@ -55,7 +55,7 @@ class BundledList:
             f"{SOURCE}:{LIBRARY}",
             constituents=constituents,
             listed_on=made_on,
-            notices=(f"{LIBRARY} brings the members of {made_on}.", *notices),
+            notices=(f"{LIBRARY} has the members of {made_on}.", *notices),
         )
 
 
@@ -63,7 +63,7 @@ def _made_on(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(json.loads(text)["indices"]["sp500"]["end_date"])
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{LIBRARY} does not say in its {_MADE} of which day its list is."
+        message = f"{LIBRARY} has no readable day of its list in {_MADE}."
         raise BadAnswer(SOURCE, message) from error
 
 

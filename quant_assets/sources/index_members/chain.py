@@ -1,8 +1,7 @@
-"""Several sources of one membership, asked one after another until one answers.
+"""Several sources of one membership, tried one after another until one answers.
 
-Whoever judges the lists may refuse an answer and go on to the next source, so that a page that
-broke is no worse than one that can't be reached. What makes a list believable is decided in
-``universe.py``.
+The caller may refuse an answer and go on to the next source, so that a broken page is no worse than
+one that can't be reached. Which lists are refused is decided in ``membership/refusals.py``.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ LAST_ACCEPTED = "last accepted"
 
 
 class NoMembershipError(SourceUnavailable):
-    """No source answered with a list that can be used, and none was ever accepted here."""
+    """No source answered with a usable list, and none was ever accepted here."""
 
     def __init__(self, passed_over: Sequence[str]) -> None:
         reasons = "".join(f"\n- {reason}" for reason in passed_over)
         super().__init__(
             "membership",
-            "No source tells the members, and no list was ever accepted here. Nothing was changed. "
+            "No source lists the members, and no list was ever accepted here. Nothing was changed. "
             f"Give a list with quant-assets universe import --from FILE, or try again.{reasons}",
         )
         self.passed_over = tuple(passed_over)
@@ -32,43 +31,43 @@ class NoMembershipError(SourceUnavailable):
 
 @dataclass(frozen=True)
 class LastAccepted:
-    """The membership as it was accepted last: nothing to apply, but a reason to carry on.
+    """The list that was accepted last: there is nothing to apply, and the members stay.
 
-    ``held`` gives the day of that list and its number of members; None where there is none.
+    ``stored`` gives the day of that list and its number of members; None where there is none.
     """
 
-    held: Callable[[], tuple[dt.date, int] | None]
+    stored: Callable[[], tuple[dt.date, int] | None]
 
     def fetch_universe(self) -> UniverseAnswer:
         """Raises SourceUnavailable where no list was ever accepted."""
-        held = self.held()
-        if held is None:
+        stored = self.stored()
+        if stored is None:
             raise SourceUnavailable(LAST_ACCEPTED, "No list was ever accepted here.")
-        listed_on, members = held
+        listed_on, members = stored
         return UniverseAnswer(
             LAST_ACCEPTED,
             listed_on=listed_on,
             notices=(
-                f"No source tells the members; the {members} of {listed_on}, accepted then, stay.",
+                f"No source lists the members; the {members} of {listed_on}, accepted then, stay.",
             ),
         )
 
 
 class Answers(Iterator[UniverseAnswer]):
-    """The answers of a chain, in order, each asked for only when the one before was no good.
+    """The answers of a chain, in order, each fetched only when the one before was refused.
 
-    Each says in ``passed_over`` why the sources before it are not used. After the last one comes
-    NoMembershipError.
+    ``passed_over`` of each has the reasons against the sources before it. After the last one
+    NoMembershipError is raised.
     """
 
     def __init__(self, sources: Sequence[tuple[str, UniverseSource]]) -> None:
-        self._left = iter(sources)
-        self._answered = ""
+        self._remaining = iter(sources)
+        self._latest = ""
         self._passed_over: list[str] = []
 
     def __next__(self) -> UniverseAnswer:
-        for name, source in self._left:
-            self._answered = name
+        for name, source in self._remaining:
+            self._latest = name
             try:
                 answer = source.fetch_universe()
             except SourceError as error:
@@ -78,8 +77,8 @@ class Answers(Iterator[UniverseAnswer]):
         raise NoMembershipError(self._passed_over)
 
     def refuse(self, reason: str) -> None:
-        """Say why the latest answer is not used, for those that follow."""
-        self._passed_over.append(f"{self._answered}: {reason}")
+        """Give the reason why the latest answer is not used, for the answers that follow."""
+        self._passed_over.append(f"{self._latest}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class MembershipChain:
     last_accepted: UniverseSource | None = None
 
     def answers(self) -> Answers:
-        """The answers one after another, for whoever may refuse some."""
+        """The answers one after another, for a caller that may refuse some."""
         last = [(LAST_ACCEPTED, self.last_accepted)] if self.last_accepted else []
         return Answers([*self.sources, *last])
 

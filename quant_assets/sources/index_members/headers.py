@@ -1,7 +1,7 @@
-"""Rows of text read as members of an index: which header means what, symbols, dates.
+"""Rows of text read as members of an index: the meaning of headers, symbols and dates.
 
-CSV, JSON and HTML all end here, as rows under headers. How each is taken apart is not known here,
-and whether to believe a list is decided in ``universe.py``.
+The rows come from CSV and JSON (``lists.py``) and HTML (``html.py``). Which lists are refused is
+decided in ``membership/refusals.py``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ INDUSTRY = ("gics sub industry", "sub industry", "industry")
 ADDED = ("date added", "date first added", "added on")
 CIK = ("cik",)
 
-NO_SYMBOL = "left out for want of a usable symbol"
-TWICE = "left out as listed twice"
+NO_SYMBOL = "left out, without a usable symbol"
+TWICE = "left out, listed twice"
 
 _FOOTNOTE = re.compile(r"\[[^\[\]]{1,12}\]")
 _BETWEEN_WORDS = re.compile(r"[\s_\-\u2010-\u2013\u200b®™]+")
@@ -38,8 +38,8 @@ Row = Mapping[str, str]
 """Texts by header, each header as ``header_key`` gives it."""
 
 
-class Troubles:
-    """What was wrong with rows of one list: each kind is told once, with a count and an example."""
+class RowProblems:
+    """The unusable rows of one list: a sentence for each kind, with a count and an example."""
 
     def __init__(self) -> None:
         self._examples: dict[str, list[str]] = {}
@@ -63,7 +63,7 @@ def plain(text: str) -> str:
 
 
 def header_key(text: str) -> str:
-    """A header as lists are compared by: ``GICS_Sub-Industry[a]`` is ``gics sub industry``."""
+    """The form in which headers are compared: ``GICS_Sub-Industry[a]`` is ``gics sub industry``."""
     return _BETWEEN_WORDS.sub(" ", _FOOTNOTE.sub("", text)).strip().casefold()
 
 
@@ -81,14 +81,14 @@ def value(row: Row, names: Sequence[str]) -> str | None:
 def read_date(text: str | None) -> dt.date | None:
     """The date a text begins with, as ``2024-10-01``, ``July 21, 2021`` or ``21 July 2021``.
 
-    Where another follows in brackets, the first is the one that counts for the member as it is now.
+    A second date in brackets is of an earlier membership, and is left out.
     """
-    said = plain(text or "")
-    if found := _ISO_DATE.match(said):
+    date = plain(text or "")
+    if found := _ISO_DATE.match(date):
         year, month, day = found.groups()
-    elif found := _MONTH_FIRST.match(said):
+    elif found := _MONTH_FIRST.match(date):
         month, day, year = found.groups()
-    elif found := _DAY_FIRST.match(said):
+    elif found := _DAY_FIRST.match(date):
         day, month, year = found.groups()
     else:
         return None
@@ -100,36 +100,36 @@ def read_date(text: str | None) -> dt.date | None:
 
 
 def read_symbol(text: str) -> tuple[str, str | None]:
-    """A ticker, and the one before it where the text says so: ``RVTY (Previously PKI)``.
+    """A ticker, and the previous one where the text has it: ``RVTY (Previously PKI)``.
 
     Raises InvalidSymbolError.
     """
-    said = plain(text)
-    if former := _WITH_FORMER.fullmatch(said):
+    symbol = plain(text)
+    if former := _WITH_FORMER.fullmatch(symbol):
         return canonical_symbol(former[1]), canonical_symbol(former[2])
-    listed = _AFTER_EXCHANGE.fullmatch(said)
-    return canonical_symbol(listed[1] if listed else said), None
+    listed = _AFTER_EXCHANGE.fullmatch(symbol)
+    return canonical_symbol(listed[1] if listed else symbol), None
 
 
 def read_members(
     rows: Sequence[Row], where: str, source: str
 ) -> tuple[tuple[Constituent, ...], list[str]]:
-    """The members among ``rows``, each once, and sentences on rows that are none.
+    """The members among ``rows``, each once, and sentences on the rows left out.
 
-    Raises BadAnswer where most rows have no symbol: that column then means something else.
+    Raises BadAnswer where most rows have no symbol: that column then has another meaning.
     """
     found: dict[str, Constituent] = {}
-    troubles = Troubles()
+    problems = RowProblems()
     for row in rows:
-        said = value(row, SYMBOL) or ""
+        text = value(row, SYMBOL) or ""
         try:
-            symbol, previous = read_symbol(said)
+            symbol, previous = read_symbol(text)
         except InvalidSymbolError:
-            texts = chain([said], row.values())
-            troubles.add(NO_SYMBOL, repr(next(filter(None, texts), "")))
+            texts = chain([text], row.values())
+            problems.add(NO_SYMBOL, repr(next(filter(None, texts), "")))
             continue
         if symbol in found:
-            troubles.add(TWICE, symbol)
+            problems.add(TWICE, symbol)
             continue
         cik = "".join(filter(str.isdecimal, value(row, CIK) or ""))
         found[symbol] = Constituent(
@@ -141,7 +141,7 @@ def read_members(
             added_on=read_date(value(row, ADDED)),
             previous_symbol=previous,
         )
-    notices = troubles.sentences(where)
-    if 2 * troubles.count(NO_SYMBOL) > len(rows):
+    notices = problems.sentences(where)
+    if 2 * problems.count(NO_SYMBOL) > len(rows):
         raise BadAnswer(source, f"Most rows hold no symbol. {notices[0]}")
     return tuple(found.values()), notices

@@ -1,8 +1,8 @@
 """Wikipedia's list of S&P 500 companies as HTML: its members and its table of changes.
 
-Tables are found by their headers alone: editors rename, move and split them, and the two ways of
-rendering a page give them different markup. How the page is fetched is said in
-``sources/wikipedia.py``, what headers and texts mean in ``membership_tables.py``.
+Tables are found by their headers alone: editors rename, move and split them, and the two renderers
+of the site give them different markup. The page is fetched in ``wikipedia.py``; the meaning of
+headers and texts is in ``headers.py``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-import lxml.etree
-import lxml.html
+from typing import TYPE_CHECKING
 
 from quant_assets.contracts.membership import MembershipChange, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
@@ -23,13 +21,16 @@ from quant_assets.sources.index_members.headers import (
     SECTOR,
     SYMBOL,
     Row,
-    Troubles,
+    RowProblems,
     header_key,
     plain,
     read_date,
     read_members,
     read_symbol,
 )
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
 
 Grid = list[list[str]]
 
@@ -39,7 +40,7 @@ WHAT_TO_DO = (
 )
 
 _HEADER_ROWS = 3
-"""Headers stand within the first rows of a table: a caption, a group such as "Added", a name."""
+"""The headers are among the first rows of a table: a caption, a group such as "Added", a name."""
 
 _ADDED, _REMOVED = {"added", "addition", "additions"}, {"removed", "removal", "removals"}
 _TICKER, _COMPANY = {"ticker", "symbol"}, {"security", "company", "name"}
@@ -58,13 +59,13 @@ class _Table:
     rows: Grid
 
     @property
-    def overlong(self) -> bool:
-        """Whether headers stand over no column: a row that lost its start, and would be missed."""
+    def has_surplus_headers(self) -> bool:
+        """Whether headers have no column below: they include a broken row, which would be lost."""
         width = max(map(len, self.rows), default=len(self.headers))
         return any(self.headers[width:])
 
     def named(self) -> list[Row]:
-        """Rows by header, without the headers where they are repeated further down."""
+        """Rows by header, without headers that are repeated further down."""
         named = (dict(zip(self.headers, row, strict=False)) for row in self.rows)
         return [row for row in named if any(header_key(row[name]) != name for name in row)]
 
@@ -77,7 +78,7 @@ def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
     if not tables:
         raise BadAnswer(source, _complaint(page, grids, where))
     largest = max(tables, key=lambda table: len(table.rows))
-    if largest.overlong:
+    if largest.has_surplus_headers:
         cells = ", ".join(largest.headers)
         message = f"{where} has a member among the headers of its members: {cells}. {WHAT_TO_DO}"
         raise BadAnswer(source, message)
@@ -88,7 +89,7 @@ def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
     if not constituents:
         raise BadAnswer(source, f"{where} has a table of members without a row. {WHAT_TO_DO}")
     if len(alike) > 1:
-        notices.append(f"{where}: the members stand in {len(alike)} tables, read as one.")
+        notices.append(f"{where}: the members are in {len(alike)} tables, read as one.")
     if len(alike) < len(tables):
         notices.append(f"{where}: {len(tables) - len(alike)} more tables of securities unread.")
     changes, more = _changes(grids, where)
@@ -98,19 +99,22 @@ def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
 
 
 def as_of_last_edit(answer: UniverseAnswer, body: bytes) -> UniverseAnswer:
-    """A saved page is a list of the day it was last edited, where it says so."""
+    """The answer of a saved page, dated by its last edit where the page has it."""
     return replace(answer, listed_on=edited_on(body))
 
 
 def edited_on(body: bytes) -> dt.date | None:
-    """The day of the last edit, as any of the ways of rendering a page tells it."""
+    """The day of the last edit, from the markup of either renderer."""
     found = _EDITED.search(body)
     return (
         read_date(next(filter(None, found.groups())).decode("ascii", "replace")) if found else None
     )
 
 
-def _parsed(body: bytes, where: str, source: str) -> lxml.html.HtmlElement:
+def _parsed(body: bytes, where: str, source: str) -> HtmlElement:
+    import lxml.etree  # noqa: PLC0415 - most commands read no page
+    import lxml.html  # noqa: PLC0415
+
     lowered = body.lower()
     if b"<" not in body:
         what = "is empty" if not body.strip() else "is no HTML"
@@ -125,7 +129,7 @@ def _parsed(body: bytes, where: str, source: str) -> lxml.html.HtmlElement:
         raise BadAnswer(source, f"{where} is no HTML: {error}. {WHAT_TO_DO}") from error
 
 
-def _complaint(page: lxml.html.HtmlElement, grids: Sequence[Grid], where: str) -> str:
+def _complaint(page: HtmlElement, grids: Sequence[Grid], where: str) -> str:
     title = plain(page.findtext(".//title") or "")
     found = "; ".join(", ".join(grid[0][:12]) for grid in grids[:5] if grid)
     return (
@@ -145,10 +149,10 @@ def _members_table(grid: Grid) -> _Table | None:
 
 
 def _changes(grids: Sequence[Grid], where: str) -> tuple[tuple[MembershipChange, ...], list[str]]:
-    troubles = Troubles()
+    problems = RowProblems()
     for table in filter(None, map(_changes_table, grids)):
-        read = [_change(row, troubles) for row in table.named()]
-        return tuple(filter(None, read)), troubles.sentences(where)
+        read = [_change(row, problems) for row in table.named()]
+        return tuple(filter(None, read)), problems.sentences(where)
     return (), [f"{where} has no table of changes, with columns Date, Added and Removed."]
 
 
@@ -164,22 +168,22 @@ def _changes_table(grid: Grid) -> _Table | None:
 
 
 def _change_field(words: Collection[str]) -> str:
-    """The field of MembershipChange that a header of these words stands for, else empty."""
-    said = {*words}
+    """The field of MembershipChange that a header of these words means, else empty."""
+    present = {*words}
     for field, group in (("added", _ADDED), ("removed", _REMOVED)):
-        if said & group:
-            return field if said & _TICKER else f"{field}_name" if said & _COMPANY else ""
-    return "on" if "date" in said else "reason" if "reason" in said else ""
+        if present & group:
+            return field if present & _TICKER else f"{field}_name" if present & _COMPANY else ""
+    return "on" if "date" in present else "reason" if "reason" in present else ""
 
 
-def _change(row: Row, troubles: Troubles) -> MembershipChange | None:
+def _change(row: Row, problems: RowProblems) -> MembershipChange | None:
     on = read_date(row["on"])
     if on is None:
-        troubles.add("of the changes left out for want of a date", repr(" ".join(row.values())))
+        problems.add("of the changes left out, without a date", repr(" ".join(row.values())))
         return None
-    added, removed = (_ticker(row.get(side, ""), troubles) for side in ("added", "removed"))
+    added, removed = (_ticker(row.get(side, ""), problems) for side in ("added", "removed"))
     if not (added or removed):
-        troubles.add("of the changes left out for want of a ticker", repr(" ".join(row.values())))
+        problems.add("of the changes left out, without a ticker", repr(" ".join(row.values())))
         return None
     return MembershipChange(
         on,
@@ -191,20 +195,20 @@ def _change(row: Row, troubles: Troubles) -> MembershipChange | None:
     )
 
 
-def _ticker(text: str, troubles: Troubles) -> str | None:
+def _ticker(text: str, problems: RowProblems) -> str | None:
     if not any(map(str.isalnum, text)):
         return None  # blank, or a dash
     try:
         return read_symbol(text)[0]
     except InvalidSymbolError:
-        troubles.add("of the changes read without one of its tickers", repr(text))
+        problems.add("of the changes read without one of its tickers", repr(text))
         return None
 
 
-def _grid(table: lxml.html.HtmlElement) -> Grid:
+def _grid(table: HtmlElement) -> Grid:
     """The texts of a table, a cell that spans rows or columns repeated in each."""
     grid: Grid = []
-    below: dict[int, tuple[int, str]] = {}  # by column: how many more rows, and what they say
+    below: dict[int, tuple[int, str]] = {}  # by column: how many more rows, and their text
     for tr in table.xpath("./tr | ./thead/tr | ./tbody/tr | ./tfoot/tr"):
         row: list[str] = []
         for cell in tr.xpath("./td | ./th"):
@@ -221,7 +225,7 @@ def _grid(table: lxml.html.HtmlElement) -> Grid:
 
 
 def _from_above(below: dict[int, tuple[int, str]], at: int) -> Iterator[str]:
-    """What cells further up have to say in the columns from ``at`` on."""
+    """The texts of cells further up that span the columns from ``at`` on."""
     while at in below:
         left, text = below.pop(at)
         if left > 1:
@@ -230,20 +234,20 @@ def _from_above(below: dict[int, tuple[int, str]], at: int) -> Iterator[str]:
         at += 1
 
 
-def _span(cell: lxml.html.HtmlElement, name: str) -> int:
-    said = cell.get(name, "").strip()
-    return min(max(int(said), 1), 1000) if said.isdecimal() else 1
+def _span(cell: HtmlElement, name: str) -> int:
+    span = cell.get(name, "").strip()
+    return min(max(int(span), 1), 1000) if span.isdecimal() else 1
 
 
-def _texts(node: lxml.html.HtmlElement) -> Iterator[str]:
-    """What a reader sees of a cell: no footnotes, no keys to sort by."""
+def _texts(node: HtmlElement) -> Iterator[str]:
+    """The visible texts of a cell: no footnotes, no sort keys."""
     yield node.text or ""
     for child in node:
         yield "" if _is_unseen(child) else " " if child.tag == "br" else "".join(_texts(child))
         yield child.tail or ""
 
 
-def _is_unseen(node: lxml.html.HtmlElement) -> bool:
+def _is_unseen(node: HtmlElement) -> bool:
     if not isinstance(node.tag, str) or node.tag in ("style", "script"):
         return True
     classes = node.get("class", "").split()

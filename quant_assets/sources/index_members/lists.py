@@ -1,8 +1,7 @@
 """Index membership from lists, local or at a URL: constituents, dated intervals, or changes.
 
-CSV, JSON (an array of objects or of symbols), or a page such as Wikipedia's. The lists go by many
-column names; tables are recognised by their headers, see ``membership_tables.py``. Whether to
-believe a list is decided in ``universe.py``.
+A list is CSV, JSON (an array of objects or of symbols), or a page such as Wikipedia's, recognised
+by its headers (``headers.py``). Which lists are refused is decided in ``membership/refusals.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests
 
 from quant_assets.contracts.membership import MembershipChange, MembershipInterval, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
@@ -25,7 +23,7 @@ from quant_assets.sources.index_members.headers import (
     NO_SYMBOL,
     SYMBOL,
     Row,
-    Troubles,
+    RowProblems,
     column,
     header_key,
     read_date,
@@ -34,6 +32,9 @@ from quant_assets.sources.index_members.headers import (
     value,
 )
 from quant_assets.sources.index_members.html import as_of_last_edit, read_page
+
+if TYPE_CHECKING:
+    from requests import Session
 
 SOURCE = "list"
 USER_AGENT = "quant_assets/0.1 (research database; python-requests)"
@@ -50,7 +51,7 @@ class MembershipLists:
     """Lists at ``locations``: paths or URLs of constituents, of intervals, or of both."""
 
     locations: tuple[str, ...]
-    session: requests.Session | None = None
+    session: Session | None = None
 
     def fetch_universe(self) -> UniverseAnswer:
         """Read every list. Raises SourceUnavailable, RateLimited and BadAnswer."""
@@ -73,7 +74,7 @@ class MembershipLists:
         rows = _rows(body, shown)
         if column(rows[0], _START):
             return _intervals(rows, shown)
-        if _tells_changes(rows[0]):
+        if _has_changes(rows[0]):
             return _changes(rows, shown)
         constituents, notices = read_members(rows, shown, SOURCE)
         return UniverseAnswer(SOURCE, constituents=constituents, notices=tuple(notices))
@@ -93,14 +94,14 @@ def _file_name(location: str) -> str:
 def _rows(body: bytes, where: str) -> list[Row]:
     """The rows of a CSV or JSON list, of which there is at least one, with symbols."""
     try:
-        # A list served without a charset is UTF-8 all the same, where HTTP would say Latin-1.
+        # A list served without a charset is UTF-8, although HTTP's default is Latin-1.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadAnswer(SOURCE, f"{where} is not UTF-8: {error}.") from error
     rows = _json_rows(text, where) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text, where)
     if not rows:
         raise BadAnswer(SOURCE, f"{where} holds no rows.")
-    if not (column(rows[0], SYMBOL) or _tells_changes(rows[0])):
+    if not (column(rows[0], SYMBOL) or _has_changes(rows[0])):
         raise BadAnswer(
             SOURCE, f"{where} has no column symbol or ticker; it has {', '.join(rows[0])}."
         )
@@ -123,10 +124,10 @@ def _csv_rows(text: str, where: str) -> list[Row]:
 
 def _json_rows(text: str, where: str) -> list[Row]:
     try:
-        told = json.loads(text)
+        items = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise BadAnswer(SOURCE, f"{where} is not JSON: {error}.") from error
-    if not isinstance(told, list) or not all(isinstance(each, str | dict) for each in told):
+    if not isinstance(items, list) or not all(isinstance(each, str | dict) for each in items):
         raise BadAnswer(
             SOURCE, f"{where} is JSON, but no array of symbols or of objects with a symbol."
         )
@@ -137,22 +138,22 @@ def _json_rows(text: str, where: str) -> list[Row]:
             header_key(name): "" if value is None else str(value).strip()
             for name, value in each.items()
         }
-        for each in told
+        for each in items
     ]
 
 
-def _tells_changes(row: Row) -> bool:
+def _has_changes(row: Row) -> bool:
     return all(column(row, names) for names in (_ON, _ADDED, _REMOVED))
 
 
 def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
-    """A day a row, and who joined and left on it, several separated by commas."""
+    """Rows of a day with the symbols added and removed on it, several separated by commas."""
     found: list[MembershipChange] = []
-    troubles = Troubles()
+    problems = RowProblems()
     for row in rows:
         on = read_date(value(row, _ON))
         if on is None:
-            troubles.add("left out for want of a date", repr(value(row, _ON)))
+            problems.add("left out, without a date", repr(value(row, _ON)))
             continue
         for kind, names in (("added", _ADDED), ("removed", _REMOVED)):
             for text in (value(row, names) or "").split(","):
@@ -160,8 +161,8 @@ def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
                     if text.strip():
                         found.append(MembershipChange(on, **{kind: read_symbol(text)[0]}))
                 except InvalidSymbolError:
-                    troubles.add(NO_SYMBOL, repr(text))
-    notices = troubles.sentences(where)
+                    problems.add(NO_SYMBOL, repr(text))
+    notices = problems.sentences(where)
     if not found:
         raise BadAnswer(SOURCE, f"{where} holds no change that can be used.")
     return UniverseAnswer(SOURCE, changes=tuple(found), notices=tuple(notices))
@@ -169,22 +170,22 @@ def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
 
 def _intervals(rows: Sequence[Row], where: str) -> UniverseAnswer:
     found: list[MembershipInterval] = []
-    troubles = Troubles()
+    problems = RowProblems()
     for row in rows:
-        said = value(row, _END)
-        start, end = read_date(value(row, _START)), read_date(said)
+        removed_on = value(row, _END)
+        start, end = read_date(value(row, _START)), read_date(removed_on)
         try:
             symbol, _ = read_symbol(value(row, SYMBOL) or "")
         except InvalidSymbolError as error:
-            troubles.add(NO_SYMBOL, repr(error.text))
+            problems.add(NO_SYMBOL, repr(error.text))
             continue
-        # An end that can't be read must not pass for a stay that lasts.
-        if start is None or (said and end is None) or (end is not None and end <= start):
-            stay = f"{symbol} from {value(row, _START)} to {said}"
-            troubles.add("left out as no stay", stay)
+        # An interval whose end can't be read must not pass for a present membership.
+        if start is None or (removed_on and end is None) or (end is not None and end <= start):
+            interval = f"{symbol} from {value(row, _START)} to {removed_on}"
+            problems.add("left out, no interval", interval)
             continue
         found.append(MembershipInterval(symbol, start, end))
-    notices = troubles.sentences(where)
+    notices = problems.sentences(where)
     if not found:
         raise BadAnswer(SOURCE, f"{where} holds no row that can be used. {notices[0]}")
     return UniverseAnswer(SOURCE, intervals=tuple(found), notices=tuple(notices))

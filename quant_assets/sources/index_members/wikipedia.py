@@ -1,7 +1,6 @@
-"""Wikipedia's list of S&P 500 companies: how it is asked, and what a refusal means.
+"""Wikipedia's list of S&P 500 companies: how it is requested, and which answers are refused.
 
-What stands on the page is read in ``wikipedia_page.py``; how often it may be asked, in
-``pacing.py``.
+The page itself is read in ``html.py``; the turns of its requests are in ``fetching/pacer.py``.
 """
 
 from __future__ import annotations
@@ -10,22 +9,27 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import requests
-
 from quant_assets.contracts.membership import UniverseAnswer
-from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.fetching.http import Fetched, Refused, fetch, is_address, read_path
-from quant_assets.fetching.pace import Fault, Pace, PacingError, PacingFileError, StillThrottled
+from quant_assets.contracts.source import BadAnswer
+from quant_assets.fetching.http import (
+    TIMEOUT_SECONDS,
+    Refused,
+    Response,
+    fetch,
+    is_address,
+    read_path,
+)
+from quant_assets.fetching.pace import Pace, Paced, PacingError, PacingFileError, as_source_error
 from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from requests import Session
 
 SOURCE = "wikipedia"
-TIMEOUT_SECONDS = 30.0
 
 PACE = Pace(
     min_delay_seconds=1.0,
@@ -34,48 +38,33 @@ PACE = Pace(
     throttle_waits_seconds=(5.0,),
     patience_seconds=60.0,
 )
-"""One look is one request. Whoever wants us to wait longer is passed over: other lists answer."""
+"""Each fetch is one request. After a longer wait than this the next source is used instead."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 
 
-class Paced(Protocol):
-    """Makes a request when its turn has come; ``pacing.Pacer.call``."""
-
-    def __call__(self, request: Callable[[], T]) -> T: ...
-
-
-def judge(error: Exception) -> Fault | None:
-    """What an error means for pacing; None where asking again would bring the same answer."""
-    if isinstance(error, RateLimited):
-        return Fault("throttled", error.retry_after)
-    if isinstance(error, BadAnswer | SourceUnavailable) and not isinstance(error, Refused):
-        return Fault("transient")
-    return None
-
-
 def user_agent(contact: str) -> str:
-    """Who asks, as https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy wants it said.
+    """Our name and contact, by https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy.
 
-    Browsers' names and those of bare libraries get a 403.
+    The names of browsers and of bare libraries get a 403.
     """
-    who = contact or "no contact given"
-    return f"quant_assets/{version('quant_assets')} (S&P 500 research database; {who})"
+    by = contact or "no contact given"
+    return f"quant_assets/{version('quant_assets')} (S&P 500 research database; {by})"
 
 
 @dataclass(frozen=True)
 class WikipediaSource:
     """Members and changes from the page at ``url``, or saved in a file at that path.
 
-    ``paced`` makes the request, ``clock`` gives the time (aware). ``contact`` is an address or page
-    of whoever runs this.
+    ``paced`` makes the request, ``clock`` gives the time (aware). ``contact`` is a mail address or
+    page of the user.
     """
 
     url: str
     paced: Paced = field(repr=False)
     clock: Callable[[], dt.datetime] = field(repr=False)
     contact: str = ""
-    session: requests.Session | None = field(default=None, repr=False)
+    session: Session | None = field(default=None, repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def fetch_universe(self) -> UniverseAnswer:
@@ -83,11 +72,11 @@ class WikipediaSource:
         if not is_address(self.url):
             body = read_path(self.url, SOURCE)
             return as_of_last_edit(read_page(body, self.url, SOURCE), body)
-        fetched = self._fetched()
-        self._refuse_elsewhere(fetched)
-        return read_page(fetched.body, masked_addresses(self.url), SOURCE)
+        response = self._response()
+        self._check_origin(response)
+        return read_page(response.body, masked_addresses(self.url), SOURCE)
 
-    def _fetched(self) -> Fetched:
+    def _response(self) -> Response:
         headers = {"User-Agent": user_agent(self.contact)}
         try:
             return self.paced(
@@ -101,21 +90,18 @@ class WikipediaSource:
             )
         except Refused as error:
             if error.status == 403 and not self.contact:
-                hint = "It may want to know who asks: set universe.contact."
+                hint = "It may require a contact: set universe.contact."
                 raise Refused(SOURCE, f"{error} {hint}", error.status) from error
             raise
-        except StillThrottled as error:
-            wait = (error.retry_at - self.clock()).total_seconds()
-            raise RateLimited(SOURCE, max(wait, 0.0)) from error
         except (PacingError, PacingFileError) as error:
-            raise SourceUnavailable(SOURCE, str(error)) from error
+            raise as_source_error(error, SOURCE, self.clock()) from error
 
-    def _refuse_elsewhere(self, fetched: Fetched) -> None:
-        """A network that wants a sign-in first answers in place of whom we asked."""
+    def _check_origin(self, response: Response) -> None:
+        """Raise BadAnswer for the sign-in page of a network, which comes in place of ours."""
         shown = masked_addresses(self.url)
-        asked, answered = urlsplit(self.url).hostname, urlsplit(fetched.address).hostname
-        if asked != answered:
-            raise BadAnswer(SOURCE, f"{shown} led to another host, {answered}. {WHAT_TO_DO}")
-        kind = fetched.content_type.split(";")[0].strip().lower()
+        host = urlsplit(response.address).hostname
+        if host != urlsplit(self.url).hostname:
+            raise BadAnswer(SOURCE, f"{shown} led to another host, {host}. {WHAT_TO_DO}")
+        kind = response.content_type.split(";")[0].strip().lower()
         if kind not in _HTML:
             raise BadAnswer(SOURCE, f"{shown} is {kind or 'of no type'}, not HTML. {WHAT_TO_DO}")

@@ -1,4 +1,4 @@
-"""A chart as our answer: prices and payments as traded, sessions without a bar explained or not."""
+"""A chart turned into our answer: rows and actions as traded, and sessions without a bar."""
 
 from __future__ import annotations
 
@@ -22,80 +22,40 @@ from quant_assets.contracts.prices import (
 )
 from quant_assets.contracts.source import BadAnswer, MissingAtSource, Request
 from quant_assets.price_rules.corporate_actions import Reported, records
-from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.calendars import QUIET_SESSIONS, Calendar
 from quant_assets.schema.table import CURRENCIES
-from quant_assets.sources.yahoo.chart import BAR, SOURCE, Chart, Days, Floats
+from quant_assets.sources.yahoo.chart import BAR, Chart, Days
+from quant_assets.sources.yahoo.fields import SOURCE, Floats
+from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
 
-FLOAT_ERROR = 2.0**-24
-"""Largest relative rounding error of a 32-bit number."""
-
-SLACK = 4
-"""How many such errors a price may be off: Yahoo rounds at each split it adjusts for."""
-
-ROUNDING_ERROR = 0.5e-6
-"""Yahoo rounds what it adjusts, prices and dividends, to six decimals, and to 32 bits then."""
-
-DIGITS = 8
-"""Significant digits kept of a number that is no short decimal; 32 bits hold less than that."""
-
-QUIET_SESSIONS = 5
-"""Sessions without a trade after which the last trade is taken for the last."""
-
-TELLING_RATIO = 2.0
-"""Splits from here on are too large for a price not to show whether they are applied."""
-
-
-def factors(days: Days, splits: Mapping[dt.date, float]) -> Floats:
-    """By how much the splits that took effect after each day multiplied its shares."""
-    dates = np.array(sorted(splits), dtype="datetime64[D]")
-    ratios = np.array([splits[day] for day in sorted(splits)])
-    later = np.append(np.cumprod(ratios[::-1])[::-1], 1.0)
-    found: Floats = later[np.searchsorted(dates, days, side="right")]
-    return found
-
-
-def as_traded(adjusted: Floats, factor: Floats, error: Floats | float = 0.0) -> Floats:
-    """Undo ``factor`` on 32-bit prices: the shortest decimal that Yahoo's rounding leaves possible.
-
-    A price in cents comes back exactly up to 20,971 (0.005 / (4 × 2⁻²⁴)) however often it was
-    rounded within ``SLACK``, and up to 83,886 (0.005 × 2²⁴) if only once; above, two decimals say
-    less than 32 bits do. ``error`` is what ``adjusted`` may be off besides. NaN stays NaN.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        product = adjusted * factor
-        possible = np.abs(product) * (FLOAT_ERROR * SLACK) + error * factor
-        digits = DIGITS - 1 - np.floor(np.log10(np.abs(product)))
-        scale = 10.0 ** np.clip(np.where(np.isfinite(digits), digits, 0), 0, 300)
-        restored: Floats = np.where(np.isfinite(product), np.rint(product * scale) / scale, product)
-        for decimals in (4, 3, 2):  # the fewest last: they win
-            rounded = np.round(product, decimals)
-            restored = np.where(np.abs(rounded - product) <= possible, rounded, restored)
-    return restored
+VISIBLE_RATIO = 2.0
+"""From this ratio on, prices show whether they are adjusted for a split."""
 
 
 def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datetime) -> PriceAnswer:
-    """What a chart says about a request, up to the last session closed at ``now`` (aware).
+    """The answer of a chart to a request, up to the last session closed at ``now`` (aware).
 
-    All from ``request.first`` on is told, also what lies after the request; its sessions without a
-    row are empty where Yahoo gives evidence, and a MissingAtSource failure where it does not.
+    It has every row and action from ``request.first`` on, also those after the request. Requested
+    sessions without a row are empty where Yahoo gives a reason, else a MissingAtSource failure.
     """
-    symbol, what, currency = request.symbol, chart.instrument, chart.instrument.currency or ""
+    symbol, instrument = request.symbol, chart.instrument
+    currency = instrument.currency or ""
     last_closed = calendar.last_closed_session(now)
     today = max(last_closed, now.astimezone(chart.zone).date())
     chart = _within(chart, request.first, today)
-    days, bars = _settled(chart.days, chart.bars, last_closed)
-    sure_from = _sure_from(chart)
-    actions = _actions(chart, sure_from)
+    days, bars = _closed_bars(chart.days, chart.bars, last_closed)
+    adjusted_from = _adjusted_from(chart)
+    actions = _actions(chart, adjusted_from)
     if (len(days) or actions) and currency not in CURRENCIES:
-        return _foreign(what)
+        return _unknown_currency(instrument)
     missing = _missing(days, request, calendar, last_closed)
-    empty = _confirmed(missing, days, chart, calendar, last_closed)
+    empty = _explained(missing, days, chart, calendar, last_closed)
     unexplained = [day for day in missing if day not in empty]
-    sure = days >= np.datetime64(sure_from)
-    unreadable = _illegible(chart) + _doubtful(chart, days[~sure], bars[~sure], sure_from)
+    known = days >= np.datetime64(adjusted_from)
+    unreadable = _undated(chart) + _unknown_shares(chart, days[~known], bars[~known], adjusted_from)
     return PriceAnswer(
         (symbol,),
-        _rows(symbol, currency, days[sure], bars[sure], chart.splits),
+        _rows(symbol, currency, days[known], bars[known], chart.splits),
         pa.Table.from_pylist(actions, ACTION_COLUMNS),
         pa.Table.from_pylist(
             [{"symbol": symbol, "session": day, "reason": why} for day, why in empty.items()],
@@ -103,12 +63,12 @@ def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datet
         ),
         pa.Table.from_pylist(unreadable, UNREADABLE_COLUMNS),
         failures={symbol: MissingAtSource(SOURCE, symbol, unexplained)} if unexplained else {},
-        instruments=(what if currency in CURRENCIES else replace(what, currency=None),),
+        instruments=(instrument if currency in CURRENCIES else replace(instrument, currency=None),),
     )
 
 
 def _within(chart: Chart, first: dt.date, today: dt.date) -> Chart:
-    """The chart from ``first`` on, without events to come; bars without a day stay."""
+    """The chart from ``first`` on, without future events; bars without a readable day are kept."""
     kept = ~(chart.days < np.datetime64(first))
     return replace(
         chart,
@@ -119,26 +79,28 @@ def _within(chart: Chart, first: dt.date, today: dt.date) -> Chart:
     )
 
 
-def _foreign(what: Instrument) -> PriceAnswer:
-    """A failure: its prices can't be stored, and no other currency is put in place of theirs."""
-    said = f"prices {what.symbol} in {what.currency}, which is no currency known here."
-    if not what.currency:
-        said = f"names no currency for {what.symbol}."
-    error = BadAnswer(SOURCE, f"{SOURCE} {said}")
+def _unknown_currency(instrument: Instrument) -> PriceAnswer:
+    """A failure: prices in an unknown currency can't be stored, and no other one is assumed."""
+    symbol, currency = instrument.symbol, instrument.currency
+    reason = (
+        f"prices {symbol} in {currency}, which is no currency known here."
+        if currency
+        else f"names no currency for {symbol}."
+    )
     return PriceAnswer(
-        (what.symbol,),
+        (symbol,),
         PRICE_COLUMNS.empty_table(),
-        failures={what.symbol: error},
-        instruments=(replace(what, currency=None),),
+        failures={symbol: BadAnswer(SOURCE, f"{SOURCE} {reason}")},
+        instruments=(replace(instrument, currency=None),),
     )
 
 
-def _settled(days: Days, bars: Floats, last_closed: dt.date) -> tuple[Days, Floats]:
-    """Bars of closed sessions, ascending: without the live bar, blank bars and superfluous twins.
+def _closed_bars(days: Days, bars: Floats, last_closed: dt.date) -> tuple[Days, Floats]:
+    """Bars of closed sessions, ascending: without the live bar, blank bars and duplicates.
 
-    A blank bar has no price and no volume. Of equal bars of a day one is kept. Of two last bars of
-    one day the second is the live quote, and the final one now that the day is over; other bars of
-    one day that differ all stay, for ``quality`` to reject.
+    A blank bar has no price and no volume. Of equal bars of a day one is kept. Where the last two
+    bars are of one day, the second is its live quote, and final now that the day is over; other
+    unequal bars of one day are all kept, and ``price_rules.row_rules`` rejects them.
     """
     blank = np.isnan(bars[:, :4]).all(axis=1) & ~(bars[:, 4] > 0)
     kept = (days <= np.datetime64(last_closed)) & ~blank
@@ -155,12 +117,13 @@ def _settled(days: Days, bars: Floats, last_closed: dt.date) -> tuple[Days, Floa
     return days[distinct], bars[distinct]
 
 
-def _sure_from(chart: Chart) -> dt.date:
-    """The ex-date of the latest split that is listed and that prices do not seem adjusted for.
+def _adjusted_from(chart: Chart) -> dt.date:
+    """The ex-date of the latest listed split for which prices are not adjusted; rows before are
+    of unknown shares.
 
     In the hours around a split, and sometimes for good, Yahoo lists it before its prices show it.
     Undoing it then would make them wrong by the ratio. The step from the last close before to the
-    first price after tells: near 1 where adjusted, near the ratio where not.
+    first price after is near 1 where they are adjusted, and near the ratio where they are not.
     """
     order = np.argsort(chart.days, kind="stable")  # NaT last
     days, first, last = chart.days[order], chart.bars[order, 0], chart.bars[order, 3]
@@ -169,7 +132,7 @@ def _sure_from(chart: Chart) -> dt.date:
     days, first, last = days[known], first[known], last[known]
     for day, ratio in sorted(chart.splits.items(), reverse=True):
         at = int(np.searchsorted(days, np.datetime64(day)))
-        if not 0 < at < len(days) or 1 / TELLING_RATIO < ratio < TELLING_RATIO:
+        if not 0 < at < len(days) or 1 / VISIBLE_RATIO < ratio < VISIBLE_RATIO:
             continue
         step = math.log(last[at - 1]) - math.log(first[at])
         if abs(step - math.log(ratio)) < abs(step):
@@ -183,16 +146,16 @@ def _missing(
     start, end = max(request.start, calendar.sessions[0]), min(request.end, last_closed)
     if start > end:
         return []
-    held = set(days.tolist())
-    return [day for day in calendar.between(start, end) if day not in held]
+    present = set(days.tolist())
+    return [day for day in calendar.between(start, end) if day not in present]
 
 
-def _confirmed(
+def _explained(
     missing: Sequence[dt.date], days: Days, chart: Chart, calendar: Calendar, last_closed: dt.date
 ) -> dict[dt.date, str]:
-    """The missing sessions that Yahoo itself explains, with its explanation."""
-    if chart.nothing:
-        return dict.fromkeys(missing, f"Yahoo: {chart.nothing}")
+    """The missing sessions that Yahoo itself explains, each with the reason."""
+    if chart.no_data:
+        return dict.fromkeys(missing, f"Yahoo: {chart.no_data}")
     found: dict[dt.date, str] = {}
     listed, traded = chart.instrument.first_trade_on, chart.instrument.last_trade_at
     if listed:
@@ -231,36 +194,40 @@ def _rows(
     )
 
 
-def _unreadable(symbol: str, days: Days, bars: Floats, reason: str) -> list[dict[str, str]]:
+def _unreadable_bars(symbol: str, days: Days, bars: Floats, reason: str) -> list[dict[str, str]]:
     return [
-        _aside(symbol, day, reason, dict(zip(BAR, bar, strict=True)))
+        _unreadable_row(symbol, day, reason, dict(zip(BAR, bar, strict=True)))
         for day, bar in zip(days.tolist(), bars.tolist(), strict=True)
     ]
 
 
-def _aside(
-    symbol: str, day: dt.date | None, reason: str, told: Mapping[str, object]
+def _unreadable_row(
+    symbol: str, day: dt.date | None, reason: str, fields: Mapping[str, object]
 ) -> dict[str, str]:
-    raw = json.dumps(dict(told), sort_keys=True)
+    raw = json.dumps(dict(fields), sort_keys=True)
     return {"symbol": symbol, "session": str(day or ""), "reason": reason, "raw": raw}
 
 
-def _doubtful(chart: Chart, days: Days, bars: Floats, sure_from: dt.date) -> list[dict[str, str]]:
+def _unknown_shares(
+    chart: Chart, days: Days, bars: Floats, adjusted_from: dt.date
+) -> list[dict[str, str]]:
     symbol = chart.instrument.symbol
-    reason = f"whose shares it is in can't be told: the split of {sure_from} is listed, not seen"
-    return _unreadable(symbol, days, bars, reason) + [
-        _aside(symbol, day, reason, {kind: amount})
+    reason = f"its share basis is unknown: the split of {adjusted_from} is listed, not seen"
+    return _unreadable_bars(symbol, days, bars, reason) + [
+        _unreadable_row(symbol, day, reason, {kind: amount})
         for (day, kind), amount in chart.payments.items()
-        if day < sure_from
+        if day < adjusted_from
     ]
 
 
-def _illegible(chart: Chart) -> list[dict[str, str]]:
-    """Bars whose day can't be read, and payments that can be none."""
+def _undated(chart: Chart) -> list[dict[str, str]]:
+    """Bars whose day can't be read, and payments without a day or an amount."""
     symbol, lost = chart.instrument.symbol, np.isnat(chart.days)
-    rows = _unreadable(symbol, chart.days[lost], chart.bars[lost], "its time can't be read")
+    rows = _unreadable_bars(symbol, chart.days[lost], chart.bars[lost], "its time can't be read")
     reason = "a payment without a day or an amount"
-    return rows + [_aside(symbol, day, reason, told) for day, told in chart.impossible]
+    return rows + [
+        _unreadable_row(symbol, day, reason, payment) for day, payment in chart.unreadable_payments
+    ]
 
 
 def _actions(chart: Chart, since: dt.date) -> list[dict[str, object]]:
@@ -272,7 +239,7 @@ def _actions(chart: Chart, since: dt.date) -> list[dict[str, object]]:
     days = np.array([day for day, _ in paid], dtype="datetime64[D]")
     reported = np.array(list(paid.values()), dtype=np.float64)
     amounts = as_traded(reported, factors(days, chart.splits), ROUNDING_ERROR).tolist()
-    for ((day, kind), told), amount in zip(paid.items(), amounts, strict=True):
+    for ((day, kind), paid_today), amount in zip(paid.items(), amounts, strict=True):
         [row] = records([Reported(symbol, day, None, amount, day, currency)], {})
-        rows.append(row | {"kind": kind, "reported_amount": told})
+        rows.append(row | {"kind": kind, "reported_amount": paid_today})
     return rows

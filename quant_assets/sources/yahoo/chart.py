@@ -1,52 +1,43 @@
-"""Yahoo's daily chart: bytes to a ``Chart``, a ``Chart`` to rows, actions and confirmed gaps.
+"""Yahoo's daily chart: the bytes of a response read as a ``Chart``, in Yahoo's own terms.
 
-Pure: how Yahoo is asked is in ``sources/yahoo.py``. The JSON is read here and not by yfinance,
-whose ``Ticker.history`` makes a missing volume 0, drops and sorts rows without a word and calls a
-time-out a delisting. Any field may be missing or null.
-
-Yahoo's prices, volumes and dividends are in today's shares. They come out in the shares of their
-own day: every split between that day and now is undone, which is right only if the answer reaches
-the present and so lists all of them.
+Requests are in ``transport.py``; the rows and actions of a chart are in ``answer.py``. The JSON is
+read here and not by yfinance, whose ``Ticker.history`` makes a missing volume 0, drops and sorts
+rows without notice and reports a time-out as a delisting.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import BadAnswer, RateLimited, UnknownSymbolAtSource
+from quant_assets.sources.yahoo.events import UnreadEvent, read_payments, read_splits
+from quant_assets.sources.yahoo.fields import SOURCE, Floats, first, floats, mapping, moment, number
 
-Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
-SOURCE = "yahoo"
 BAR = ("open", "high", "low", "close", "volume")
-
-UnreadEvent = tuple[dt.date | None, Mapping[str, Any]]
-"""An event as Yahoo tells it, and its day where that is legible."""
 
 _TYPES = {"EQUITY": "stock", "ETF": "etf", "CRYPTOCURRENCY": "crypto"}
 _CURRENCIES = {"GBp": "GBX"}
-_NOTHING = "data doesn't exist"
+_NO_DATA = "data doesn't exist"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One answer, in Yahoo's terms.
+    """One response, in Yahoo's terms: prices, volumes and dividends in today's shares.
 
     ``bars`` has a row per entry of ``days`` and the columns ``BAR``, NaN where nothing is given;
     a day is NaT where its time can't be read. ``splits`` are new shares per old one by ex-date,
-    ``payments`` amounts by ex-date and kind; ``impossible`` are those that can be none.
-    ``nothing`` holds Yahoo's words where it confirms that it has no data for the days asked for.
+    ``payments`` amounts by ex-date and kind, ``unreadable_payments`` those without day or amount.
+    ``no_data`` is Yahoo's sentence where it confirms that it has none for the days requested.
     """
 
     instrument: Instrument
@@ -55,8 +46,8 @@ class Chart:
     bars: Floats
     splits: Mapping[dt.date, float]
     payments: Mapping[tuple[dt.date, str], float]
-    impossible: tuple[UnreadEvent, ...] = ()
-    nothing: str = ""
+    unreadable_payments: tuple[UnreadEvent, ...] = ()
+    no_data: str = ""
 
 
 def yahoo_symbol(symbol: str) -> str:
@@ -65,78 +56,70 @@ def yahoo_symbol(symbol: str) -> str:
 
 
 def read_body(body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body. Raises RateLimited or BadAnswer for what is none."""
+    """The JSON object in a body. Raises RateLimited, or BadAnswer where there is none."""
     try:
-        answered = json.loads(body)
+        payload = json.loads(body)
     except ValueError as error:
         opening = " ".join(body[:200].decode("utf-8", "replace").split())
         if "too many requests" in opening.lower():
             raise RateLimited(SOURCE) from error
         message = f"{SOURCE} answered with {len(body)} bytes that are no JSON: {opening[:80]!r}."
         raise BadAnswer(SOURCE, message) from error
-    if not isinstance(answered, dict):
+    if not isinstance(payload, dict):
         raise BadAnswer(SOURCE, f"{SOURCE} answered with JSON that is no object.")
-    return answered
+    return payload
 
 
-def read_chart(symbol: str, answered: Mapping[str, Any]) -> Chart:
-    """The chart in an answer for ``symbol`` (our spelling).
+def read_chart(symbol: str, payload: Mapping[str, Any]) -> Chart:
+    """The chart of ``symbol`` (our spelling) in the JSON of a response.
 
-    Raises UnknownSymbolAtSource where Yahoo says that it has no such symbol, and BadAnswer for
-    anything else that is no daily chart of it.
+    Raises UnknownSymbolAtSource where Yahoo reports that it has no such symbol, and BadAnswer for
+    any other JSON that is no daily chart of it.
     """
-    chart = _mapping(answered.get("chart"))
-    result = _first(chart.get("result"))
-    meta = _mapping(result.get("meta"))
+    chart = mapping(payload.get("chart"))
+    result = first(chart.get("result"))
+    meta = mapping(result.get("meta"))
     if not meta:
-        return _refusal(symbol, _mapping(chart.get("error")))
-    told = str(meta.get("symbol") or symbol)
-    if yahoo_symbol(told).upper() != yahoo_symbol(symbol):
-        raise BadAnswer(SOURCE, f"{SOURCE} was asked for {symbol} and answered with {told}.")
+        return _refusal(symbol, mapping(chart.get("error")))
+    answered = str(meta.get("symbol") or symbol)
+    if yahoo_symbol(answered).upper() != yahoo_symbol(symbol):
+        raise BadAnswer(SOURCE, f"{SOURCE} was asked for {symbol} and answered with {answered}.")
     zone = _zone(symbol, meta)
     days, bars = _bars(symbol, result, zone)
     if len(days) and meta.get("dataGranularity") not in (None, "1d"):
         step = meta["dataGranularity"]
         raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} in steps of {step}, not of a day.")
-    events = _mapping(result.get("events"))
-    payments, impossible = _payments(events, zone)
+    events = mapping(result.get("events"))
+    payments, unreadable = read_payments(events, zone)
     return Chart(
         _instrument(symbol, meta, zone),
         zone,
         days,
         bars,
-        _splits(symbol, events, zone),
+        read_splits(symbol, events, zone),
         payments,
-        impossible,
+        unreadable,
     )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _first(values: object) -> Mapping[str, Any]:
-    return _mapping(values[0]) if isinstance(values, list) and values else {}
 
 
 def _refusal(symbol: str, error: Mapping[str, Any]) -> Chart:
     code, words = str(error.get("code") or ""), str(error.get("description") or "")
-    if words.lower().startswith(_NOTHING):
+    if words.lower().startswith(_NO_DATA):
         days, bars = np.array([], "datetime64[D]"), np.empty((0, len(BAR)))
-        return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, nothing=words)
+        return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, no_data=words)
     if code == "Not Found":
         hint = "Yahoo says the same of a symbol it never had and of one it has dropped."
         raise UnknownSymbolAtSource(SOURCE, symbol, hint)
-    said = f"{code}: {words}" if error else "neither data nor a reason"
-    raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} with {said}.")
+    reason = f"{code}: {words}" if error else "neither data nor a reason"
+    raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} with {reason}.")
 
 
 def _zone(symbol: str, meta: Mapping[str, Any]) -> dt.tzinfo:
-    """The exchange's zone. Its present offset is the last resort: it knows no summer time."""
+    """The exchange's zone, or where it has no name its present offset, without summer time."""
     try:
         return zoneinfo.ZoneInfo(str(meta.get("exchangeTimezoneName")))
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # of a name that is no name
-        offset = _number(meta.get("gmtoffset"))
+        offset = number(meta.get("gmtoffset"))
     if abs(offset) < 86_400:
         return dt.timezone(dt.timedelta(seconds=offset))
     raise BadAnswer(SOURCE, f"{SOURCE} doesn't say in which time zone {symbol} trades.")
@@ -150,7 +133,7 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
             *("exchangeTimezoneName", "longName", "shortName"),
         )
     )
-    first = _moment(meta.get("firstTradeDate"))
+    listed = moment(meta.get("firstTradeDate"))
     return Instrument(
         symbol,
         type=_TYPES.get(kind, kind.lower()) if kind else None,
@@ -158,113 +141,33 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
         currency=_CURRENCIES.get(currency, currency) if currency else None,
         zone=zone_name,
         name=long_name or short_name,
-        first_trade_on=first.astimezone(zone).date() if first else None,
-        last_trade_at=_moment(meta.get("regularMarketTime")),
+        first_trade_on=listed.astimezone(zone).date() if listed else None,
+        last_trade_at=moment(meta.get("regularMarketTime")),
     )
-
-
-def _number(value: object) -> float:
-    """A number, NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _moment(value: object) -> dt.datetime | None:
-    seconds = _number(value)
-    # Within the years that a date can have, a day's room for the zone left.
-    if not -6.2e10 < seconds < 2.5e11:
-        return None
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
-
-
-def _floats(values: Sequence[object]) -> Floats:
-    try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return np.array([_number(value) for value in values], dtype=np.float64)
 
 
 def _bars(symbol: str, result: Mapping[str, Any], zone: dt.tzinfo) -> tuple[Days, Floats]:
     stamps = result.get("timestamp")
-    at = _floats(stamps if isinstance(stamps, list) else [])
-    quote = _first(_mapping(result.get("indicators")).get("quote"))
+    at = floats(stamps if isinstance(stamps, list) else [])
+    quote = first(mapping(result.get("indicators")).get("quote"))
     bars = np.full((len(at), len(BAR)), np.nan)
     for place, name in enumerate(BAR):
         values = quote.get(name)
         if not isinstance(values, list):
             continue
         if len(values) != len(at):
-            said = f"{len(at)} days and {len(values)} numbers as {name}"
-            message = f"{SOURCE} answered for {symbol} with {said}: which is whose can't be told."
+            counts = f"{len(at)} days and {len(values)} numbers as {name}"
+            message = f"{SOURCE} answered for {symbol} with {counts}, which can't be matched."
             raise BadAnswer(SOURCE, message)
-        bars[:, place] = _floats(values)
+        bars[:, place] = floats(values)
     return _days(at, zone), bars
 
 
 def _days(at: Floats, zone: dt.tzinfo) -> Days:
+    import pandas as pd  # noqa: PLC0415 - it takes 0.6 s; yfinance needs it too, once Yahoo is used
+
     legible = np.abs(at) < 1e10  # the years 1653 to 2286; NaN is not among them
     moments = pd.DatetimeIndex(np.where(legible, at, 0).astype("datetime64[s]"), tz="UTC")
     days: Days = moments.tz_convert(zone).tz_localize(None).to_numpy().astype("datetime64[D]")
     days[~legible] = np.datetime64("NaT")
     return days
-
-
-def _listed(
-    events: Mapping[str, Any], kind: str, zone: dt.tzinfo
-) -> Iterator[tuple[dt.date | None, Mapping[str, Any]]]:
-    """Each event of a kind with its local day, None where that can't be read."""
-    for key, event in _mapping(events.get(kind)).items():
-        told = _mapping(event)
-        spare = int(key) if key.removeprefix("-").isdecimal() and key.isascii() else None
-        at = _moment(told.get("date")) or _moment(spare)
-        yield (at.astimezone(zone).date() if at else None), told
-
-
-def _splits(symbol: str, events: Mapping[str, Any], zone: dt.tzinfo) -> dict[dt.date, float]:
-    """Ratios by ex-date; one told twice counts once.
-
-    Raises BadAnswer for one that can't be read: no earlier price could be trusted.
-    """
-    found: dict[dt.date, dict[float, None]] = {}
-    for day, told in _listed(events, "splits", zone):
-        ratio = _ratio(told)
-        if day is None or not 0 < ratio < math.inf:
-            message = f"{SOURCE} lists a split of {symbol} that can't be read: {dict(told)}."
-            raise BadAnswer(SOURCE, message)
-        found.setdefault(day, {})[ratio] = None
-    ratios = {day: math.prod(told) for day, told in sorted(found.items())}
-    return {day: ratio for day, ratio in ratios.items() if ratio != 1}
-
-
-def _ratio(split: Mapping[str, Any]) -> float:
-    above, below = _number(split.get("numerator")), _number(split.get("denominator"))
-    if math.isnan(above) or math.isnan(below):
-        sides = str(split.get("splitRatio") or "").replace("/", ":").split(":")
-        try:
-            above, below = map(float, sides)
-        except ValueError:
-            return math.nan
-    return above / below if below else math.nan
-
-
-_PAYMENTS = {"dividends": "cash_dividend", "capitalGains": "capital_gain"}
-
-
-def _payments(
-    events: Mapping[str, Any], zone: dt.tzinfo
-) -> tuple[dict[tuple[dt.date, str], float], tuple[UnreadEvent, ...]]:
-    """Amounts by ex-date and kind; different ones of a day add up, one told twice counts once."""
-    found: dict[tuple[dt.date, str], dict[float, None]] = {}
-    impossible = []
-    for name, kind in _PAYMENTS.items():
-        for day, told in _listed(events, name, zone):
-            amount = _number(told.get("amount"))
-            if day is None or not 0 <= amount < math.inf:
-                impossible.append((day, told))
-            elif amount:
-                found.setdefault((day, kind), {})[amount] = None
-    return {key: math.fsum(told) for key, told in sorted(found.items())}, tuple(impossible)

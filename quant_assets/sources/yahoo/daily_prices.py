@@ -1,13 +1,13 @@
-"""Yahoo: daily prices, splits and dividends, one request a symbol.
+"""Yahoo as a source of daily prices, splits and dividends: one request a symbol.
 
-Here is how it is asked; what its answers mean is in ``yahoo_chart.py``, and how often it may be
-asked, in ``pacing.py``.
+Requests are sent in ``transport.py``, responses are read in ``chart.py`` and ``answer.py``, and
+turns are given in ``fetching/pacer.py``.
 
 yfinance carries the request (cookie, crumb, consent page, a browser's TLS): an instance of its
 ``YfData`` for this source alone, since the usual one is shared by the whole process. Nothing is
-cached, in memory or on disk. The chart is asked for and read here: ``Ticker.history`` would ask
-twice for the time zone's sake, resend at once on any error, a 429 included, hide a time-out behind
-"possibly delisted", and take four times the processor's time.
+cached, in memory or on disk. ``Ticker.history`` is not used: it sends a second request for the
+time zone, resends at once on any error, a 429 included, reports a time-out as "possibly delisted",
+and takes four times the processor time.
 """
 
 from __future__ import annotations
@@ -17,48 +17,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pyarrow as pa
 
 from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile
-from quant_assets.contracts.source import (
-    BadAnswer,
-    RateLimited,
-    Request,
-    SourceError,
-    SourceUnavailable,
-    UnknownSymbolAtSource,
-)
+from quant_assets.contracts.source import RateLimited, Request, SourceError, UnknownSymbolAtSource
 from quant_assets.fetching.in_flight import Fetched, InFlight
 from quant_assets.fetching.pace import (
     BudgetSpent,
     CircuitOpen,
-    Fault,
     Paced,
     PacingFileError,
     StillThrottled,
 )
 from quant_assets.reference.calendars import Calendar
 from quant_assets.sources.yahoo.answer import answer_for
-from quant_assets.sources.yahoo.chart import SOURCE, read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.chart import read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.fields import SOURCE
 from quant_assets.sources.yahoo.transport import ChartResponse, Transport
-
-T = TypeVar("T")
-
-
-def judge(error: Exception) -> Fault | None:
-    """What an error means for pacing; None where Yahoo was reached and answered."""
-    if isinstance(error, RateLimited):
-        return Fault("throttled", error.retry_after)
-    if isinstance(error, BadAnswer | SourceUnavailable):
-        return Fault("transient", None)
-    return None
 
 
 @dataclass(frozen=True)
 class Reachability:
-    """What one request told of the source, and how long it took, its turn included."""
+    """The state of the source as one request found it; ``seconds`` include the wait for a turn."""
 
     state: Literal["reachable", "limited", "down"]
     seconds: float
@@ -70,8 +52,8 @@ class YahooSource:
     """Daily prices as traded, with splits, dividends and capital gains.
 
     ``paced`` makes every request, those for cookie and crumb included. ``clock`` gives the time
-    (aware). ``base_url`` stands for Yahoo, all of its hosts, where given. Up to ``in_flight``
-    requests wait for an answer at a time. ``keep`` is given the symbol and the body of each chart.
+    (aware). ``base_url`` replaces all of Yahoo's hosts where given. Up to ``in_flight`` requests
+    wait for a response at a time. ``keep`` is called with the symbol and body of each chart.
     """
 
     calendar: Calendar = field(repr=False)
@@ -96,34 +78,34 @@ class YahooSource:
         )
 
     def symbols(self) -> tuple[str, ...]:
-        """Nothing: Yahoo does not tell which symbols it has."""
+        """Nothing: Yahoo has no list of its symbols."""
         return ()
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
-        """Answer what is ready, at least every ``at_least_every_seconds`` once something is.
+        """Answer the responses that have come, every ``at_least_every_seconds`` or sooner.
 
-        Every symbol is asked for up to the present, and all of its rows are fetched, also those
-        outside its request. Once pacing refuses one, those not begun fail without being asked.
-        Closing the iterator drops what is waiting.
+        Every request reaches up to the present, and the answer has all rows of the response. Once
+        pacing refuses a request, those not begun fail without being sent. Closing the iterator
+        drops the requests that wait.
         """
         transport = self._transport  # made here, once, and not by several threads
-        asking = InFlight(
-            SOURCE, lambda request: self._ask(transport, request), requests, self.in_flight
+        in_flight = InFlight(
+            SOURCE, lambda request: self._request(transport, request), requests, self.in_flight
         )
         try:
-            for batch in asking.batches(self.at_least_every_seconds):
+            for batch in in_flight.batches(self.at_least_every_seconds):
                 answer = self._answer(batch)
-                yield replace(answer, notices=asking.notices(), under_way=asking.under_way())
+                yield replace(answer, notices=in_flight.notices(), under_way=in_flight.under_way())
         finally:
-            asking.stop()
+            in_flight.stop()
 
     def check(self, symbol: str = "SPY") -> Reachability:
-        """Ask for a week of one symbol."""
+        """Request a week of one symbol; no error of the source is raised."""
         began, today = time.monotonic(), self.clock().date()
         state: Literal["reachable", "limited", "down"]
         try:
             request = Request(symbol, today - dt.timedelta(days=7), today)
-            days = read_chart(symbol, self._ask(self._transport, request).payload).days
+            days = read_chart(symbol, self._request(self._transport, request).payload).days
             state, detail = "reachable", f"{len(days)} sessions of {symbol}"
         except UnknownSymbolAtSource as error:
             state, detail = "reachable", str(error)
@@ -137,8 +119,8 @@ class YahooSource:
     def _transport(self) -> Transport:
         return Transport(self.paced, self.clock, self.base_url, self.timeout_seconds)
 
-    def _ask(self, transport: Transport, request: Request) -> ChartResponse:
-        """From a day before its first, which some zones need, to the present."""
+    def _request(self, transport: Transport, request: Request) -> ChartResponse:
+        """Request from a day before the first, which some time zones need, to the present."""
         day = dt.timedelta(days=1)
         since = dt.datetime.combine(request.first, dt.time(), dt.UTC) - day
         span = {"period1": int(since.timestamp()), "period2": int((self.clock() + day).timestamp())}
@@ -154,17 +136,19 @@ class YahooSource:
         return PriceAnswer(
             tuple(symbol for answer in answers for symbol in answer.symbols),
             **tables,
-            failures={symbol: why for answer in answers for symbol, why in answer.failures.items()},
-            instruments=tuple(what for answer in answers for what in answer.instruments),
+            failures={
+                symbol: each for answer in answers for symbol, each in answer.failures.items()
+            },
+            instruments=tuple(each for answer in answers for each in answer.instruments),
         )
 
     def _read(self, fetched: Fetched[ChartResponse], now: dt.datetime) -> PriceAnswer:
         symbol = fetched.request.symbol
         try:
-            answered = fetched.result(now)
+            response = fetched.result(now)
             if self.keep:
-                self.keep(symbol, answered.body)
-            chart = read_chart(symbol, answered.payload)
+                self.keep(symbol, response.body)
+            chart = read_chart(symbol, response.payload)
             return answer_for(chart, fetched.request, self.calendar, now)
         except SourceError as error:
             return PriceAnswer((symbol,), PRICE_COLUMNS.empty_table(), failures={symbol: error})

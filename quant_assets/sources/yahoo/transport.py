@@ -1,9 +1,8 @@
-"""How Yahoo is reached: yfinance's session, its cookie and crumb, and its ways to refuse."""
+"""Requests to Yahoo: yfinance's session, its cookie and crumb, and Yahoo's refusals."""
 
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 import logging
 import threading
 import time
@@ -14,8 +13,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from quant_assets.contracts.source import RateLimited, SourceUnavailable
+from quant_assets.fetching.http import retry_after_seconds
 from quant_assets.fetching.pace import Paced
-from quant_assets.sources.yahoo.chart import SOURCE, read_body
+from quant_assets.sources.yahoo.chart import read_body
+from quant_assets.sources.yahoo.fields import SOURCE
 
 HOST = "https://query2.finance.yahoo.com"
 CHART_PATH = "/v8/finance/chart/"
@@ -23,7 +24,7 @@ CRUMB_PATH = "/v1/test/getcrumb"
 _YFINANCE = ("yfinance._http", "yfinance.data", "yfinance.exceptions")
 
 CRUMB_AFTER_SECONDS = 900.0
-"""How long to go without a crumb that could not be had, since the chart needs none, and without
+"""How long to do without a crumb after one was refused, since the chart needs none, and without
 another cookie after one that did not help."""
 
 LONGEST_CRUMB = 64
@@ -31,9 +32,9 @@ LONGEST_CRUMB = 64
 
 @dataclass(frozen=True)
 class ChartResponse:
-    """A chart or a reason against it, in the shape in which yfinance passes it through.
+    """A chart or Yahoo's error, in the form that yfinance passes through.
 
-    Its status is always 200: a 404 is an answer too, and yfinance would ask again.
+    Its status is always 200: a 404 is an answer too, and yfinance would repeat the request.
     """
 
     url: str
@@ -43,12 +44,12 @@ class ChartResponse:
 
 
 class Transport:
-    """yfinance's requests, each paced, with every answer judged before yfinance sees it.
+    """yfinance's requests, each paced, with every response judged before yfinance sees it.
 
-    Three of its habits are undone on its one instance here. It resends at once, with another
-    cookie, whatever answer is no success; only 401 and 403 reach it. It stores whatever getcrumb
-    answers, "Too Many Requests" included, as the crumb; and asks again before every chart when it
-    has none. It keeps cookies in a database of the user's.
+    Three habits of yfinance are undone on the one instance here. After any failure it resends at
+    once with another cookie; only 401 and 403 reach it. It stores any response of getcrumb, "Too
+    Many Requests" included, as the crumb, and without one requests it again before every chart. It
+    keeps cookies in a database in the user's home.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Transport:
         base_url: str,
         timeout_seconds: float,
     ) -> None:
-        # Importing them takes half a second, which whoever doesn't ask Yahoo need not wait for.
+        # Importing them takes half a second, which only a request to Yahoo should cost.
         http, data, exceptions = map(import_module, _YFINANCE)
         logging.getLogger("yfinance").addHandler(logging.NullHandler())
         self._paced, self._clock = paced, clock
@@ -73,25 +74,30 @@ class Transport:
         data.YfData.__init__(self._data, session)
         self._with_crumb = self._data._get_cookie_and_crumb
         self._data._get_cookie_and_crumb = self._cookie_and_crumb
-        # Instead of its database: cookies once had are in the session, and good for as long.
+        # Instead of its database: the session keeps its cookies, and they stay valid as long.
         self._data._load_cookie_curlCffi = lambda: False
         self._data._save_cookie_curlCffi = lambda: setattr(self._data, "_cookie", True)
 
     def chart(self, symbol: str, span: Mapping[str, int]) -> ChartResponse:
-        """The answer for a symbol in Yahoo's spelling. Raises SourceError and PacingError."""
-        asked = {"interval": "1d", "events": "div,splits,capitalGains", "includePrePost": "false"}
-        answered = self._data.get(f"{HOST}{CHART_PATH}{quote(symbol, safe='')}", {**span, **asked})
-        # Anything else is the page behind a consent form, which yfinance has sent.
-        return answered if isinstance(answered, ChartResponse) else _read(answered)
+        """The chart of a symbol in Yahoo's spelling. Raises SourceError and PacingError."""
+        query = {
+            **span,
+            "interval": "1d",
+            "events": "div,splits,capitalGains",
+            "includePrePost": "false",
+        }
+        response = self._data.get(f"{HOST}{CHART_PATH}{quote(symbol, safe='')}", query)
+        # Any other response is the page behind a consent form, which yfinance has sent.
+        return response if isinstance(response, ChartResponse) else _read(response)
 
     def _request(self, method: str, url: str, **options: Any) -> Any:
         """In place of the session's own ``request``."""
         options["timeout"] = self._timeout_seconds
-        path, where = urlsplit(url).path, self._rewritten(url)
+        path, address = urlsplit(url).path, self._rewritten(url)
         if path.startswith(CHART_PATH):
-            return self._paced(lambda: self._chart(method, where, options))
-        # Nothing of pacing's: without cookie and crumb the chart is answered as well.
-        response = self._paced(lambda: self._sent(method, where, options))
+            return self._paced(lambda: self._chart(method, address, options))
+        # A failure here is no fault for pacing: Yahoo answers without cookie and crumb as well.
+        response = self._paced(lambda: self._sent(method, address, options))
         if response is None or (path == CRUMB_PATH and not _is_crumb(response)):
             raise self._no_crumb
         return response
@@ -99,9 +105,9 @@ class Transport:
     def _rewritten(self, url: str) -> str:
         if not self._base_url:
             return url
-        asked, base = urlsplit(url), urlsplit(self._base_url)
-        path = base.path.rstrip("/") + asked.path
-        return urlunsplit((base.scheme, base.netloc, path, asked.query, ""))
+        parts, base = urlsplit(url), urlsplit(self._base_url)
+        path = base.path.rstrip("/") + parts.path
+        return urlunsplit((base.scheme, base.netloc, path, parts.query, ""))
 
     def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
         try:
@@ -119,15 +125,13 @@ class Transport:
         if _asks_for_consent(response.url) or (status in (401, 403) and self._may_renew()):
             return response
         if status in (429, 999):
-            raise RateLimited(
-                SOURCE, _retry_after(response.headers.get("Retry-After"), self._clock())
-            )
+            raise RateLimited(SOURCE, retry_after_seconds(response.headers, self._clock()))
         if status >= 500 or status in (401, 403):
             raise SourceUnavailable(SOURCE, f"{SOURCE} answered with HTTP {status}.")
         return _read(response)
 
     def _may_renew(self) -> bool:
-        """Whether yfinance may try another cookie; Yahoo's refusals are no reason to hammer it."""
+        """Whether yfinance may try another cookie: once in ``CRUMB_AFTER_SECONDS``."""
         with self._renewal_lock:
             due = time.monotonic() >= self._no_renewal_until
             if due:
@@ -135,7 +139,7 @@ class Transport:
             return due
 
     def _cookie_and_crumb(self, timeout: float = 30) -> tuple[str | None, str]:
-        """In place of yfinance's own: at most one try in ``CRUMB_AFTER_SECONDS`` that fails."""
+        """In place of yfinance's own: at most one failure in ``CRUMB_AFTER_SECONDS``."""
         with self._crumb_lock:
             if time.monotonic() >= self._without_crumb_until:
                 try:
@@ -160,14 +164,3 @@ def _is_crumb(response: Any) -> bool:
 
 def _asks_for_consent(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith("consent.yahoo.com")
-
-
-def _retry_after(told: str | None, now: dt.datetime) -> float | None:
-    """Seconds, from a number of them or an HTTP date; None where it is neither."""
-    if told is None or told.strip().isdecimal():
-        return float(told) if told else None
-    try:
-        at = email.utils.parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    return max((at.replace(tzinfo=at.tzinfo or dt.UTC) - now).total_seconds(), 0.0)

@@ -86,7 +86,7 @@ def test_where_no_source_answers_the_members_accepted_last_stay() -> None:
         "last accepted",
         listed_on=dt.date(2024, 5, 31),
         passed_over=("wikipedia: The page can't be fetched: 503.",),
-        notices=("No source tells the members; the 503 of 2024-05-31, accepted then, stay.",),
+        notices=("No source lists the members; the 503 of 2024-05-31, accepted then, stay.",),
     )
 
 
@@ -98,7 +98,7 @@ def test_where_nothing_was_ever_accepted_one_error_names_every_source() -> None:
     with pytest.raises(NoMembershipError) as refused:
         next(answers)
     assert str(refused.value) == (
-        "No source tells the members, and no list was ever accepted here. Nothing was changed. "
+        "No source lists the members, and no list was ever accepted here. Nothing was changed. "
         "Give a list with quant-assets universe import --from FILE, or try again.\n"
         "- wikipedia: The page can't be fetched: 503.\n"
         "- list: It has 1 member.\n"
@@ -193,7 +193,7 @@ def test_the_platform_falls_back_on_what_the_warehouse_accepted_last(tmp_path: P
         writing.upsert(MEMBERSHIP_LISTS, rows)
     answer = named.universe_source().fetch_universe()
     assert (answer.source, answer.listed_on) == ("last accepted", dt.date(2024, 5, 30))
-    assert answer.notices[0].startswith("No source tells the members; the 503 of 2024-05-30")
+    assert answer.notices[0].startswith("No source lists the members; the 503 of 2024-05-30")
 
 
 def test_lists_in_files_need_nobody_else(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_the_librarys_list_is_that_of_the_day_it_was_made() -> None:
     assert answer.listed_on is not None
     assert answer.listed_on >= dt.date(2026, 7, 13)
     assert 490 <= len(answer.constituents) <= 515
-    assert answer.notices == (f"pitindex brings the members of {answer.listed_on}.",)
+    assert answer.notices == (f"pitindex has the members of {answer.listed_on}.",)
     assert all(each.name and each.sector and each.cik for each in answer.constituents)
     assert all(each.industry and each.added_on for each in answer.constituents)
 
@@ -237,7 +237,7 @@ MADE = json.dumps({"indices": {"sp500": {"end_date": "2026-07-13"}}})
     ("files", "complaint"),
     [
         ({}, "build_metadata.json can't be read: No such file"),
-        ({"build_metadata.json": "{}"}, "does not say in its build_metadata.json of which day"),
+        ({"build_metadata.json": "{}"}, "has no readable day of its list in build_metadata.json"),
         ({"build_metadata.json": MADE}, "sp500_current.csv can't be read: No such file"),
         ({"build_metadata.json": MADE, "sp500_current.csv": "a,b\n1,2\n"}, "has no symbols in its"),
         ({"build_metadata.json": MADE, "sp500_current.csv": ""}, "has no symbols in its"),

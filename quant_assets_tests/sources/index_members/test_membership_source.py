@@ -106,7 +106,7 @@ def test_bad_rows_of_members_are_noticed_and_cost_no_other(read) -> None:  # typ
     answer = read("Symbol,Name\nAAPL,Apple\n^GSPC,Index\n,Nobody\nMSFT,Microsoft\n")
     assert [c.symbol for c in answer.constituents] == ["AAPL", "MSFT"]
     assert [notice.split("/")[-1] for notice in answer.notices] == [
-        "list.csv: 2 rows left out for want of a usable symbol, such as '^GSPC'."
+        "list.csv: 2 rows left out, without a usable symbol, such as '^GSPC'."
     ]
 
 
@@ -124,7 +124,7 @@ def test_a_stay_that_is_none_is_noticed_and_never_taken_for_a_lasting_one(read, 
     answer = read(f"ticker,start_date,end_date\nAABA,{stay}\nA,2000-06-05,\n")
     assert [i.symbol for i in answer.intervals] == ["A"]
     assert len(answer.notices) == 1
-    assert "list.csv: 1 row left out as no stay, such as AABA from" in answer.notices[0]
+    assert "list.csv: 1 row left out, no interval, such as AABA from" in answer.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_every_version_of_a_list_kept_for_fourteen_years_is_read(
     assert all(each.name for answer in answers for each in answer.constituents)
     told = [notice.rpartition("/")[-1] for answer in answers for notice in answer.notices]
     assert told == [
-        "2021-03-11T0137_9217bee8.csv: 1 row left out for want of a usable symbol, such as "
+        "2021-03-11T0137_9217bee8.csv: 1 row left out, without a usable symbol, such as "
         "'American Airlines Group'."
     ]
     renamed = {
@@ -322,4 +322,4 @@ def test_a_list_of_changes_has_a_day_a_row(tmp_path: Path) -> None:
         MembershipChange(dt.date(2024, 10, 1), removed="BBWI"),
     )
     (notice,) = answer.notices
-    assert "left out for want of a date" in notice
+    assert "left out, without a date" in notice

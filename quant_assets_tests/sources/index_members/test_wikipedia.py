@@ -13,10 +13,10 @@ import pytest
 
 from quant_assets.contracts.membership import Constituent, MembershipChange, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceError, SourceUnavailable
-from quant_assets.fetching.http import Refused
+from quant_assets.fetching.http import Refused, judge
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.sources.index_members.html import WHAT_TO_DO, edited_on, read_page
-from quant_assets.sources.index_members.wikipedia import PACE, WikipediaSource, judge, user_agent
+from quant_assets.sources.index_members.wikipedia import PACE, WikipediaSource, user_agent
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.wikipedia_standin import (
     PORTAL,
@@ -144,14 +144,14 @@ def test_a_row_without_a_symbol_is_no_member_and_is_told() -> None:
     answer = members("American Airlines Group|AAL|Industrials", "AAPL|Apple|Technology")
     assert [member.symbol for member in answer.constituents] == ["MMM", "AAPL"]
     assert answer.notices[0] == (
-        "the page: 1 row left out for want of a usable symbol, such as 'American Airlines Group'."
+        "the page: 1 row left out, without a usable symbol, such as 'American Airlines Group'."
     )
 
 
 def test_a_member_listed_twice_is_one_member() -> None:
     answer = members("AAPL|Apple|Technology", "AAPL|Apple|Technology")
     assert [member.symbol for member in answer.constituents] == ["MMM", "AAPL"]
-    assert answer.notices[0] == "the page: 1 row left out as listed twice, such as AAPL."
+    assert answer.notices[0] == "the page: 1 row left out, listed twice, such as AAPL."
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_changes_that_cannot_be_read_are_told_and_cost_no_other() -> None:
     )
     assert answer.changes == (MembershipChange(dt.date(2017, 5, 2), removed="RIG"),)
     assert [notice.split(", such")[0] for notice in answer.notices] == [
-        "the page: 1 row of the changes left out for want of a date",
-        "the page: 1 row of the changes left out for want of a ticker",
+        "the page: 1 row of the changes left out, without a date",
+        "the page: 1 row of the changes left out, without a ticker",
         "the page: 1 row of the changes read without one of its tickers",
     ]
 
@@ -218,7 +218,7 @@ def test_tables_renamed_moved_and_split_are_read_as_before() -> None:
     new = read(page(held, [change], redesigned=True))
     assert new.constituents == read(page(held, [change])).constituents
     assert new.changes == read(page(held, [change])).changes
-    assert new.notices == ("the page: the members stand in 2 tables, read as one.",)
+    assert new.notices == ("the page: the members are in 2 tables, read as one.",)
 
 
 def test_another_table_of_securities_adds_no_members() -> None:

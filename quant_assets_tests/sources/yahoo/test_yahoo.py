@@ -23,10 +23,11 @@ from quant_assets.contracts.source import (
     Request,
     SourceUnavailable,
 )
+from quant_assets.fetching.http import judge
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.reference.calendars import exchange_calendar
-from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
+from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.contracts.test_source_contract import (
     END,

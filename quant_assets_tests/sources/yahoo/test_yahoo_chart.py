@@ -27,8 +27,9 @@ from quant_assets.contracts.source import (
 )
 from quant_assets.price_rules.row_rules import check_actions, check_prices
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.sources.yahoo.answer import ROUNDING_ERROR, answer_for, as_traded, factors
+from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import read_body, read_chart, yahoo_symbol
+from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
 from quant_assets_tests.standins.yahoo_standin import recorded
 
 XNYS, DAILY = exchange_calendar("XNYS"), exchange_calendar("24/7")
@@ -262,7 +263,7 @@ def test_prices_that_do_not_show_a_listed_split_are_set_aside() -> None:
     given = answer(result, end=TUESDAY)
     assert rows(given) == [(TUESDAY, 10.0, 10.0, 10.0, 10.0, 400.0)]
     aside = given.unreadable.select(["session", "reason"]).to_pylist()
-    why = "whose shares it is in can't be told: the split of 2024-06-04 is listed, not seen"
+    why = "its share basis is unknown: the split of 2024-06-04 is listed, not seen"
     assert [tuple(row.values()) for row in aside] == [("2024-06-03", why)] * 2
     assert given.actions["kind"].to_pylist() == ["split", "cash_dividend"]
     assert given.failures == {}

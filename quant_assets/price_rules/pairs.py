@@ -1,0 +1,140 @@
+"""Rows stored and rows reported of one security, paired by session, as numbers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from quant_assets.price_rules.plain_ratios import HALF_A_CENT, NOISE, Floats, Grid
+from quant_assets.schema.row_rules import floats
+
+Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Marks = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+Places = np.ndarray[tuple[int], np.dtype[np.intp]]
+Dated = Sequence[tuple[dt.date, float]]
+"""Events of one security: ex-dates, each with the ratio of a split or the amount of a dividend."""
+
+PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The numbers of one comparison; ``days`` are the sessions in both tables.
+
+    ``at`` are the places of ``days`` among the rows reported. The stored numbers have a row per
+    entry of ``days``, the reported ones a row per row reported.
+
+    ``rounded_to`` is, per row reported, how many of its shares one of the newest is, at least one:
+    a source that keeps volumes in whole shares of the present has them no more precise than that
+    after a reverse split.
+
+    ``shares`` of a method are, per row reported, the factor by which its prices are multiplied (and
+    its volume divided) to express them in the shares of the stored row.
+    """
+
+    reported: pa.Table
+    reported_days: Days
+    reported_basis: Days
+    reported_prices: Grid
+    reported_volume: Floats
+    days: Days
+    at: Places
+    stored_basis: Days
+    stored_prices: Grid
+    stored_volume: Floats
+    rounded_to: Floats
+
+    @classmethod
+    def of(cls, stored: pa.Table, reported: pa.Table, splits: Dated) -> Pairs:
+        reported_days = _days(reported, "session")
+        days, in_stored, at = np.intersect1d(
+            _days(stored, "session"), reported_days, assume_unique=True, return_indices=True
+        )
+        both = stored.take(pa.array(in_stored))
+        newer = np.ones(len(reported_days))
+        for ex_date, ratio in splits:
+            newer *= np.where(reported_days < np.datetime64(ex_date), ratio, 1.0)
+        return cls(
+            reported,
+            reported_days,
+            _days(reported, "basis_on"),
+            price_grid(reported),
+            floats(reported, "volume"),
+            days,
+            at,
+            _days(both, "basis_on"),
+            price_grid(both),
+            floats(both, "volume"),
+            np.maximum(1 / newer, 1.0),
+        )
+
+    @property
+    def as_traded(self) -> Mask:
+        """The rows reported whose basis is their own session."""
+        same: Mask = self.reported_basis == self.reported_days
+        return same
+
+    def expressed(self, shares: Floats) -> Grid:
+        """The reported prices of ``days``, in the shares of the stored ones."""
+        prices: Grid = (self.reported_prices * shares[:, None])[self.at]
+        return prices
+
+    def known_shares(self, splits: Dated, *, everywhere: bool) -> Floats:
+        """The shares of the rows reported, by the known splits.
+
+        ``everywhere`` also tries whether all rows are in the shares of the newest.
+        """
+        basis = self.reported_basis[self.at]
+        shares, newest = np.ones(len(self.reported_days)), np.ones(len(self.reported_days))
+        for ex_date, ratio in splits:
+            day = np.datetime64(ex_date)
+            shares[self.at] *= np.where((self.stored_basis < day) & (day <= basis), ratio, 1.0)
+            shares[self.at] /= np.where((basis < day) & (day <= self.stored_basis), ratio, 1.0)
+            newest *= np.where(self.as_traded & (self.reported_days < day), ratio, 1.0)
+        nearer = everywhere and self._distance(shares * newest) < self._distance(shares)
+        return shares * newest if nearer else shares
+
+    def _distance(self, shares: Floats) -> float:
+        """How far the closes are from the stored ones, over all rows."""
+        ratio = self.expressed(shares)[:, -1] / self.stored_prices[:, -1]
+        return float(np.abs(np.log(ratio)).sum())
+
+    def same_prices(self, prices: Grid, shares: Floats) -> Marks:
+        """Where ``prices`` of ``days`` equal the stored ones, which a source rounds to cents."""
+        cents = np.where(shares == 1.0, 0.0, HALF_A_CENT * np.maximum(shares, 1.0))[self.at]
+        slack = NOISE * self.stored_prices + cents[:, None]
+        same: Marks = np.abs(prices - self.stored_prices) <= slack
+        return same
+
+    def same_volume(self, volume: Floats, shares: Floats) -> Mask:
+        """Where ``volume`` of ``days`` equals the stored one."""
+        slack = np.maximum(volume_slack(self.stored_volume), 0.5 / shares[self.at])
+        slack = np.maximum(slack, self.rounded_to[self.at])
+        same: Mask = np.abs(volume - self.stored_volume) <= slack
+        return same
+
+
+def _days(rows: pa.Table, name: str) -> Days:
+    days: Days = rows[name].to_numpy().astype("datetime64[D]")
+    return days
+
+
+def price_grid(rows: pa.Table) -> Grid:
+    """The prices of rows, a row each, in the order of ``PRICES``."""
+    return np.column_stack([floats(rows, name) for name in PRICES])
+
+
+def marked_rows(marks: Marks) -> Mask:
+    """The rows in which anything is marked."""
+    marked: Mask = np.logical_or.reduce(marks, axis=1)
+    return marked
+
+
+def volume_slack(volume: Floats) -> Floats:
+    """How far another volume may be off and still be the same: a share, or noise."""
+    return np.maximum(1.0, NOISE * volume)

@@ -1,0 +1,71 @@
+"""All rows of an archive, sorted, and where each symbol's rows stand among them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quant_assets.contracts.source import Request
+
+Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All rows of the archive, sorted by symbol and session, and the cells that can't be read.
+
+    Of deliveries ``reported`` holds the numbers of splits and dividends, and ``inferred_splits``
+    ratios of splits that only prices show, by symbol and ex-date, each with the rule that found it.
+    """
+
+    rows: pa.Table
+    unreadable: pa.Table
+    notices: tuple[str, ...]
+    files_unread: int
+    reported: pa.Table | None = None
+    inferred_splits: Mapping[tuple[str, dt.date], tuple[float, str]] = field(default_factory=dict)
+
+    @cached_property
+    def days(self) -> Days:
+        days: Days = self.rows["session"].to_numpy().astype("datetime64[D]")
+        return days
+
+    @cached_property
+    def extents(self) -> dict[str, tuple[int, int]]:
+        """First row of each symbol, and the one after its last; symbols ascending."""
+        symbols = self.rows["symbol"].combine_chunks().dictionary_encode()
+        codes = symbols.indices.to_numpy()
+        edges = np.flatnonzero(np.diff(codes)) + 1
+        starts = np.concatenate([[0], edges]) if len(codes) else np.array([], dtype=int)
+        stops = np.append(edges, len(codes))
+        names = symbols.dictionary.to_pylist()
+        return {
+            names[codes[start]]: (int(start), int(stop))
+            for start, stop in zip(starts, stops, strict=False)
+        }
+
+    def days_of(self, symbol: str) -> Days:
+        start, stop = self.extents[symbol]
+        return self.days[start:stop]
+
+    def rows_for(self, request: Request) -> pa.Table:
+        """The rows of one request, by binary search in the sorted days of its symbol."""
+        start, _ = self.extents[request.symbol]
+        days = self.days_of(request.symbol)
+        first = int(np.searchsorted(days, np.datetime64(request.first)))
+        stop = int(np.searchsorted(days, np.datetime64(request.end), side="right"))
+        return self.rows.slice(start + first, stop - first)
+
+    def unreadable_for(self, requests: Sequence[Request]) -> pa.Table:
+        symbols = pa.array([request.symbol for request in requests])
+        return self.unreadable.filter(pc.is_in(self.unreadable["symbol"], symbols))
+
+
+def sorted_rows(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([("symbol", "ascending"), ("session", "ascending")])

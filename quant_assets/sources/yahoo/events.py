@@ -1,0 +1,71 @@
+"""Splits and payments of a chart, by ex-date."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from quant_assets.contracts.source import BadAnswer
+from quant_assets.sources.yahoo.fields import SOURCE, mapping, moment, number
+
+UnreadEvent = tuple[dt.date | None, Mapping[str, Any]]
+"""The day of an event, None where it is unreadable, and the event in Yahoo's JSON."""
+
+
+def _listed(
+    events: Mapping[str, Any], kind: str, zone: dt.tzinfo
+) -> Iterator[tuple[dt.date | None, Mapping[str, Any]]]:
+    """Each event of a kind with its local day, None where that can't be read."""
+    for key, event in mapping(events.get(kind)).items():
+        fields = mapping(event)
+        spare = int(key) if key.removeprefix("-").isdecimal() and key.isascii() else None
+        at = moment(fields.get("date")) or moment(spare)
+        yield (at.astimezone(zone).date() if at else None), fields
+
+
+def read_splits(symbol: str, events: Mapping[str, Any], zone: dt.tzinfo) -> dict[dt.date, float]:
+    """Ratios by ex-date; of equal splits of a day one counts.
+
+    Raises BadAnswer for a split that can't be read: no earlier price could be trusted.
+    """
+    found: dict[dt.date, dict[float, None]] = {}
+    for day, split in _listed(events, "splits", zone):
+        ratio = _ratio(split)
+        if day is None or not 0 < ratio < math.inf:
+            message = f"{SOURCE} lists a split of {symbol} that can't be read: {dict(split)}."
+            raise BadAnswer(SOURCE, message)
+        found.setdefault(day, {})[ratio] = None
+    ratios = {day: math.prod(once) for day, once in sorted(found.items())}
+    return {day: ratio for day, ratio in ratios.items() if ratio != 1}
+
+
+def _ratio(split: Mapping[str, Any]) -> float:
+    above, below = number(split.get("numerator")), number(split.get("denominator"))
+    if math.isnan(above) or math.isnan(below):
+        sides = str(split.get("splitRatio") or "").replace("/", ":").split(":")
+        try:
+            above, below = map(float, sides)
+        except ValueError:
+            return math.nan
+    return above / below if below else math.nan
+
+
+_PAYMENTS = {"dividends": "cash_dividend", "capitalGains": "capital_gain"}
+
+
+def read_payments(
+    events: Mapping[str, Any], zone: dt.tzinfo
+) -> tuple[dict[tuple[dt.date, str], float], tuple[UnreadEvent, ...]]:
+    """Amounts by ex-date and kind, and unreadable payments; unequal amounts of a day add up."""
+    found: dict[tuple[dt.date, str], dict[float, None]] = {}
+    unreadable = []
+    for name, kind in _PAYMENTS.items():
+        for day, payment in _listed(events, name, zone):
+            amount = number(payment.get("amount"))
+            if day is None or not 0 <= amount < math.inf:
+                unreadable.append((day, payment))
+            elif amount:
+                found.setdefault((day, kind), {})[amount] = None
+    return {key: math.fsum(once) for key, once in sorted(found.items())}, tuple(unreadable)
