@@ -40,7 +40,7 @@ from quant_assets.membership.custom import (
     symbols_in,
 )
 from quant_assets.reference.identity import known_identities
-from quant_assets.refreshing.index_look import Look
+from quant_assets.refreshing.membership import Look
 from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.warehouse.published_copy import publish

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.membership.changes import Event, Interval, events_of, unheard, write_events
 from quant_assets.membership.constituents import Meant, Renamed, meant_by
-from quant_assets.membership.deciding.book import Book, Entry, voice_of
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import (
     ADDED,
@@ -25,6 +24,7 @@ from quant_assets.membership.deciding.evidence import (
     SAME_EVENT,
     Said,
 )
+from quant_assets.membership.deciding.evidence_store import Book, Entry, voice_of
 from quant_assets.membership.refusals import (
     CHANGES_A_MONTH,
     CHANGES_AT_ONCE,

@@ -12,7 +12,7 @@ import pytest
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.contracts.source import SourceUnavailable
 from quant_assets.membership.refusals import RefusedUniverseError
-from quant_assets.refreshing.index_look import Look
+from quant_assets.refreshing.membership import Look
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.index_members.chain import (
     LAST_ACCEPTED,

@@ -7,7 +7,7 @@ import dagster as dg
 from quant_assets.orchestration.assets.metadata import column_schema, preview
 from quant_assets.orchestration.runs.partitions import add_tickers
 from quant_assets.read.membership_frames import universe
-from quant_assets.refreshing.index_look import Look
+from quant_assets.refreshing.membership import Look
 from quant_assets.schema.membership import MEMBERSHIP
 from quant_assets.sources.index_members.chain import LAST_ACCEPTED
 from quant_assets.wiring.platform import Platform

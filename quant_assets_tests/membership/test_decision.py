@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.membership.deciding.book import Book, Entry
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import (
     ADDED,
@@ -20,6 +19,7 @@ from quant_assets.membership.deciding.evidence import (
     Lists,
     Said,
 )
+from quant_assets.membership.deciding.evidence_store import Book, Entry
 
 FIRST = dt.date(2024, 6, 3)
 """The day of the first list; the others follow day by day unless told."""
