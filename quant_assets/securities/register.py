@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from quant_assets.contracts.membership import Constituent
+from quant_assets.contracts.membership import Constituent, MembershipInterval
 from quant_assets.contracts.prices import Instrument
 from quant_assets.reference.calendars import ALWAYS_OPEN
 from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolError, resolve
@@ -29,16 +29,6 @@ somebody looked it up."""
 
 EDITED_EARLY = dt.timedelta(days=10)
 """How long before a ticker changes a list may have the new one."""
-
-
-@dataclass(frozen=True)
-class Stay:
-    """A symbol's days in a list, from ``start`` until the day before ``end``."""
-
-    symbol: str
-    start: dt.date
-    end: dt.date | None
-    slug: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,9 +151,8 @@ class Register:
         self._give(symbol, on, security_id)
 
     def succeed(self, symbol: str, on: dt.date) -> int:
-        """A new security that bears ``symbol`` from ``on``, in place of whoever bore it before."""
-        security_id = max(self._securities, default=0) + 1
-        self._keep(_Security(security_id))
+        """A new security that bears ``symbol`` from ``on``, in place of its bearer before."""
+        security_id = self._new_security()
         self._give(symbol, on, security_id)
         return security_id
 
@@ -183,29 +172,30 @@ class Register:
             self._names[name.symbol].remove(name)
             self._changed_names.add(name.symbol)
 
-    def stays(
-        self, stays: Iterable[Stay], joined: Mapping[int, dt.date] | None = None
-    ) -> list[tuple[Stay, int]]:
-        """The security of each stay, a stay cut in two where its symbol changed hands within it.
+    def identify_intervals(
+        self,
+        intervals: Iterable[MembershipInterval],
+        joined: Mapping[int, dt.date] | None = None,
+    ) -> list[tuple[MembershipInterval, int]]:
+        """The security of each interval, an interval cut in two where its symbol changed hands.
 
         ``joined`` are the days on which present members are known to have joined.
         """
-        by_symbol: dict[str, list[Stay]] = defaultdict(list)
-        for stay in stays:
-            by_symbol[stay.symbol].append(stay)
-        found: list[tuple[Stay, int]] = []
+        by_symbol: dict[str, list[MembershipInterval]] = defaultdict(list)
+        for interval in intervals:
+            by_symbol[interval.symbol].append(interval)
+        found: list[tuple[MembershipInterval, int]] = []
         for symbol, several in by_symbol.items():
-            ordered = sorted(several, key=lambda stay: stay.start)
             known = self._known[symbol]
-            for at, stay in enumerate(ordered):
-                if stay.slug or known:
-                    found += self._cut(stay, known)
+            ordered = sorted(several, key=lambda interval: interval.effective_on)
+            for interval in ordered:
+                if interval.slug or known:
+                    found += self._cut(interval, known)
                 else:
                     # Without better knowledge a ticker that comes back is another company: two
                     # histories kept apart can be joined later, joined ones can't be told apart.
-                    last = at == len(ordered) - 1
-                    security = self._over(symbol, stay.start, stay.end, joined or {}, last=last)
-                    found.append((stay, security))
+                    security = self._over(interval, joined or {}, last=interval is ordered[-1])
+                    found.append((interval, security))
         return found
 
     def known_since(self, security_id: int) -> dt.date | None:
@@ -299,28 +289,32 @@ class Register:
             rows.append({**base, **facts, "valid_from": today, "valid_to": None})
         writing.upsert(SECURITY_PROFILES, SECURITY_PROFILES.arrow(rows))
 
-    def _cut(self, stay: Stay, known: Sequence[KnownIdentity]) -> list[tuple[Stay, int]]:
-        """Share a stay out among the known bearers of its symbol.
+    def _cut(
+        self, interval: MembershipInterval, known: Sequence[KnownIdentity]
+    ) -> list[tuple[MembershipInterval, int]]:
+        """Share an interval out among the known bearers of its symbol.
 
-        Lists back-date tickers: days before the first bearer in the stay are given to it (or to the
-        next one to come), days after a bearer to the one before.
+        Lists back-date tickers: days before the first bearer in the interval are given to it (or to
+        the next one to come), days after a bearer to the one before.
         """
-        if stay.slug:
-            bearers = [i for i in self.known if i.slug == stay.slug]
-            return [(stay, self._from_slug(bearers[0]))] if bearers else []
-        end = stay.end or dt.date.max
+        if interval.slug:
+            bearers = [i for i in self.known if i.slug == interval.slug]
+            return [(interval, self._from_slug(bearers[0]))] if bearers else []
+        end = interval.removed_on or dt.date.max
         within = [
-            i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start
+            i
+            for i in known
+            if i.valid_from < end and (i.valid_to or dt.date.max) > interval.effective_on
         ]
         if not within:
             later = [i for i in known if i.valid_from >= end]
             within = later[:1] or list(known[-1:])
-        pieces = []
-        for at, identity in enumerate(within):
-            start = stay.start if at == 0 else identity.valid_from
-            until = stay.end if at == len(within) - 1 else within[at + 1].valid_from
-            pieces.append((replace(stay, start=start, end=until), self._from_slug(identity)))
-        return pieces
+        starts = [interval.effective_on, *(identity.valid_from for identity in within[1:])]
+        ends = [*starts[1:], interval.removed_on]
+        return [
+            (replace(interval, effective_on=start, removed_on=end), self._from_slug(identity))
+            for identity, start, end in zip(within, starts, ends, strict=True)
+        ]
 
     def _from_slug(self, identity: KnownIdentity) -> int:
         """The security of a known identity, with all its names on record."""
@@ -329,11 +323,7 @@ class Register:
             (s.security_id for s in self._securities.values() if s.slug == identity.slug), None
         )
         if security_id is None:
-            security_id = max(self._securities, default=0) + 1
-            latest = rows[-1]
-            self._keep(
-                _Security(security_id, name=latest.company, cik=latest.cik, slug=identity.slug)
-            )
+            security_id = self._new_security(rows[-1].company, rows[-1].cik, identity.slug)
         for row in rows:
             own = [n for n in self._names[row.symbol] if n.security_id == security_id]
             held = [n for n in own if _holds(n.valid_from, n.valid_to, row.valid_from)]
@@ -349,23 +339,20 @@ class Register:
         return security_id
 
     def _over(
-        self,
-        symbol: str,
-        start: dt.date,
-        end: dt.date | None,
-        joined: Mapping[int, dt.date],
-        *,
-        last: bool,
+        self, interval: MembershipInterval, joined: Mapping[int, dt.date], *, last: bool
     ) -> int:
-        """The security of a symbol nobody looked up, over a stay; added where there is none."""
-        until = (end or dt.date.max) - dt.timedelta(days=1)
+        """The security of a symbol that nobody looked up, added where there is none; ``last`` is
+        whether the interval is the symbol's last.
+        """
+        symbol, start = interval.symbol, interval.effective_on
+        until = (interval.removed_on or dt.date.max) - dt.timedelta(days=1)
         for name in self._names[symbol]:
             if name.overlaps(start, until):
                 if start < name.valid_from:
                     self._replace(name, replace(name, valid_from=start))
                 return name.security_id
         if not last:
-            return self._add(symbol, start, end)
+            return self._add(symbol, start, interval.removed_on)
         # Leaving an index is not leaving the exchange: only a successor's arrival ends a name. So
         # the last to be listed is whoever bears the ticker later, in an archive read before.
         later = [name for name in self._names[symbol] if name.valid_from > until]
@@ -378,10 +365,16 @@ class Register:
         return bearer.security_id
 
     def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
-        security_id = max(self._securities, default=0) + 1
-        self._keep(_Security(security_id))
+        security_id = self._new_security()
         self._names[symbol].append(Name(symbol, start, end, security_id))
         self._changed_names.add(symbol)
+        return security_id
+
+    def _new_security(
+        self, name: str | None = None, cik: str | None = None, slug: str | None = None
+    ) -> int:
+        security_id = max(self._securities, default=0) + 1
+        self._keep(_Security(security_id, name=name, cik=cik, slug=slug))
         return security_id
 
     def _replace(self, old: Name, new: Name) -> None:

@@ -15,11 +15,11 @@ from quant_assets.membership.deciding.evidence import (
     INTERVAL,
     REMOVED,
     Evidence,
-    Listed,
+    ListRun,
     Lists,
-    Said,
+    Statement,
 )
-from quant_assets.membership.deciding.evidence_store import Book, Entry
+from quant_assets.membership.deciding.evidence_store import EvidenceStore, ListEntry
 
 FIRST = dt.date(2024, 6, 3)
 """The day of the first list; the others follow day by day unless told."""
@@ -29,45 +29,49 @@ def day(text: str) -> dt.date:
     return dt.date.fromisoformat(text)
 
 
-def book(lists: str, *, every: int = 1, said: str = "", voice: str = "wikipedia") -> Book:
+def store_of(
+    lists: str, *, every: int = 1, date_added: str = "", family: str = "wikipedia"
+) -> EvidenceStore:
     """Lists a day or more apart: ``x`` has the security, ``.`` lacks it, ``-`` is no list.
 
-    ``said`` is the date of joining that the lists give. Another security is on all of them.
+    ``date_added`` is the date of joining that the lists give. Another security is on all of them.
     """
-    made = Book("ours")
-    added = day(said) if said else None
+    store = EvidenceStore("ours")
+    added = day(date_added) if date_added else None
     for place, mark in enumerate(lists):
         on = FIRST + dt.timedelta(days=place * every)
-        members = {2: Entry("OTHER")} | ({1: Entry("A", added)} if mark == "x" else {})
+        members = {2: ListEntry("OTHER")} | ({1: ListEntry("A", added)} if mark == "x" else {})
         if mark != "-":
-            made.add_list(voice, on, members)
-    return made
+            store.add_list(family, on, members)
+    return store
 
 
-def decided(made: Book, *said: Said) -> Decision:
+def decided(store: EvidenceStore, *said: Statement) -> Decision:
     for each in said:
-        made.say(1, each)
+        store.add_statement(1, each)
         # The file knows of other days too.
         if each.kind == INTERVAL:
             until = day("2026-01-02")
-            made.say(2, Said(each.source, INTERVAL, day("1996-01-02"), until, "OTHER"))
-    return decide(made.of(1), made.lists())
+            store.add_statement(
+                2, Statement(each.source, INTERVAL, day("1996-01-02"), until, "OTHER")
+            )
+    return decide(store.of(1), store.lists())
 
 
 def stays(decision: Decision) -> list[str]:
-    return [f"{s.effective_on} {s.removed_on or ''}".strip() for s in decision.stays]
+    return [f"{s.effective_on} {s.removed_on or ''}".strip() for s in decision.memberships]
 
 
-def joined(on: str, source: str = "wikipedia") -> Said:
-    return Said(source, ADDED, day(on), None, "A", "it grew")
+def joined(on: str, source: str = "wikipedia") -> Statement:
+    return Statement(source, ADDED, day(on), None, "A", "it grew")
 
 
-def left(on: str, source: str = "wikipedia") -> Said:
-    return Said(source, REMOVED, day(on), None, "A", "it shrank")
+def left(on: str, source: str = "wikipedia") -> Statement:
+    return Statement(source, REMOVED, day(on), None, "A", "it shrank")
 
 
-def stayed(start: str, end: str = "", source: str = "list:history.csv") -> Said:
-    return Said(source, INTERVAL, day(start), day(end) if end else None, "A")
+def stayed(start: str, end: str = "", source: str = "list:history.csv") -> Statement:
+    return Statement(source, INTERVAL, day(start), day(end) if end else None, "A")
 
 
 @pytest.mark.parametrize(
@@ -88,31 +92,31 @@ def stayed(start: str, end: str = "", source: str = "list:history.csv") -> Said:
     ],
 )
 def test_lists_alone_decide(lists: str, expected: list[str]) -> None:
-    assert stays(decided(book(lists))) == expected
+    assert stays(decided(store_of(lists))) == expected
 
 
 def test_a_member_that_one_list_lacks_is_waited_for() -> None:
-    assert decided(book("xx.")).waiting == day("2024-06-05")
-    assert decided(book("xx..")).waiting is None
-    assert decided(book("xx.x")).waiting is None
+    assert decided(store_of("xx.")).waiting == day("2024-06-05")
+    assert decided(store_of("xx..")).waiting is None
+    assert decided(store_of("xx.x")).waiting is None
 
 
 def test_who_is_away_for_long_has_two_stays() -> None:
-    assert stays(decided(book("xx..xx", every=20))) == ["2024-06-03 2024-07-13", "2024-08-22"]
+    assert stays(decided(store_of("xx..xx", every=20))) == ["2024-06-03 2024-07-13", "2024-08-22"]
     # Lists weeks apart: one of them may be a slip.
-    assert stays(decided(book("xx.xxx", every=20))) == ["2024-06-03"]
+    assert stays(decided(store_of("xx.xxx", every=20))) == ["2024-06-03"]
 
 
 def test_a_list_kept_by_hand_that_lacks_a_member_for_months_is_less_than_a_file() -> None:
     file = stayed("2010-01-04")
-    assert stays(decided(book("xx..xx", every=90, voice="list"), file)) == ["2010-01-04"]
+    assert stays(decided(store_of("xx..xx", every=90, family="list"), file)) == ["2010-01-04"]
     # Not so a list that is looked after.
-    assert len(stays(decided(book("xx..xx", every=90), file))) == 2
+    assert len(stays(decided(store_of("xx..xx", every=90), file))) == 2
 
 
 def test_a_dated_removal_needs_no_second_list() -> None:
-    assert stays(decided(book("xx."), left("2024-06-04"))) == ["2024-06-03 2024-06-04"]
-    assert stays(decided(book("xx."), stayed("2010-01-04", "2024-06-05"))) == [
+    assert stays(decided(store_of("xx."), left("2024-06-04"))) == ["2024-06-03 2024-06-04"]
+    assert stays(decided(store_of("xx."), stayed("2010-01-04", "2024-06-05"))) == [
         "2010-01-04 2024-06-05"
     ]
 
@@ -120,14 +124,14 @@ def test_a_dated_removal_needs_no_second_list() -> None:
 def test_a_ticker_that_a_file_changes_is_no_leaving() -> None:
     # The list lacks the old ticker for a day and has the new one on the next.
     renamed = stayed("2010-01-04", "2024-06-04"), stayed("2024-06-05")
-    assert stays(decided(book("xx."), *renamed)) == ["2010-01-04"]
-    assert stays(decided(book("xx.x"), *renamed)) == ["2010-01-04"]
+    assert stays(decided(store_of("xx."), *renamed)) == ["2010-01-04"]
+    assert stays(decided(store_of("xx.x"), *renamed)) == ["2010-01-04"]
 
 
 def test_a_list_that_a_user_vouches_for_needs_no_second_one() -> None:
-    made = book("xx")
-    made.add_list("wikipedia", day("2024-06-05"), {2: Entry("OTHER")}, trusted=True)
-    assert stays(decided(made)) == ["2024-06-03 2024-06-05"]
+    store = store_of("xx")
+    store.add_list("wikipedia", day("2024-06-05"), {2: ListEntry("OTHER")}, trusted=True)
+    assert stays(decided(store)) == ["2024-06-03 2024-06-05"]
 
 
 @pytest.mark.parametrize(
@@ -144,33 +148,37 @@ def test_a_list_that_a_user_vouches_for_needs_no_second_one() -> None:
         (stayed("2024-07-16"), "2024-06-05"),
     ],
 )
-def test_a_statement_dates_a_joining_that_lists_bear_out(statement: Said, expected: str) -> None:
-    assert stays(decided(book("..xx"), statement)) == [expected]
+def test_a_statement_dates_a_joining_that_lists_bear_out(
+    statement: Statement, expected: str
+) -> None:
+    assert stays(decided(store_of("..xx"), statement)) == [expected]
 
 
 def test_the_table_of_changes_comes_before_the_list_s_column_and_that_before_a_file() -> None:
-    made = book("..xx", said="2024-06-07")
+    store = store_of("..xx", date_added="2024-06-07")
     file = stayed("2024-06-14")
-    assert stays(decided(made, file)) == ["2024-06-07"]
-    assert stays(decided(made, file, joined("2024-06-10"))) == ["2024-06-10"]
+    assert stays(decided(store, file)) == ["2024-06-07"]
+    assert stays(decided(store, file, joined("2024-06-10"))) == ["2024-06-10"]
 
 
 def test_the_column_of_a_predecessor_s_joining_is_not_believed() -> None:
-    assert stays(decided(book("..xx", said="1957-03-04"))) == ["2024-06-05"]
+    assert stays(decided(store_of("..xx", date_added="1957-03-04"))) == ["2024-06-05"]
 
 
 def test_a_file_that_says_nearly_the_same_says_it_more_exactly() -> None:
     # 2024-06-08 is a Saturday.
-    assert stays(decided(book("..xxxx", said="2024-06-08"), stayed("2024-06-10"))) == ["2024-06-10"]
+    assert stays(decided(store_of("..xxxx", date_added="2024-06-08"), stayed("2024-06-10"))) == [
+        "2024-06-10"
+    ]
 
 
 def test_nobody_joins_on_a_day_off_and_a_friday_may_be_the_close_before() -> None:
     # 2024-06-07 is a Friday.
-    lists = book("..xxxx")
+    lists = store_of("..xxxx")
     assert stays(decided(lists, joined("2024-06-08"))) == ["2024-06-10"]
-    assert stays(decided(book("..xxxx"), joined("2024-06-07"))) == ["2024-06-07"]
+    assert stays(decided(store_of("..xxxx"), joined("2024-06-07"))) == ["2024-06-07"]
     friday = joined("2024-06-07"), stayed("2024-06-10")
-    assert stays(decided(book("..xxxx"), *friday)) == ["2024-06-10"]
+    assert stays(decided(store_of("..xxxx"), *friday)) == ["2024-06-10"]
 
 
 @pytest.mark.parametrize(
@@ -189,41 +197,49 @@ def test_who_is_on_the_first_list_of_all_joined_when_it_is_said(
     said: str, file: str, expected: str
 ) -> None:
     statements = [stayed(file)] if file else []
-    assert stays(decided(book("xx", said=said), *statements)) == [expected]
+    assert stays(decided(store_of("xx", date_added=said), *statements)) == [expected]
 
 
 def test_nobody_joined_before_he_was_there() -> None:
-    made = book("xx", said="1957-03-04")
-    assert stays(decide(made.of(1, known_since=day("2024-04-02")), made.lists())) == ["2024-04-02"]
+    store = store_of("xx", date_added="1957-03-04")
+    assert stays(decide(store.of(1, known_since=day("2024-04-02")), store.lists())) == [
+        "2024-04-02"
+    ]
 
 
 def test_who_leaves_does_so_when_his_successor_joins() -> None:
-    made = Book("ours")
-    made.add_list("wikipedia", day("2024-06-21"), {1: Entry("A"), 2: Entry("B")})
+    store = EvidenceStore("ours")
+    store.add_list("wikipedia", day("2024-06-21"), {1: ListEntry("A"), 2: ListEntry("B")})
     for on in ("2024-06-25", "2024-06-26"):
-        made.add_list("wikipedia", day(on), {2: Entry("B"), 3: Entry("C", day("2024-06-24"))})
-    assert stays(decided(made)) == ["2024-06-21 2024-06-24"]
+        store.add_list(
+            "wikipedia", day(on), {2: ListEntry("B"), 3: ListEntry("C", day("2024-06-24"))}
+        )
+    assert stays(decided(store)) == ["2024-06-21 2024-06-24"]
 
 
 def test_what_is_announced_begins_and_ends_on_its_day() -> None:
-    decision = decided(book("xx"), Said("wikipedia", REMOVED, day("2024-06-24"), None, "A"))
+    decision = decided(
+        store_of("xx"), Statement("wikipedia", REMOVED, day("2024-06-24"), None, "A")
+    )
     assert stays(decision) == ["2024-06-03 2024-06-24"]
-    coming = Said("wikipedia", ADDED, day("2024-06-24"), None, "A", said_on=day("2024-06-04"))
-    decision = decided(book(".."), coming)
+    coming = Statement(
+        "wikipedia", ADDED, day("2024-06-24"), None, "A", reported_on=day("2024-06-04")
+    )
+    decision = decided(store_of(".."), coming)
     assert stays(decision) == ["2024-06-24"]
-    assert decision.stays[0].announced_on == day("2024-06-04")
+    assert decision.memberships[0].announced_on == day("2024-06-04")
 
 
 def test_before_and_after_all_lists_a_history_file_is_believed() -> None:
-    made = book("..", every=1)
-    assert stays(decided(made, stayed("1996-01-02", "2001-05-07"), stayed("2025-03-24"))) == [
+    store = store_of("..", every=1)
+    assert stays(decided(store, stayed("1996-01-02", "2001-05-07"), stayed("2025-03-24"))) == [
         "1996-01-02 2001-05-07",
         "2025-03-24",
     ]
 
 
 def test_against_lists_a_history_file_is_not_believed() -> None:
-    decision = decided(book("...."), stayed("2010-01-04"))
+    decision = decided(store_of("...."), stayed("2010-01-04"))
     assert stays(decision) == ["2010-01-04 2024-06-03"]
     (conflict,) = decision.conflicts
     assert (conflict.source, conflict.from_on, conflict.until_on, conflict.says_member) == (
@@ -254,13 +270,13 @@ def test_against_lists_a_history_file_is_not_believed() -> None:
 )
 def test_who_disagrees_is_on_record(lists: str, file: str, expected: str) -> None:
     said = "2018-06-05" if lists.startswith("x") else ""
-    (conflict,) = decided(book(lists, said=said), stayed(*file.split())).conflicts
+    (conflict,) = decided(store_of(lists, date_added=said), stayed(*file.split())).conflicts
     told = conflict.from_on, conflict.until_on, conflict.says_member
     assert f"{conflict.cause}: {' '.join(map(str, told))}" == expected
 
 
 def test_a_list_that_left_a_member_out_disagrees_for_that_day_alone() -> None:
-    (conflict,) = decided(book("xx.xx")).conflicts
+    (conflict,) = decided(store_of("xx.xx")).conflicts
     assert (conflict.source, conflict.from_on, conflict.until_on, conflict.cause) == (
         "wikipedia",
         day("2024-06-05"),
@@ -273,43 +289,43 @@ def test_a_list_that_left_a_member_out_disagrees_for_that_day_alone() -> None:
 
 
 def test_a_fallback_says_what_changed_and_not_who_is_a_member() -> None:
-    made = book("xx------")
+    store = store_of("xx------")
     # Its idea of the index is older: it lacks the member, and always has.
     for place in range(2, 6):
-        made.add_list("list", FIRST + dt.timedelta(days=place), {2: Entry("OTHER")})
-    assert stays(decided(made)) == ["2024-06-03"]
+        store.add_list("list", FIRST + dt.timedelta(days=place), {2: ListEntry("OTHER")})
+    assert stays(decided(store)) == ["2024-06-03"]
     # But this one had it, and has it no more.
-    other = book("xx------")
-    for place, members in enumerate(({1: Entry("A")}, {1: Entry("A")}, {}, {}), 2):
+    other = store_of("xx------")
+    for place, members in enumerate(({1: ListEntry("A")}, {1: ListEntry("A")}, {}, {}), 2):
         on = FIRST + dt.timedelta(days=place)
-        other.add_list("list", on, {2: Entry("OTHER"), **members})
+        other.add_list("list", on, {2: ListEntry("OTHER"), **members})
     assert stays(decided(other)) == ["2024-06-03 2024-06-07"]
 
 
 def test_a_fallback_speaks_for_itself_after_weeks_without_a_better_one() -> None:
-    made = book("xx")
+    store = store_of("xx")
     for place in (50, 51):
-        made.add_list("list", FIRST + dt.timedelta(days=place), {2: Entry("OTHER")})
-    assert stays(decided(made)) == ["2024-06-03 2024-07-23"]
+        store.add_list("list", FIRST + dt.timedelta(days=place), {2: ListEntry("OTHER")})
+    assert stays(decided(store)) == ["2024-06-03 2024-07-23"]
 
 
 def test_beside_a_better_list_another_changes_nothing() -> None:
-    made = book("xxxx")
-    for place, members in enumerate(({1: Entry("A")}, {}, {}, {})):
+    store = store_of("xxxx")
+    for place, members in enumerate(({1: ListEntry("A")}, {}, {}, {})):
         on = FIRST + dt.timedelta(days=place)
-        made.add_list("list", on, {2: Entry("OTHER"), **members})
-    decision = decided(made)
+        store.add_list("list", on, {2: ListEntry("OTHER"), **members})
+    decision = decided(store)
     assert stays(decision) == ["2024-06-03"]
     assert [c.source for c in decision.conflicts] == ["list"]
 
 
 def test_a_library_s_list_counts_only_where_there_is_no_other() -> None:
-    alone = book("xx", voice="bundled")
+    alone = store_of("xx", family="bundled")
     assert stays(decided(alone)) == ["2024-06-03"]
-    beside = book("..", voice="bundled")
+    beside = store_of("..", family="bundled")
     for place in (100, 101):
         on = FIRST + dt.timedelta(days=place)
-        beside.add_list("wikipedia", on, {1: Entry("A", day("2018-06-05"))})
+        beside.add_list("wikipedia", on, {1: ListEntry("A", day("2018-06-05"))})
     assert stays(decided(beside)) == ["2018-06-05"]
 
 
@@ -321,46 +337,46 @@ def test_the_order_in_which_lists_arrive_does_not_matter(
     present: list[bool], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(len(present))))
-    made = [Book("ours"), Book("ours")]
-    for one, places in zip(made, (range(len(present)), order), strict=True):
+    store = [EvidenceStore("ours"), EvidenceStore("ours")]
+    for one, places in zip(store, (range(len(present)), order), strict=True):
         for place in places:
-            members = {1: Entry("A")} if present[place] else {}
+            members = {1: ListEntry("A")} if present[place] else {}
             on = FIRST + dt.timedelta(days=place)
-            one.add_list("wikipedia", on, {2: Entry("OTHER"), **members})
-    assert made[0].of(1) == made[1].of(1)
-    assert stays(decided(made[0])) == stays(decided(made[1]))
+            one.add_list("wikipedia", on, {2: ListEntry("OTHER"), **members})
+    assert store[0].of(1) == store[1].of(1)
+    assert stays(decided(store[0])) == stays(decided(store[1]))
 
 
 def test_lists_and_histories_in_any_order_give_the_same() -> None:
     parts = [
-        lambda b: b.add_list("wikipedia", FIRST, {1: Entry("A", day("2018-06-05"))}),
-        lambda b: b.add_list("wikipedia", day("2024-06-10"), {2: Entry("OTHER")}),
-        lambda b: b.add_list("wikipedia", day("2024-06-11"), {2: Entry("OTHER")}),
-        lambda b: b.say(1, stayed("2018-06-07", "2024-06-10")),
+        lambda b: b.add_list("wikipedia", FIRST, {1: ListEntry("A", day("2018-06-05"))}),
+        lambda b: b.add_list("wikipedia", day("2024-06-10"), {2: ListEntry("OTHER")}),
+        lambda b: b.add_list("wikipedia", day("2024-06-11"), {2: ListEntry("OTHER")}),
+        lambda b: b.add_statement(1, stayed("2018-06-07", "2024-06-10")),
     ]
     found = set()
     for order in permutations(parts):
-        made = Book("ours")
+        store = EvidenceStore("ours")
         for part in order:
-            part(made)
-        found.add(tuple(stays(decided(made))))
+            part(store)
+        found.add(tuple(stays(decided(store))))
     assert found == {("2018-06-07 2024-06-10",)}
 
 
 def test_a_list_given_again_on_its_day_takes_the_other_s_place() -> None:
-    made = book("xx.")
-    made.add_list("wikipedia", day("2024-06-05"), {1: Entry("A"), 2: Entry("OTHER")})
-    assert made.of(1).runs == {"wikipedia": (Listed(FIRST, None, "A"),)}
-    made.add_list("wikipedia", day("2024-06-05"), {2: Entry("OTHER")})
-    assert made.of(1).runs == {"wikipedia": (Listed(FIRST, day("2024-06-05"), "A"),)}
+    store = store_of("xx.")
+    store.add_list("wikipedia", day("2024-06-05"), {1: ListEntry("A"), 2: ListEntry("OTHER")})
+    assert store.of(1).runs == {"wikipedia": (ListRun(FIRST, None, "A"),)}
+    store.add_list("wikipedia", day("2024-06-05"), {2: ListEntry("OTHER")})
+    assert store.of(1).runs == {"wikipedia": (ListRun(FIRST, day("2024-06-05"), "A"),)}
 
 
 def test_what_a_source_says_no_more_is_forgotten() -> None:
-    made = book("xx")
-    made.say(1, left("2024-06-24"))
-    made.say(1, stayed("2018-06-05"))
-    made.forget("wikipedia", (ADDED, REMOVED), [])
-    assert made.of(1).said == (stayed("2018-06-05"),)
+    store = store_of("xx")
+    store.add_statement(1, left("2024-06-24"))
+    store.add_statement(1, stayed("2018-06-05"))
+    store.replace_statements("wikipedia", (ADDED, REMOVED), [])
+    assert store.of(1).statements == (stayed("2018-06-05"),)
 
 
 def test_nothing_is_decided_of_whom_nobody_speaks() -> None:

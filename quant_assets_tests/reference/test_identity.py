@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quant_assets.contracts.membership import MembershipInterval
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     InvalidSymbolError,
@@ -21,7 +22,7 @@ from quant_assets.reference.identity import (
     known_identities,
     resolve,
 )
-from quant_assets.securities.register import Register, Stay
+from quant_assets.securities.register import Register
 
 ARCHIVE_BEGINS = dt.date(2013, 1, 2)
 TODAY = dt.date(2024, 5, 31)
@@ -226,50 +227,56 @@ def note_archive(kept: Register, symbol: str, first_session: dt.date = ARCHIVE_B
 def test_the_order_in_which_archive_and_membership_arrive_does_not_matter(
     symbol: str, stays: list[tuple[dt.date, dt.date | None]]
 ) -> None:
-    members = [Stay(symbol, *stay) for stay in stays]
+    members = [MembershipInterval(symbol, *stay) for stay in stays]
     archive_first, members_first = register(), register()
     note_archive(archive_first, symbol)
-    archive_first.stays(members)
-    members_first.stays(members)
+    archive_first.identify_intervals(members)
+    members_first.identify_intervals(members)
     note_archive(members_first, symbol)
     assert mapping(archive_first) == mapping(members_first)
 
 
 def test_asking_twice_adds_nothing() -> None:
     kept = register()
-    stays = [Stay("QQZ", dt.date(2000, 1, 3), None), Stay("FB", dt.date(2013, 12, 23), None)]
-    first = kept.stays(stays)
+    stays = [
+        MembershipInterval("QQZ", dt.date(2000, 1, 3), None),
+        MembershipInterval("FB", dt.date(2013, 12, 23), None),
+    ]
+    first = kept.identify_intervals(stays)
     names = sorted(map(repr, kept.names()))
-    assert kept.stays(stays) == first
+    assert kept.identify_intervals(stays) == first
     assert kept.on("QQZ", TODAY) == first[0][1]
     assert sorted(map(repr, kept.names())) == names
 
 
 def test_a_stay_is_cut_where_its_symbol_changed_hands() -> None:
     kept = register()
-    found = kept.stays([Stay("CEG", dt.date(2000, 1, 3), None)])
+    found = kept.identify_intervals([MembershipInterval("CEG", dt.date(2000, 1, 3), None)])
     old, new = kept.on("CEG", dt.date(2000, 1, 3)), kept.on("CEG", TODAY)
     assert old != new
     assert found == [
-        (Stay("CEG", dt.date(2000, 1, 3), dt.date(2022, 2, 2)), old),
-        (Stay("CEG", dt.date(2022, 2, 2), None), new),
+        (MembershipInterval("CEG", dt.date(2000, 1, 3), dt.date(2022, 2, 2)), old),
+        (MembershipInterval("CEG", dt.date(2022, 2, 2), None), new),
     ]
 
 
 def test_a_back_dated_ticker_is_given_to_the_company_that_took_it() -> None:
     kept = register()
-    found = kept.stays([Stay("META", dt.date(2013, 12, 23), None)])
+    found = kept.identify_intervals([MembershipInterval("META", dt.date(2013, 12, 23), None)])
     assert found == [
-        (Stay("META", dt.date(2013, 12, 23), None), kept.on("FB", dt.date(2015, 1, 2)))
+        (
+            MembershipInterval("META", dt.date(2013, 12, 23), None),
+            kept.on("FB", dt.date(2015, 1, 2)),
+        )
     ]
 
 
 def test_an_unknown_ticker_that_comes_back_is_kept_apart() -> None:
     kept = register()
-    found = kept.stays(
+    found = kept.identify_intervals(
         [
-            Stay("QQZ", dt.date(1996, 1, 2), dt.date(2000, 1, 3)),
-            Stay("QQZ", dt.date(2010, 1, 4), None),
+            MembershipInterval("QQZ", dt.date(1996, 1, 2), dt.date(2000, 1, 3)),
+            MembershipInterval("QQZ", dt.date(2010, 1, 4), None),
         ]
     )
     assert [security for _, security in found] == [1, 2]
@@ -281,7 +288,7 @@ def test_an_unknown_ticker_that_comes_back_is_kept_apart() -> None:
 
 def test_leaving_an_index_does_not_end_a_name() -> None:
     kept = register()
-    kept.stays([Stay("QQZ", dt.date(2000, 1, 3), dt.date(2016, 1, 4))])
+    kept.identify_intervals([MembershipInterval("QQZ", dt.date(2000, 1, 3), dt.date(2016, 1, 4))])
     assert kept.names() == [Name("QQZ", dt.date(2000, 1, 3), None, 1)]
 
 

@@ -12,7 +12,7 @@ import pytest
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.contracts.source import SourceUnavailable
 from quant_assets.membership.refusals import RefusedUniverseError
-from quant_assets.refreshing.membership import Look
+from quant_assets.refreshing.membership import refresh_membership
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.index_members.chain import (
     LAST_ACCEPTED,
@@ -62,7 +62,7 @@ class Follower:
         self.now += dt.timedelta(days=1)
         named = [(source.name, source) for source in self.sources]
         chain = MembershipChain(named, _Last(self.platform))
-        return Look(self.platform, **how).at(chain)  # type: ignore[arg-type]
+        return refresh_membership(self.platform, source=chain, **how)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -122,17 +122,17 @@ def test_a_list_given_alone_is_refused_by_an_error_unless_it_is_accepted(
     follower.look()
     short = Told("list:mine.csv", iter([MEMBERS[:3]] * 2))
     with pytest.raises(RefusedUniverseError, match="has 3 members; sp500 has 50 to 60"):
-        Look(follower.platform).at(short)
+        refresh_membership(follower.platform, source=short)
     follower.now += dt.timedelta(days=1)
-    report = Look(follower.platform, accept=True).at(short)
+    report = refresh_membership(follower.platform, source=short, accept=True)
     assert len(report.removed) == 49
 
 
 def test_the_day_that_is_said_comes_before_the_list_s_own(follower: Follower) -> None:
     told = Told("list:mine.csv", iter([MEMBERS[:52]] * 2), dt.date(2024, 1, 2))
-    Look(follower.platform).at(told)
+    refresh_membership(follower.platform, source=told)
     assert follower.platform.last_accepted() == (dt.date(2024, 1, 2), 52)
-    Look(follower.platform, on=dt.date(2024, 3, 1)).at(told)
+    refresh_membership(follower.platform, source=told, on=dt.date(2024, 3, 1))
     assert follower.platform.last_accepted() == (dt.date(2024, 3, 1), 52)
 
 
@@ -141,7 +141,7 @@ def test_history_that_can_t_be_read_costs_the_members_nothing(tmp_path: Path) ->
     lists = {"constituents": str(tmp_path / "now.csv"), "intervals": str(tmp_path / "then.csv")}
     universe = {**lists, "sizes": (50, 60), "sources": ["list"]}
     flags = {"home": tmp_path / "data", "universe": universe}
-    report = Look(Platform(load_settings({}, flags=flags), lambda: MONDAY)).at()
+    report = refresh_membership(Platform(load_settings({}, flags=flags), lambda: MONDAY))
     assert report.members == 52
     (notice,) = report.notices
     assert "The history of sp500 was not read" in notice
