@@ -125,7 +125,7 @@ def _bearer(
     known = register.looked_up(line.symbol, on)
     name = register.bearer(line.symbol, on)
     if known is not None or name is None:
-        return known or register.on(line.symbol, on)
+        return known or register.security_on(line.symbol, on)
     security = name.security_id
     cik, held = _cik(line), register.cik_of(security)
     same = cik and cik == held
@@ -135,7 +135,7 @@ def _bearer(
     if security not in taken and (same or not (another or ended or gone)):
         return security
     began = line.added_on if line.added_on and on - RECENT <= line.added_on <= on else on
-    return register.succeed(line.symbol, began)
+    return register.add_successor(line.symbol, began)
 
 
 def _cik(line: Constituent) -> str | None:

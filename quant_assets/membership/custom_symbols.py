@@ -44,7 +44,7 @@ def security_to_add(text: str, register: Register, today: dt.date) -> int:
     securities = {name.security_id for name in now}
     if len(securities) > 1:
         raise AmbiguousSymbolError(text, now)
-    return securities.pop() if securities else register.on(text, today)
+    return securities.pop() if securities else register.security_on(text, today)
 
 
 def member_to_remove(

@@ -238,12 +238,12 @@ def test_asking_for_symbols_twice_gives_the_same_securities_and_writes_nothing(
 ) -> None:
     con = emptied(writing, *REGISTERED)
     register = Register.read(con, (), "test")
-    first = [register.on(symbol, day) for symbol, day in asked]
+    first = [register.security_on(symbol, day) for symbol, day in asked]
     register.write(writing)
     before = on_record(con)
 
     again = Register.read(con, (), "test")
-    assert [again.on(symbol, day) for symbol, day in asked] == first
+    assert [again.security_on(symbol, day) for symbol, day in asked] == first
     again.write(a_day_on(writing))
     assert on_record(con) == before
     assert len(set(first)) == len({symbol for symbol, _ in asked}) == len(before[0])
