@@ -37,9 +37,9 @@ def security_to_add(text: str, register: Register, today: dt.date) -> int:
             raise UnknownSymbolError(f"Security {text}")
         return int(text)
     bearers = register.bearers(text)
-    now = [name for name in bearers if name.overlaps(today, today)]
+    now = [name for name in bearers if name.covers(today)]
     if not now and bearers:
-        active = {name.security_id for name in register.names() if name.overlaps(today, today)}
+        active = {name.security_id for name in register.names() if name.covers(today)}
         now = [name for name in bearers if name.security_id in active]
     securities = {name.security_id for name in now}
     if len(securities) > 1:
@@ -54,14 +54,14 @@ def member_to_remove(
     if text.isdecimal():
         return int(text) if int(text) in members else None
     names = [name for name in register.bearers(text) if name.security_id in members]
-    names.sort(key=lambda name: (name.overlaps(today, today), name.valid_from))
+    names.sort(key=lambda name: (name.covers(today), name.valid_from))
     return names[-1].security_id if names else None
 
 
 def ticker_of(security: int, text: str, register: Register, today: dt.date) -> str:
     """The ticker of a security today: ``text`` if that is one of its tickers, else its latest."""
     own = [name for name in register.names() if name.security_id == security]
-    current = [name for name in own if name.overlaps(today, today)] or own
+    current = [name for name in own if name.covers(today)] or own
     if any(name.symbol == text for name in current):
         return text
     return max(current, key=lambda name: name.valid_from).symbol

@@ -78,11 +78,11 @@ class Register:
         bearers were all looked up, and that none of them bore that day, is that of another company:
         of a new security if it traded on none of their days. Raises UnknownSymbolError if it did.
         """
-        known = [i for i in self._known[symbol] if _holds(i.valid_from, i.valid_to, day)]
+        known = [i for i in self._known[symbol] if i.covers(day)]
         if known:
             return self._from_slug(known[0])
         bearers = self.bearers(symbol)
-        on_record = [n for n in bearers if n.overlaps(day, day)]
+        on_record = [n for n in bearers if n.covers(day)]
         if on_record:
             return on_record[0].security_id
         if self._is_free(bearers, traded):
@@ -112,7 +112,7 @@ class Register:
     def bearer(self, symbol: str, day: dt.date) -> Name | None:
         """The name ``symbol`` on ``day``, else the last one before, else the first one after."""
         names = self.bearers(symbol)
-        held = [name for name in names if name.overlaps(day, day)]
+        held = [name for name in names if name.covers(day)]
         before = [name for name in names if name.valid_from <= day]
         return next(iter(held), None) or next(iter(before[-1:] or names[:1]), None)
 
@@ -121,7 +121,7 @@ class Register:
         that up; lists are edited early.
         """
         known = self._known[symbol]
-        exact = [i for i in known if _holds(i.valid_from, i.valid_to, day)]
+        exact = [i for i in known if i.covers(day)]
         soon = [i for i in known if day < i.valid_from <= day + EDITED_EARLY]
         return self._from_slug((exact or soon)[0]) if exact or soon else None
 
@@ -133,7 +133,7 @@ class Register:
 
     def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
         """Give the security the ticker ``symbol`` from ``on``, in place of its former ticker."""
-        own = [n for n in self.names() if n.security_id == security_id and n.overlaps(on, on)]
+        own = [n for n in self.names() if n.security_id == security_id and n.covers(on)]
         if any(name.symbol == symbol for name in own):
             return
         for name in own:
@@ -148,7 +148,7 @@ class Register:
 
     def _give(self, symbol: str, on: dt.date, security_id: int) -> None:
         names = self._names[symbol]
-        for name in [n for n in names if n.overlaps(on, on)]:
+        for name in [n for n in names if n.covers(on)]:
             self._end(name, on)
         later = [name.valid_from for name in names if name.valid_from > on]
         names.append(Name(symbol, on, min(later, default=None), security_id))
@@ -289,7 +289,7 @@ class Register:
             security_id = self._new_security(rows[-1].company, rows[-1].cik, identity.slug)
         for row in rows:
             own = [n for n in self._names[row.symbol] if n.security_id == security_id]
-            held = [n for n in own if _holds(n.valid_from, n.valid_to, row.valid_from)]
+            held = [n for n in own if n.covers(row.valid_from)]
             if not held:
                 name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
                 self._names[row.symbol].append(name)
@@ -349,7 +349,3 @@ class Register:
         if self._securities.get(security.security_id) != security:
             self._securities[security.security_id] = security
             self._changed_securities.add(security.security_id)
-
-
-def _holds(start: dt.date, end: dt.date | None, day: dt.date) -> bool:
-    return start <= day and (end is None or day < end)
