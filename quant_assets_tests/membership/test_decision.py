@@ -1,4 +1,4 @@
-"""Who belonged when, decided from lists and statements: the rules one by one."""
+"""Memberships decided from lists and statements: the rules one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from quant_assets.membership.deciding.evidence import (
 from quant_assets.membership.deciding.evidence_store import EvidenceStore, ListEntry
 
 FIRST = dt.date(2024, 6, 3)
-"""The day of the first list; the others follow day by day unless told."""
+"""The day of the first list; the others follow day by day by default."""
 
 
 def day(text: str) -> dt.date:
@@ -46,8 +46,8 @@ def store_of(
     return store
 
 
-def decided(store: EvidenceStore, *said: Statement) -> Decision:
-    for each in said:
+def decided(store: EvidenceStore, *statements: Statement) -> Decision:
+    for each in statements:
         store.add_statement(1, each)
         # The file knows of other days too.
         if each.kind == INTERVAL:
@@ -268,7 +268,7 @@ def test_against_lists_a_history_file_is_not_believed() -> None:
         ),
     ],
 )
-def test_who_disagrees_is_on_record(lists: str, file: str, expected: str) -> None:
+def test_each_disagreement_is_on_record(lists: str, file: str, expected: str) -> None:
     said = "2018-06-05" if lists.startswith("x") else ""
     (conflict,) = decided(store_of(lists, date_added=said), stayed(*file.split())).conflicts
     told = conflict.from_on, conflict.until_on, conflict.says_member
@@ -329,7 +329,7 @@ def test_a_library_s_list_counts_only_where_there_is_no_other() -> None:
     assert stays(decided(beside)) == ["2018-06-05"]
 
 
-# The book
+# The evidence store
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
@@ -371,7 +371,7 @@ def test_a_list_given_again_on_its_day_takes_the_other_s_place() -> None:
     assert store.of(1).runs == {"wikipedia": (ListRun(FIRST, day("2024-06-05"), "A"),)}
 
 
-def test_what_a_source_says_no_more_is_forgotten() -> None:
+def test_a_statement_that_a_source_makes_no_more_is_dropped() -> None:
     store = store_of("xx")
     store.add_statement(1, left("2024-06-24"))
     store.add_statement(1, stayed("2018-06-05"))
@@ -379,5 +379,5 @@ def test_what_a_source_says_no_more_is_forgotten() -> None:
     assert store.of(1).statements == (stayed("2018-06-05"),)
 
 
-def test_nothing_is_decided_of_whom_nobody_speaks() -> None:
+def test_without_evidence_nothing_is_decided() -> None:
     assert decide(Evidence(), Lists({})) == Decision(())
