@@ -1,9 +1,9 @@
-"""Imports what a source reports of a universe: judge → identify → add as evidence → decide → store.
+"""Imports what a source reports of a universe: judge → identify → add as evidence → decide → write.
 
 A list of an impossible size, or with more changes than the time since the last list explains, is
-refused, so no list can empty a universe. The steps are in files of their own: ``refusals`` judges,
+refused, so no list can empty a universe. The steps have files of their own: ``refusals`` judges,
 ``constituents`` and ``reported_changes`` identify securities, ``deciding`` keeps the evidence and
-decides, ``changes`` finds what changed, ``stored`` reads and writes rows. Nothing is fetched here.
+decides, ``import_result`` writes and reports. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_assets.contracts.membership import UniverseAnswer
-from quant_assets.membership.changes import (
-    ChangeRow,
-    changes_between,
-    new_renamings,
-    write_changes,
-)
-from quant_assets.membership.constituents import IdentifiedList, Renaming, identify_members
+from quant_assets.membership.constituents import IdentifiedList, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, Statement
 from quant_assets.membership.deciding.evidence_store import (
@@ -28,6 +22,7 @@ from quant_assets.membership.deciding.evidence_store import (
     ListEntry,
     source_family,
 )
+from quant_assets.membership.import_result import ImportResult
 from quant_assets.membership.refusals import (
     PLAUSIBLE_SIZE,
     ImplausibleUniverseError,
@@ -38,16 +33,12 @@ from quant_assets.membership.refusals import (
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.reported_changes import ReportedChanges
 from quant_assets.membership.stored import (
-    MembershipRow,
     each_symbol_once,
-    last_membership,
-    replace_rows,
     stored_memberships,
     traded_since,
     write_list,
 )
 from quant_assets.reference.identity import KnownIdentity
-from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CONFLICTS, UNIVERSES
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse, Writing
 
@@ -112,10 +103,15 @@ class _Import:
         ReportedChanges(self.answer, self.day, identified, self._members()).add_to(
             self.evidence, self.register
         )
-        decided = self._decide()
+        decisions = self._decide()
         self.register.write(self.writing)
         self.evidence.write(self.writing)
-        return self._store(decided, identified.renamed)
+        last_list = self.evidence.last_list()
+        day = max(self.day, last_list or self.day)
+        renamed = identified.renamed
+        return ImportResult(
+            self.universe, self.answer, self.before, decisions, renamed, last_list, day
+        ).write(self.writing)
 
     def _refuse_custom(self) -> None:
         """Raises RefusedUniverseError for a universe that users decide."""
@@ -228,82 +224,3 @@ class _Import:
             security: decide(self.evidence.of(security, self.register.known_since(security)), lists)
             for security in sorted(concerned)
         }
-
-    def _store(
-        self, decided: Mapping[int, Decision], renamed: Sequence[Renaming]
-    ) -> UniverseReport:
-        """Write the memberships, the conflicts and what changed, and report it."""
-        after = dict(self.before)
-        conflicts: list[dict[str, object]] = []
-        for security, decision in decided.items():
-            after[security] = tuple(
-                MembershipRow.of(security, membership) for membership in decision.memberships
-            )
-            conflicts += [
-                {"universe": self.universe, "security_id": security, **vars(conflict)}
-                for conflict in decision.conflicts
-            ]
-        memberships = [{"universe": self.universe, **vars(r)} for s in decided for r in after[s]]
-        replace_rows(self.writing, MEMBERSHIP, self.universe, decided, memberships)
-        replace_rows(self.writing, MEMBERSHIP_CONFLICTS, self.universe, decided, conflicts)
-        # An older list changes history; changes are those of the day of the latest list.
-        day = max(self.day, self.evidence.last_list() or self.day)
-        if self.before:
-            source = self.answer.source
-            changes = [
-                ChangeRow("renamed", r.security_id, r.symbol, r.on, source, r.former_symbol)
-                for r in new_renamings(self.writing.con, renamed)
-            ]
-            changes += changes_between(self.before, after, decided, day, source)
-            changes.sort(key=lambda change: (change.effective_on, change.symbol))
-            write_changes(self.writing, self.universe, changes)
-        self._write_universe()
-        return self._report(after, decided, renamed, day)
-
-    def _write_universe(self) -> None:
-        """Note the source of the members; a history beside their list is not that source."""
-        history = bool(self.answer.intervals or self.answer.changes)
-        if history and not self.answer.constituents and self.evidence.last_list():
-            return
-        row = {
-            "universe": self.universe,
-            "kind": "index",
-            "source": self.answer.source,
-            "passed_over": " ".join(self.answer.passed_over) or None,
-            "listed_on": self.evidence.last_list(),
-        }
-        self.writing.upsert(UNIVERSES, UNIVERSES.arrow([row]))
-
-    def _report(
-        self,
-        after: Mapping[int, Sequence[MembershipRow]],
-        decided: Mapping[int, Decision],
-        renamed: Sequence[Renaming],
-        day: dt.date,
-    ) -> UniverseReport:
-        old, new = _tickers(self.before, day), _tickers(after, day)
-        [(conflicts,)] = self.writing.con.execute(
-            "select count(*) from membership_conflicts where universe = ?", [self.universe]
-        ).fetchall()
-        return UniverseReport(
-            universe=self.universe,
-            source=self.answer.source,
-            members=len(new),
-            added=tuple(sorted(new[s] for s in new.keys() - old.keys())),
-            removed=tuple(sorted(old[s] for s in old.keys() - new.keys())),
-            intervals=tuple(row for rows in after.values() for row in rows),
-            notices=self.answer.notices,
-            renamed=tuple(f"{each.former_symbol} → {each.symbol}" for each in renamed),
-            waiting=tuple(sorted(new[s] for s, d in decided.items() if d.waiting and s in new)),
-            conflicts=conflicts,
-            passed_over=self.answer.passed_over,
-        )
-
-
-def _tickers(memberships: Mapping[int, Sequence[MembershipRow]], day: dt.date) -> dict[int, str]:
-    """The tickers of the members on ``day`` and of those who join later."""
-    return {
-        security: last.symbol
-        for security, rows in memberships.items()
-        if (last := last_membership(rows, day))
-    }
