@@ -40,7 +40,7 @@ class ImportResult:
     day: dt.date
 
     def write(self, writing: Writing) -> UniverseReport:
-        """Write memberships, conflicts, changes and the universe."""
+        """Write memberships, conflicts, changes and the universe, and report what changed."""
         after = dict(self.before)
         conflicts: list[dict[str, object]] = []
         for security, decision in self.decisions.items():

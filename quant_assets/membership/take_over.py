@@ -96,22 +96,27 @@ class _Import:
 
     def run(self) -> UniverseReport:
         self._refuse_custom()
+        # Puts the names of the answer on record, also those that no list has.
         for identity in self.answer.names:
             self.register.bearers(identity.symbol)
         self._add_intervals()
         identified = self._add_list() if self.answer.constituents else IdentifiedList({}, ())
-        ReportedChanges(self.answer, self.day, identified, self._members()).add_to(
-            self.evidence, self.register
-        )
+        changes = ReportedChanges(self.answer, self.day, identified, self._members())
+        changes.add_to(self.evidence, self.register)
         decisions = self._decide()
         self.register.write(self.writing)
         self.evidence.write(self.writing)
         last_list = self.evidence.last_list()
-        day = max(self.day, last_list or self.day)
-        renamed = identified.renamed
-        return ImportResult(
-            self.universe, self.answer, self.before, decisions, renamed, last_list, day
-        ).write(self.writing)
+        result = ImportResult(
+            universe=self.universe,
+            answer=self.answer,
+            before=self.before,
+            decisions=decisions,
+            renamed=identified.renamed,
+            last_list=last_list,
+            day=max(self.day, last_list or self.day),
+        )
+        return result.write(self.writing)
 
     def _refuse_custom(self) -> None:
         """Raises RefusedUniverseError for a universe that users decide."""
@@ -156,9 +161,9 @@ class _Import:
         """Add the list of members as evidence, unless it is refused."""
         lines = each_symbol_once(self.answer.constituents)
         last_list, source = self.evidence.last_list(), self.answer.source
-        judged = self.sizes if last_list is not None and not self.accept else None
-        if judged and len(lines) not in judged:
-            raise ImplausibleUniverseError(self.universe, source, len(lines), judged)
+        plausible = self.sizes if last_list is not None and not self.accept else None
+        if plausible and len(lines) not in plausible:
+            raise ImplausibleUniverseError(self.universe, source, len(lines), plausible)
         latest = last_list is None or self.day >= last_list
         identified = identify_members(
             lines, self.register, self.day, self._members(), self._left(), latest=latest
@@ -167,7 +172,7 @@ class _Import:
             security: ListEntry(line.symbol, line.added_on)
             for security, line in identified.constituents.items()
         }
-        if judged:
+        if plausible:
             self._refuse_upheaval(entries)
         # The list of a universe without known sizes is what a user wants, not a report.
         trusted = self.accept or not self.sizes

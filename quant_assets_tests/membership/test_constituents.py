@@ -1,4 +1,4 @@
-"""Whom a list means: members under new names, and strangers under used ones."""
+"""Securities of a list: members under new tickers, and other companies under used ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEFORE, ON = dt.date(2024, 3, 25), dt.date(2024, 3, 27)
 
 
 def register(*members: Constituent) -> tuple[Register, dict[int, str]]:
-    """A register after a first list, and who was on it."""
+    """A register after a first list, and the members of that list."""
     kept = Register((), "wikipedia")
     identified = identify_members(members, kept, BEFORE, {}, {}, latest=True)
     for security, line in identified.constituents.items():
@@ -101,7 +101,7 @@ def test_a_company_may_take_the_ticker_of_the_one_it_buys() -> None:
         (Constituent("Q", "Quintiles", added_on=dt.date(2017, 8, 29)), True),
     ],
 )
-def test_a_ticker_that_comes_back_after_years_is_somebody_else_unless_something_says_so(
+def test_a_ticker_that_comes_back_after_years_is_another_company_unless_something_shows_it_is_not(
     line: Constituent, same: bool
 ) -> None:
     kept, members = register(Constituent("Q", "Quintiles", cik="1478242"), OTHER)
@@ -125,7 +125,7 @@ def test_what_was_looked_up_comes_first() -> None:
     assert identified.constituents == {1: meta}
 
 
-def test_an_older_list_renames_nobody() -> None:
+def test_an_older_list_renames_no_member() -> None:
     kept, members = register(FLT, OTHER)
     line = Constituent("CPAY", "Corpay", cik="1175454")
     identified = identify_members([OTHER, line], kept, BEFORE, members, {}, latest=False)

@@ -1,4 +1,4 @@
-"""Universes that users make: who is a member on which day, and what is said of each symbol."""
+"""Universes that users make: their members by day, and the report on each symbol."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_adding_and_removing_twice_changes_nothing(warehouse: Warehouse) -> None
     assert len(changes(warehouse)) == 3
 
 
-def test_who_is_removed_and_added_on_one_day_was_never_away(warehouse: Warehouse) -> None:
+def test_a_member_removed_and_added_on_one_day_was_never_away(warehouse: Warehouse) -> None:
     create_universe(warehouse, "mine", ["AAPL"])
     tuesday = at(warehouse, TUESDAY)
     remove_members(tuesday, "mine", ["AAPL"])
@@ -132,7 +132,7 @@ def test_every_invalid_symbol_is_named_and_nothing_applied(warehouse: Warehouse)
     assert changed.those("invalid") == ("A B", "x_y")
 
 
-def test_a_symbol_that_is_not_known_yet_is_accepted_and_said_to_have_no_prices(
+def test_an_unknown_symbol_is_accepted_and_reported_without_prices(
     warehouse: Warehouse, calendar: Calendar
 ) -> None:
     market = SimulatedMarket(calendar, dt.date(2024, 5, 20), dt.date(2024, 5, 31), 3)
@@ -156,7 +156,7 @@ def test_a_former_ticker_means_the_company_that_goes_by_another_one_now(
     assert remove_members(warehouse, "mine", ["FB"]).those("removed") == ("META",)
 
 
-def test_a_ticker_that_changed_hands_means_who_bears_it_today(warehouse: Warehouse) -> None:
+def test_a_ticker_that_changed_hands_means_its_bearer_of_today(warehouse: Warehouse) -> None:
     create_universe(warehouse, "mine", ["CEG"], KNOWN)
     with warehouse.reading() as con:
         [row] = con.execute(

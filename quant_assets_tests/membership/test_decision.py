@@ -101,7 +101,7 @@ def test_a_member_that_one_list_lacks_is_waited_for() -> None:
     assert decided(store_of("xx.x")).waiting is None
 
 
-def test_who_is_away_for_long_has_two_stays() -> None:
+def test_a_member_away_for_long_has_two_memberships() -> None:
     assert stays(decided(store_of("xx..xx", every=20))) == ["2024-06-03 2024-07-13", "2024-08-22"]
     # Lists weeks apart: one of them may be a slip.
     assert stays(decided(store_of("xx.xxx", every=20))) == ["2024-06-03"]
@@ -165,7 +165,7 @@ def test_the_column_of_a_predecessor_s_joining_is_not_believed() -> None:
     assert stays(decided(store_of("..xx", date_added="1957-03-04"))) == ["2024-06-05"]
 
 
-def test_a_file_that_says_nearly_the_same_says_it_more_exactly() -> None:
+def test_a_file_with_nearly_the_same_date_has_the_exact_one() -> None:
     # 2024-06-08 is a Saturday.
     assert stays(decided(store_of("..xxxx", date_added="2024-06-08"), stayed("2024-06-10"))) == [
         "2024-06-10"
@@ -182,7 +182,7 @@ def test_nobody_joins_on_a_day_off_and_a_friday_may_be_the_close_before() -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "file", "expected"),
+    ("column", "file", "expected"),
     [
         ("2018-06-05", "2018-06-05", "2018-06-05"),
         ("1957-03-04", "1996-01-02", "1996-01-02"),
@@ -193,21 +193,21 @@ def test_nobody_joins_on_a_day_off_and_a_friday_may_be_the_close_before() -> Non
         ("2018-06-05", "", "2018-06-05"),
     ],
 )
-def test_who_is_on_the_first_list_of_all_joined_when_it_is_said(
-    said: str, file: str, expected: str
+def test_a_member_of_the_first_list_joined_on_the_stated_day(
+    column: str, file: str, expected: str
 ) -> None:
     statements = [stayed(file)] if file else []
-    assert stays(decided(store_of("xx", date_added=said), *statements)) == [expected]
+    assert stays(decided(store_of("xx", date_added=column), *statements)) == [expected]
 
 
-def test_nobody_joined_before_he_was_there() -> None:
+def test_no_company_joins_before_its_own_first_day() -> None:
     store = store_of("xx", date_added="1957-03-04")
     assert stays(decide(store.of(1, known_since=day("2024-04-02")), store.lists())) == [
         "2024-04-02"
     ]
 
 
-def test_who_leaves_does_so_when_his_successor_joins() -> None:
+def test_a_member_leaves_when_its_successor_joins() -> None:
     store = EvidenceStore("ours")
     store.add_list("wikipedia", day("2024-06-21"), {1: ListEntry("A"), 2: ListEntry("B")})
     for on in ("2024-06-25", "2024-06-26"):
@@ -269,10 +269,10 @@ def test_against_lists_a_history_file_is_not_believed() -> None:
     ],
 )
 def test_each_disagreement_is_on_record(lists: str, file: str, expected: str) -> None:
-    said = "2018-06-05" if lists.startswith("x") else ""
-    (conflict,) = decided(store_of(lists, date_added=said), stayed(*file.split())).conflicts
-    told = conflict.from_on, conflict.until_on, conflict.says_member
-    assert f"{conflict.cause}: {' '.join(map(str, told))}" == expected
+    column = "2018-06-05" if lists.startswith("x") else ""
+    (conflict,) = decided(store_of(lists, date_added=column), stayed(*file.split())).conflicts
+    days = conflict.from_on, conflict.until_on, conflict.says_member
+    assert f"{conflict.cause}: {' '.join(map(str, days))}" == expected
 
 
 def test_a_list_that_left_a_member_out_disagrees_for_that_day_alone() -> None:
@@ -288,7 +288,7 @@ def test_a_list_that_left_a_member_out_disagrees_for_that_day_alone() -> None:
 # Several lists
 
 
-def test_a_fallback_says_what_changed_and_not_who_is_a_member() -> None:
+def test_a_fallback_shows_what_changed_and_does_not_decide_members() -> None:
     store = store_of("xx------")
     # Its idea of the index is older: it lacks the member, and always has.
     for place in range(2, 6):

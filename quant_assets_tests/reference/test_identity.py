@@ -126,7 +126,7 @@ def test_a_window_with_two_bearers_names_both_companies() -> None:
 
 
 @pytest.mark.parametrize("day", [dt.date(2012, 3, 13), dt.date(2018, 1, 2), dt.date(2022, 2, 1)])
-def test_a_day_between_two_bearers_names_nobody_and_says_who_bore_it(day: dt.date) -> None:
+def test_a_day_between_two_bearers_is_an_error_that_names_both(day: dt.date) -> None:
     with pytest.raises(UnknownSymbolError) as unknown:
         resolve(NAMES, "CEG", day, day)
     assert str(unknown.value) == (
@@ -136,7 +136,7 @@ def test_a_day_between_two_bearers_names_nobody_and_says_who_bore_it(day: dt.dat
     )
 
 
-def test_a_symbol_nobody_ever_bore_says_what_to_do() -> None:
+def test_the_error_for_a_symbol_without_any_bearer_names_the_next_step() -> None:
     with pytest.raises(UnknownSymbolError, match=r"NVDA is not known here\. Load it with"):
         resolve(NAMES, "NVDA", TODAY, TODAY)
 
@@ -249,7 +249,7 @@ def test_asking_twice_adds_nothing() -> None:
     assert sorted(map(repr, kept.names())) == names
 
 
-def test_a_stay_is_cut_where_its_symbol_changed_hands() -> None:
+def test_an_interval_is_cut_where_its_symbol_changed_hands() -> None:
     kept = register()
     found = kept.identify_intervals([MembershipInterval("CEG", dt.date(2000, 1, 3), None)])
     old, new = kept.security_on("CEG", dt.date(2000, 1, 3)), kept.security_on("CEG", TODAY)
@@ -292,7 +292,7 @@ def test_leaving_an_index_does_not_end_a_name() -> None:
     assert kept.names() == [Name("QQZ", dt.date(2000, 1, 3), None, 1)]
 
 
-def test_a_ticker_nobody_looked_up_bore_that_day_belongs_to_a_security_of_its_own() -> None:
+def test_a_ticker_between_its_known_bearers_belongs_to_a_security_of_its_own() -> None:
     kept = register()
     between = (dt.date(2015, 1, 2), dt.date(2016, 1, 4))
     stranger = kept.security_on("CEG", dt.date(2015, 6, 1), between)
