@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from quant_assets.contracts.membership import Constituent, MembershipChange, UniverseAnswer
 from quant_assets.membership.constituents import IdentifiedList, identify_members
 from quant_assets.membership.deciding.evidence import ADDED, REMOVED, SAME_EVENT, Statement
-from quant_assets.membership.deciding.evidence_store import EvidenceStore
+from quant_assets.membership.evidence_store import EvidenceStore
 from quant_assets.securities.register import Register
 
 BEFORE_FIRST_LIST = dt.timedelta(days=400)

@@ -2,8 +2,8 @@
 
 A list of an impossible size, or with more changes than the time since the last list explains, is
 refused, so no list can empty a universe. The steps have files of their own: ``refusals`` judges,
-``constituents`` and ``reported_changes`` identify securities, ``deciding`` keeps the evidence and
-decides, ``import_result`` writes and reports. Nothing is fetched here.
+``constituents`` and ``reported_changes`` identify securities, ``evidence_store`` keeps evidence,
+``deciding`` decides, ``import_result`` writes and reports. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.membership.constituents import IdentifiedList, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, Statement
-from quant_assets.membership.deciding.evidence_store import (
+from quant_assets.membership.evidence_store import (
     EvidenceStore,
     ListEntry,
     source_family,

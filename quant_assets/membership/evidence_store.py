@@ -1,6 +1,6 @@
 """The evidence on a universe's members, as stored: read, added to, written back.
 
-``decision`` decides from this evidence; nothing is decided here.
+Nothing is decided here; ``deciding`` does that, without a warehouse.
 """
 
 from __future__ import annotations
