@@ -22,7 +22,7 @@ from quant_assets.contracts.source import SourceError
 from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.fetching.pace import PacingError, PacingFileError
 from quant_assets.loading.market import AnotherMarketError, MixedMarketsError
-from quant_assets.membership.custom import CustomUniverseError
+from quant_assets.membership.custom_errors import CustomUniverseError
 from quant_assets.membership.refusals import RefusedUniverseError
 from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.price_rules.corporate_actions import DecisionError

@@ -28,21 +28,20 @@ from quant_assets.cli.terminal.universes import (
     print_members,
     print_universes,
 )
+from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.membership.custom import (
-    Changed,
-    CustomUniverseError,
-    SymbolListError,
+    CustomChange,
     add_members,
     create_universe,
     is_custom,
     remove_members,
-    symbols_in,
 )
+from quant_assets.membership.custom_errors import CustomUniverseError, SymbolListError
 from quant_assets.reference.identity import known_identities
-from quant_assets.refreshing.index_look import Look
+from quant_assets.refreshing.membership import refresh_membership
 from quant_assets.settings.secrets import masked_addresses
-from quant_assets.sources.index_members.lists import MembershipLists
+from quant_assets.sources.index_members.lists import MembershipLists, read_symbols
 from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import Platform
 
@@ -168,7 +167,7 @@ def create(
     """Make a universe of your own, with its first members if you name some."""
     platform = options.platform_of(context)
 
-    def change() -> Changed:
+    def change() -> CustomChange:
         return create_universe(
             platform.warehouse,
             name,
@@ -194,7 +193,7 @@ def add(
     """Make symbols members of a universe of your own, from today on."""
     platform = options.platform_of(context)
 
-    def change() -> Changed:
+    def change() -> CustomChange:
         return add_members(
             platform.warehouse,
             name,
@@ -220,7 +219,7 @@ def remove(
     """End memberships of a universe of your own today; its past stays on record."""
     platform = options.platform_of(context)
 
-    def change() -> Changed:
+    def change() -> CustomChange:
         wanted = _some(symbols, lists)
         return remove_members(platform.warehouse, name, wanted, skip_invalid=skip_invalid)
 
@@ -253,8 +252,8 @@ def import_lists(
             raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
         add(context, name=name, lists=lists, csv=csv, as_json=as_json)
         return
-    look = Look(platform, name, on, accept)
-    report = look.at(MembershipLists(tuple(lists)) if lists else None)
+    source = MembershipLists(tuple(lists)) if lists else None
+    report = refresh_membership(platform, name, source, on=on, accept=accept)
     publish(platform.warehouse)
     if as_json:
         show_json({**vars(report), "intervals": len(report.intervals)})
@@ -265,7 +264,7 @@ def import_lists(
     raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
 
 
-def _carry_out(platform: Platform, change: Callable[[], Changed], form: Form) -> NoReturn:
+def _carry_out(platform: Platform, change: Callable[[], CustomChange], form: Form) -> NoReturn:
     """Change a universe, publish it and say what was done; ends the command."""
     try:
         changed = change()
@@ -295,13 +294,12 @@ def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[s
 def _listed(location: str) -> tuple[str, ...]:
     """The symbols of a list. Raises SymbolListError and SourceError."""
     if location == "-":
-        return symbols_in(sys.stdin.read(), "standard input")
-    if is_address(location):
-        body = fetch(location, "list", headers={}).body
+        body, shown = sys.stdin.read().encode(), "standard input"
+    elif is_address(location):
+        body, shown = fetch(location, "list", headers={}).body, masked_addresses(location)
     else:
-        body = read_path(location, "list")
-    shown = masked_addresses(location)
+        body, shown = read_path(location, "list"), masked_addresses(location)
     try:
-        return symbols_in(body.decode("utf-8-sig"), shown)
-    except UnicodeDecodeError as error:
-        raise SymbolListError(f"{shown} is not UTF-8: {error}.") from error
+        return read_symbols(body, shown)
+    except BadAnswer as error:
+        raise SymbolListError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What a source of index members answers: constituents, intervals, changes."""
+"""The answer of a source of index members: today's constituents, intervals, dated changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quant_assets.reference.identity import KnownIdentity
 
 @dataclass(frozen=True)
 class Constituent:
-    """A member of an index as a list gives it today."""
+    """A line of a list of members; ``added_on`` is the date of joining that the list gives."""
 
     symbol: str
     name: str | None = None
@@ -20,23 +20,25 @@ class Constituent:
     cik: str | None = None
     added_on: dt.date | None = None
     previous_symbol: str | None = None
-    """The ticker it went by before, where the list says so."""
+    """The ticker before a renaming, where the list gives it."""
 
 
 @dataclass(frozen=True)
 class MembershipInterval:
-    """A ticker's stay in an index: from ``effective_on`` until the day before ``removed_on``."""
+    """A ticker's membership of an index, as a source states it: from ``effective_on`` until the day
+    before ``removed_on``, which is None while it lasts.
+    """
 
     symbol: str
     effective_on: dt.date
     removed_on: dt.date | None
     slug: str | None = None
-    """Which of several securities of that symbol, where the source itself can tell."""
+    """The one of several securities of that symbol, where the source itself can tell."""
 
 
 @dataclass(frozen=True)
 class MembershipChange:
-    """A row of a table of changes: who joined, who left, or both, before the open of ``on``."""
+    """A row of a table of changes: a joining, a leaving, or both, before the open of ``on``."""
 
     on: dt.date
     added: str | None = None
@@ -48,12 +50,12 @@ class MembershipChange:
 
 @dataclass(frozen=True)
 class UniverseAnswer:
-    """The members of a universe, now (``constituents``) and over time (``intervals``).
+    """The members of a universe now (``constituents``) and over time (``intervals``, ``changes``).
 
-    ``names`` are the dated names of its securities, where the source knows of renames and reuse.
-    ``changes`` are dated additions and removals. ``listed_on`` is the day of the list, where that
-    is not the day it was asked for. ``passed_over`` says why each better source did not answer;
-    whatever comes after such a one is a fallback.
+    ``names`` are dated names of its securities, where the source knows of renamings and reused
+    tickers. ``listed_on`` is the day of the list, where it is not the day of the request.
+    ``passed_over`` has the reason why each better source did not answer; an answer that has some
+    is a fallback's.
     """
 
     source: str
@@ -67,6 +69,6 @@ class UniverseAnswer:
 
 
 class UniverseSource(Protocol):
-    """Members of an index."""
+    """A source of the members of an index."""
 
     def fetch_universe(self) -> UniverseAnswer: ...

@@ -1,4 +1,4 @@
-"""What changed of a universe: the membership before and after a look, told as events."""
+"""What an import or a user changed of a universe, as rows of ``membership_changes``."""
 
 from __future__ import annotations
 
@@ -8,28 +8,17 @@ from dataclasses import dataclass
 
 import duckdb
 
-from quant_assets.membership.constituents import Renamed
-from quant_assets.membership.deciding.dates import Stay
+from quant_assets.membership.constituents import Renaming
+from quant_assets.membership.deciding.dates import Membership
 from quant_assets.membership.deciding.decision import Decision
+from quant_assets.membership.stored import MembershipRow, last_membership
 from quant_assets.schema.membership import MEMBERSHIP_CHANGES
 from quant_assets.warehouse.writing import Writing
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A security's stay in a universe; ``removed_on`` is exclusive, or None while it lasts."""
-
-    security_id: int
-    effective_on: dt.date
-    removed_on: dt.date | None
-    symbol: str
-    source: str
-    announced_on: dt.date | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """A row of ``membership_changes``."""
+class ChangeRow:
+    """A row of ``membership_changes`` before it is numbered."""
 
     kind: str
     security_id: int
@@ -41,83 +30,76 @@ class Event:
     reason: str | None = None
 
 
-def events_of(
-    before: Mapping[int, Sequence[Interval]],
-    after: Mapping[int, Sequence[Interval]],
+def changes_between(
+    before: Mapping[int, Sequence[MembershipRow]],
+    after: Mapping[int, Sequence[MembershipRow]],
     decided: Mapping[int, Decision],
     day: dt.date,
     source: str,
-) -> list[Event]:
-    """What changed of the membership of ``day`` and of later days."""
-    events = []
+) -> list[ChangeRow]:
+    """What changed of the memberships that last on ``day`` or begin later."""
+    changes = []
     for security, decision in decided.items():
-        old = _last(before.get(security, ()), day)
-        new = _last(after.get(security, ()), day)
-        stay = decision.stays[-1] if decision.stays else None
-        if old is None and new is not None and stay:
-            reason = stay.reason or _came_back(before.get(security, ()), new)
-            events.append(_event("added", new, new.effective_on, source, reason))
+        old = last_membership(before.get(security, ()), day)
+        new = last_membership(after.get(security, ()), day)
+        latest = decision.memberships[-1] if decision.memberships else None
+        why_removed = latest.removal_reason if latest else None
+        if old is None and new is not None and latest:
+            why_added = latest.reason or _correction(before.get(security, ()), new)
+            changes.append(_change("added", new, new.effective_on, source, why_added))
             if new.removed_on:
-                events.append(_event("removed", new, new.removed_on, source, stay.removal_reason))
+                changes.append(_change("removed", new, new.removed_on, source, why_removed))
         elif old is not None and new is None:
-            events.append(_gone(old, after.get(security, ()), stay, day, source))
+            changes.append(_ended(old, latest, day, source))
         elif old and new and old.removed_on != new.removed_on:
             if new.removed_on and not old.removed_on:
-                why = stay.removal_reason if stay else None
-                events.append(_event("removed", new, new.removed_on, source, why))
+                changes.append(_change("removed", new, new.removed_on, source, why_removed))
             elif old.removed_on and not new.removed_on:
                 why = f"it was to leave on {old.removed_on}"
-                events.append(_event("withdrawn", new, old.removed_on, source, why))
-    return events
+                changes.append(_change("withdrawn", new, old.removed_on, source, why))
+    return changes
 
 
-def unheard(con: duckdb.DuckDBPyConnection, renamed: Sequence[Renamed]) -> list[Renamed]:
-    """The renamings that no other list told of before."""
-    heard = con.execute(
-        "select security_id, symbol, former_symbol from membership_changes where kind = 'renamed'"
-    ).fetchall()
-    return [r for r in renamed if (r.security_id, r.symbol, r.former_symbol) not in heard]
-
-
-def _last(stays: Sequence[Interval], day: dt.date) -> Interval | None:
-    """The stay that lasts on ``day`` or is to begin."""
-    last = stays[-1] if stays else None
-    return last if last and (last.removed_on is None or last.removed_on > day) else None
-
-
-def _came_back(before: Sequence[Interval], new: Interval) -> str | None:
+def _correction(before: Sequence[MembershipRow], new: MembershipRow) -> str | None:
     left = before[-1].removed_on if before else None
     if left and new.effective_on < left:
         return f"the lists that left it out from {left} on were wrong; it never left"
     return None
 
 
-def _gone(
-    old: Interval, after: Sequence[Interval], stay: Stay | None, day: dt.date, source: str
-) -> Event:
+def _ended(old: MembershipRow, latest: Membership | None, day: dt.date, source: str) -> ChangeRow:
     if old.effective_on > day:
         why = f"it was to join on {old.effective_on}"
-        return _event("withdrawn", old, old.effective_on, source, why)
-    ended = after[-1].removed_on if after else None
-    return _event("removed", old, ended or day, source, stay.removal_reason if stay else None)
+        return _change("withdrawn", old, old.effective_on, source, why)
+    if latest is None:
+        return _change("removed", old, day, source, None)
+    return _change("removed", old, latest.removed_on or day, source, latest.removal_reason)
 
 
-def _event(kind: str, stay: Interval, on: dt.date, source: str, reason: str | None) -> Event:
-    announced = stay.announced_on if kind == "added" else None
-    return Event(
-        kind, stay.security_id, stay.symbol, on, source, announced_on=announced, reason=reason
+def _change(
+    kind: str, row: MembershipRow, on: dt.date, source: str, reason: str | None
+) -> ChangeRow:
+    announced = row.announced_on if kind == "added" else None
+    return ChangeRow(
+        kind, row.security_id, row.symbol, on, source, announced_on=announced, reason=reason
     )
 
 
-def write_events(writing: Writing, universe: str, events: Sequence[Event]) -> None:
-    """Number the events and write them."""
-    if not events:
-        return
+def new_renamings(con: duckdb.DuckDBPyConnection, renamed: Sequence[Renaming]) -> list[Renaming]:
+    """The renamings that are not on record yet."""
+    recorded = con.execute(
+        "select security_id, symbol, former_symbol from membership_changes where kind = 'renamed'"
+    ).fetchall()
+    return [r for r in renamed if (r.security_id, r.symbol, r.former_symbol) not in recorded]
+
+
+def write_changes(writing: Writing, universe: str, changes: Sequence[ChangeRow]) -> None:
+    """Number the changes, in their order, and write them."""
     [(last,)] = writing.con.execute(
         "select coalesce(max(change_id), 0) from membership_changes"
     ).fetchall()
     rows = [
-        {"change_id": last + place, "universe": universe, "detected_at": writing.now, **vars(event)}
-        for place, event in enumerate(sorted(events, key=lambda e: (e.effective_on, e.symbol)), 1)
+        {"change_id": number, "universe": universe, **vars(change)}
+        for number, change in enumerate(changes, last + 1)
     ]
     writing.upsert(MEMBERSHIP_CHANGES, MEMBERSHIP_CHANGES.arrow(rows))

@@ -1,8 +1,8 @@
-"""Whom a list of members means: each line given its security, renames and reused tickers seen.
+"""The securities that the lines of a list of members mean, renamings and reused tickers included.
 
-A ticker that was on the list before still means whom it meant. A new one may be a member under a
-new name, which the list betrays by the SEC's number, by saying so, or by the company's name; else
-it is somebody new, even where somebody else once bore that ticker.
+A ticker that was on the last list means the same security still. A new ticker may be that of a
+member under a new name, which shows by its SEC number (CIK), by the list's own words, or by the
+company's name; otherwise it is another company, even where that ticker was in use before.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from quant_assets.contracts.membership import Constituent
 from quant_assets.securities.register import JOINED_ANEW, Register
 
 RECENT = dt.timedelta(days=60)
-"""A list's date of joining that is older is that of a predecessor."""
+"""An older date of joining on a list is that of a predecessor."""
 
 
 @dataclass(frozen=True)
-class Renamed:
+class Renaming:
     """A security that goes by another ticker from ``on``."""
 
     security_id: int
@@ -30,14 +30,14 @@ class Renamed:
 
 
 @dataclass(frozen=True)
-class Meant:
-    """The lines of a list by security, and who was found to have been renamed."""
+class IdentifiedList:
+    """The lines of a list by security, and the renamings that it shows."""
 
     constituents: Mapping[int, Constituent]
-    renamed: tuple[Renamed, ...]
+    renamed: tuple[Renaming, ...]
 
 
-def meant_by(
+def identify_members(
     constituents: Sequence[Constituent],
     register: Register,
     on: dt.date,
@@ -45,12 +45,12 @@ def meant_by(
     left: Mapping[int, dt.date],
     *,
     latest: bool,
-) -> Meant:
+) -> IdentifiedList:
     """The securities that a list of the day ``on`` means.
 
-    ``members`` are those who belonged last, with their tickers, ``left`` the day on which others
-    left for the last time. Names are changed in the register by the ``latest`` list alone; an older
-    one is read with the names that are known.
+    ``members`` are the tickers of the members of the last list, and ``left`` the days on which
+    former members left last, both by security. Only the ``latest`` list changes names in the
+    register; an older list is read with the names that are known.
     """
     by_symbol = {symbol: security for security, symbol in members.items()}
     found: dict[int, Constituent] = {}
@@ -65,37 +65,37 @@ def meant_by(
     # A company may take the ticker of the one it buys.
     buyers = {register.cik_of(s): s for s in members if s not in found} if latest else {}
     for bought, line in list(found.items()):
-        number = _number(line)
-        if number and number in buyers and register.cik_of(bought) not in (None, number):
+        cik = _cik(line)
+        if cik and cik in buyers and register.cik_of(bought) not in (None, cik):
             del found[bought]
             strangers.append(line)
-    renamed: list[Renamed] = []
+    renamed: list[Renaming] = []
     for line in strangers:
         missing = {s: symbol for s, symbol in members.items() if s not in found}
-        former = _renamed(line, missing, register, on) if latest else None
+        former = _former_member(line, missing, register, on) if latest else None
         if former is None:
             found[_bearer(line, register, on, found, left)] = line
             continue
         register.rename(former, line.symbol, on)
-        renamed.append(Renamed(former, members[former], line.symbol, on))
+        renamed.append(Renaming(former, members[former], line.symbol, on))
         found[former] = line
-    return Meant(found, tuple(renamed))
+    return IdentifiedList(found, tuple(renamed))
 
 
-def _renamed(
+def _former_member(
     line: Constituent, missing: Mapping[int, str], register: Register, on: dt.date
 ) -> int | None:
-    """The member missing from the list that this line must be, by another ticker."""
+    """The member, among those ``missing`` from the list, that this line is under a new ticker."""
     known = register.looked_up(line.symbol, on)
     if known is not None:
         return known if known in missing else None
     for number, symbol in missing.items():
         if line.previous_symbol and line.previous_symbol == symbol:
             return number
-    cik = _number(line)
+    cik = _cik(line)
     same = [number for number in missing if cik and register.cik_of(number) == cik]
     if len(same) > 1:
-        # Share classes of one company: the class is in the name.
+        # Share classes of one company differ by the class in their names.
         same = [n for n in same if _class_of(register.name_of(n)) == _class_of(line.name)] or same
     if same:
         return min(same, key=lambda number: missing[number])
@@ -116,18 +116,18 @@ def _bearer(
     taken: Collection[int],
     left: Mapping[int, dt.date],
 ) -> int:
-    """The security a ticker new to the list means: its bearer, or another company that got it.
+    """The security that a ticker new to the list means: its bearer, or another company.
 
-    A company keeps its ticker through changes of its SEC number while it is a member. Somebody from
-    outside is not who left long ago, unless its number says so: two histories kept apart can be
-    joined later, joined ones can't be told apart.
+    A member keeps its ticker through changes of its SEC number. A newcomer is not the member that
+    left long ago, unless its number says so: two histories kept apart can be joined later, joined
+    ones can't be told apart.
     """
     known = register.looked_up(line.symbol, on)
     name = register.bearer(line.symbol, on)
     if known is not None or name is None:
-        return known or register.on(line.symbol, on)
+        return known or register.security_on(line.symbol, on)
     security = name.security_id
-    cik, held = _number(line), register.cik_of(security)
+    cik, held = _cik(line), register.cik_of(security)
     same = cik and cik == held
     another = cik and held and cik != held
     ended = name.valid_to is not None and name.valid_to <= on
@@ -135,10 +135,10 @@ def _bearer(
     if security not in taken and (same or not (another or ended or gone)):
         return security
     began = line.added_on if line.added_on and on - RECENT <= line.added_on <= on else on
-    return register.succeed(line.symbol, began)
+    return register.add_successor(line.symbol, began)
 
 
-def _number(line: Constituent) -> str | None:
+def _cik(line: Constituent) -> str | None:
     return line.cik.zfill(10) if line.cik else None
 
 

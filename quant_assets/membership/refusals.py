@@ -1,4 +1,4 @@
-"""Lists of members that are refused, and the limits that they break."""
+"""The limits of a believable list of members, and the errors of lists that break them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import datetime as dt
 from collections.abc import Sequence
 
 PLAUSIBLE_SIZE = {"sp500": range(490, 516)}
-"""Sizes of a list that can be the index: share classes make the S&P 500 some 503 lines."""
+"""Plausible sizes of the list of an index; with share classes the S&P 500 has some 503 lines."""
 
 CHANGES_AT_ONCE = 10
 
 CHANGES_A_MONTH = 6
-"""Changes that a list may bring: the index has about 1.5 a month, four at a quarter's end, and the
-lists of others are sometimes half a year behind."""
+"""Changes that a list may bring, in all and more for each month since the last list. The index has
+about 1.5 a month and four at a quarter's end, and lists of others are up to half a year behind."""
+
+
+def allowed_changes(since: dt.date, day: dt.date) -> int:
+    """The changes that the time between two lists explains, in either direction."""
+    return CHANGES_AT_ONCE + round(CHANGES_A_MONTH * abs((day - since).days) / 30.4)
 
 
 class RefusedUniverseError(ValueError):
-    """A list that is not believed; nothing was changed."""
+    """A list that was refused; nothing was changed. ``why`` is the reason as a sentence."""
 
     def __init__(self, universe: str, source: str, why: str) -> None:
         super().__init__(
@@ -29,7 +34,7 @@ class RefusedUniverseError(ValueError):
 
 
 class ImplausibleUniverseError(RefusedUniverseError):
-    """A list that can't be the index it claims to be."""
+    """A list whose size no list of the index can have."""
 
     def __init__(self, universe: str, source: str, size: int, sizes: range) -> None:
         super().__init__(
@@ -40,7 +45,7 @@ class ImplausibleUniverseError(RefusedUniverseError):
 
 
 class TooManyChangesError(RefusedUniverseError):
-    """A list that differs too much from the last one that was believed."""
+    """A list that differs too much from the last accepted list of its source."""
 
     def __init__(
         self,
@@ -54,11 +59,11 @@ class TooManyChangesError(RefusedUniverseError):
         super().__init__(
             universe,
             source,
-            f"The list brings {len(new)} new members ({some_of(new)}) and lacks {len(gone)} "
-            f"({some_of(gone)}); the time since {since} explains {allowed} at most.",
+            f"The list brings {len(new)} new members ({_first_five(new)}) and lacks {len(gone)} "
+            f"({_first_five(gone)}); the time since {since} explains {allowed} at most.",
         )
 
 
-def some_of(symbols: Sequence[str]) -> str:
+def _first_five(symbols: Sequence[str]) -> str:
     more = f", … {len(symbols) - 5} more" if len(symbols) > 5 else ""
     return f"{', '.join(symbols[:5])}{more}" if symbols else "none"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from quant_assets.membership.changes import Interval
+from quant_assets.membership.stored import MembershipRow
 
 
 @dataclass(frozen=True)
 class UniverseReport:
-    """What an import did to a universe; ``intervals`` are all of it, past and present.
+    """What an import did to a universe; ``intervals`` are all its memberships, past and present.
 
-    ``waiting`` are members that the latest list lacks, and that leave when the next one lacks them
+    ``waiting`` are members that the latest list lacks, and that leave if the next list lacks them
     too; ``conflicts`` counts the disagreements on record.
     """
 
@@ -21,7 +21,7 @@ class UniverseReport:
     members: int
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    intervals: tuple[Interval, ...]
+    intervals: tuple[MembershipRow, ...]
     notices: tuple[str, ...] = ()
     renamed: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class UniverseReport:
     passed_over: tuple[str, ...] = ()
 
     def tickers_since(self, day: dt.date) -> tuple[str, ...]:
-        """Tickers of everyone who belonged to the universe on ``day`` or later, sorted."""
+        """The tickers of the members on ``day`` or later, sorted."""
         return tuple(
             sorted({i.symbol for i in self.intervals if i.removed_on is None or i.removed_on > day})
         )

@@ -1,40 +1,68 @@
-"""Membership rows as stored: read into intervals, and replaced."""
+"""The rows of memberships and lists as stored: read and replaced."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
-from quant_assets.membership.changes import Interval
-from quant_assets.membership.deciding.conflicts import Conflict
-from quant_assets.membership.deciding.dates import Stay
+from quant_assets.membership.deciding.dates import Membership
 from quant_assets.schema.membership import MEMBERSHIP_LISTS
 from quant_assets.schema.table import Table
 from quant_assets.warehouse.writing import Writing, listed_ids
 
 
-def stored_intervals(
+@dataclass(frozen=True)
+class MembershipRow:
+    """A row of ``universe_membership``; ``removed_on`` is exclusive, or None while it lasts."""
+
+    security_id: int
+    effective_on: dt.date
+    removed_on: dt.date | None
+    symbol: str
+    source: str
+    announced_on: dt.date | None = None
+
+    @classmethod
+    def of(cls, security_id: int, membership: Membership) -> MembershipRow:
+        return cls(
+            security_id,
+            membership.effective_on,
+            membership.removed_on,
+            membership.symbol,
+            membership.source,
+            membership.announced_on,
+        )
+
+
+def stored_memberships(
     con: duckdb.DuckDBPyConnection, universe: str
-) -> dict[int, tuple[Interval, ...]]:
-    """The intervals on record, by security and in order."""
+) -> dict[int, tuple[MembershipRow, ...]]:
+    """The memberships of each security in a universe, in order."""
     rows = con.execute(
         "select security_id, effective_on, removed_on, symbol, source, announced_on"
         " from universe_membership where universe = ? order by security_id, effective_on",
         [universe],
     ).fetchall()
-    held: dict[int, tuple[Interval, ...]] = {}
+    found: dict[int, tuple[MembershipRow, ...]] = {}
     for row in rows:
-        held[row[0]] = (*held.get(row[0], ()), Interval(*row))
-    return held
+        found[row[0]] = (*found.get(row[0], ()), MembershipRow(*row))
+    return found
+
+
+def last_membership(rows: Sequence[MembershipRow], day: dt.date) -> MembershipRow | None:
+    """The membership that lasts on ``day`` or begins later."""
+    last = rows[-1] if rows else None
+    return last if last and (last.removed_on is None or last.removed_on > day) else None
 
 
 def traded_since(
     con: duckdb.DuckDBPyConnection, left: Mapping[int, dt.date | None], day: dt.date
 ) -> set[int]:
-    """Of those who left, who has prices from before that until now without a long pause."""
+    """The securities among ``left`` whose prices go on until ``day`` without a pause of 30 days."""
     return {
         row[0]
         for row in con.execute(
@@ -48,30 +76,6 @@ def traded_since(
     }
 
 
-def present_tickers(held: Mapping[int, Sequence[Interval]], day: dt.date) -> dict[int, str]:
-    """The tickers of those who belong on ``day`` or are to join later."""
-    return {
-        security: several[-1].symbol
-        for security, several in held.items()
-        if several and (several[-1].removed_on is None or several[-1].removed_on > day)
-    }
-
-
-def interval_row(security: int, stay: Stay) -> Interval:
-    return Interval(
-        security,
-        stay.effective_on,
-        stay.removed_on,
-        stay.symbol,
-        stay.source,
-        stay.announced_on,
-    )
-
-
-def conflict_row(universe: str, security: int, conflict: Conflict) -> dict[str, object]:
-    return {"universe": universe, "security_id": security, **vars(conflict)}
-
-
 def replace_rows(
     writing: Writing,
     table: Table,
@@ -79,13 +83,13 @@ def replace_rows(
     securities: Iterable[int],
     rows: Sequence[Mapping[str, object]],
 ) -> None:
-    """Let ``rows`` be all that a table has of these securities in a universe."""
-    told = {row["security_id"] for row in rows}
-    silent = [security for security in securities if security not in told]
-    if silent:
+    """Let ``rows`` be all rows of ``table`` for these securities in a universe."""
+    kept = {row["security_id"] for row in rows}
+    emptied = [security for security in securities if security not in kept]
+    if emptied:
         writing.con.execute(
             f"delete from {table.name} where universe = ?"  # noqa: S608 - our table and ids
-            f" and security_id in ({listed_ids(silent)})",
+            f" and security_id in ({listed_ids(emptied)})",
             [universe],
         )
     writing.upsert(table, table.arrow(rows), supersede=("universe", "security_id"))
@@ -100,6 +104,7 @@ def write_list(
     refused: str | None = None,
     trusted: bool = False,
 ) -> None:
+    """Note that a source gave a list, and why it was ``refused`` if it was."""
     row = {
         "universe": universe,
         "source": answer.source,
@@ -110,7 +115,7 @@ def write_list(
         "reason": refused,
     }
     writing.upsert(MEMBERSHIP_LISTS, MEMBERSHIP_LISTS.arrow([row]))
-    # The same list seen again is no change, but a look all the same.
+    # The upsert leaves an unchanged row alone, but it was fetched again.
     writing.con.execute(
         "update membership_lists set fetched_at = ? where (universe, source, listed_on, accepted)"
         " = (?, ?, ?, ?)",
@@ -119,7 +124,7 @@ def write_list(
 
 
 def each_symbol_once(lines: Iterable[Constituent]) -> list[Constituent]:
-    """Each symbol once, as the first line has it."""
+    """The first line of each symbol."""
     found: dict[str, Constituent] = {}
     for line in lines:
         found.setdefault(line.symbol, line)

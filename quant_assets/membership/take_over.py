@@ -1,9 +1,9 @@
-"""What a source says of a universe, taken over: judged → identified → noted → decided → stored.
+"""Imports what a source reports of a universe: judge → identify → add as evidence → decide → write.
 
-No list can wipe a universe: one of an impossible size, or with more changes than the time since the
-last one explains, is refused. Whom a list means is found in ``constituents``, who belonged when is
-decided in ``membership``, what changed by it is told in ``membership_changes``. Nothing is fetched
-here.
+A list of an impossible size, or with more changes than the time since the last list explains, is
+refused, so no list can empty a universe. The steps have files of their own: ``refusals`` judges,
+``constituents`` and ``reported_changes`` identify securities, ``evidence_store`` keeps evidence,
+``deciding`` decides, ``import_result`` writes and reports. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -11,49 +11,37 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from quant_assets.contracts.membership import Constituent, UniverseAnswer
-from quant_assets.membership.changes import Event, Interval, events_of, unheard, write_events
-from quant_assets.membership.constituents import Meant, Renamed, meant_by
-from quant_assets.membership.deciding.book import Book, Entry, voice_of
+from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.membership.constituents import IdentifiedList, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
-from quant_assets.membership.deciding.evidence import (
-    ADDED,
-    BRIEF,
-    INTERVAL,
-    REMOVED,
-    SAME_EVENT,
-    Said,
+from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, Statement
+from quant_assets.membership.evidence_store import (
+    EvidenceStore,
+    ListEntry,
+    source_family,
 )
+from quant_assets.membership.import_result import ImportResult
 from quant_assets.membership.refusals import (
-    CHANGES_A_MONTH,
-    CHANGES_AT_ONCE,
     PLAUSIBLE_SIZE,
     ImplausibleUniverseError,
     RefusedUniverseError,
     TooManyChangesError,
+    allowed_changes,
 )
 from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.reported_changes import ReportedChanges
 from quant_assets.membership.stored import (
-    conflict_row,
     each_symbol_once,
-    interval_row,
-    present_tickers,
-    replace_rows,
-    stored_intervals,
+    stored_memberships,
     traded_since,
     write_list,
 )
 from quant_assets.reference.identity import KnownIdentity
-from quant_assets.schema.membership import MEMBERSHIP, MEMBERSHIP_CONFLICTS, UNIVERSES
 from quant_assets.securities.register import Register
-from quant_assets.securities.register import Stay as Listing
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
-
-TOLD_BEFORE = dt.timedelta(days=400)
-"""A table of changes counts from so long before the first list on: of earlier days its tickers may
-mean other companies, and a history file says more."""
 
 
 def import_universe(
@@ -67,66 +55,69 @@ def import_universe(
     sizes: range | None = None,
     run_id: str | None = None,
 ) -> UniverseReport:
-    """Take over what a source says of a universe; importing it twice changes nothing.
+    """Import what a source reports of a universe; importing it twice changes nothing.
 
-    ``on`` is the day of the constituents list, where the answer has no day of its own. Lists and
-    histories may come in any order. ``sizes`` are those a list of the index can have; by default
-    those of PLAUSIBLE_SIZE. Raises RefusedUniverseError unless ``accept`` or this is the
-    first list, and WarehouseError.
+    ``on`` is the day of the list where the answer has no day of its own. Lists and histories may
+    come in any order. ``sizes`` are the plausible sizes of a list, by default those of
+    PLAUSIBLE_SIZE. Raises WarehouseError, and RefusedUniverseError unless ``accept`` or this is the
+    first list.
     """
     run = run_id or str(uuid.uuid4())
     day = answer.listed_on or on
+    sizes = sizes or PLAUSIBLE_SIZE.get(universe)
     try:
         with warehouse.writing(run, f"import of {universe}") as writing:
-            taking = _Import(writing, answer, known, universe, day)
-            taking.accept, taking.sizes = accept, sizes or taking.sizes
-            return taking.run()
+            return _Import(writing, answer, known, universe, day, accept, sizes).run()
     except RefusedUniverseError as error:
         with warehouse.writing(run, f"import of {universe}") as writing:
             write_list(writing, universe, answer, day, refused=error.why)
         raise
 
 
+@dataclass
 class _Import:
-    """One answer on its way into a universe."""
+    """One answer on its way into a universe; ``before`` are the memberships stored so far."""
 
-    def __init__(
-        self,
-        writing: Writing,
-        answer: UniverseAnswer,
-        known: Sequence[KnownIdentity],
-        universe: str,
-        day: dt.date,
-    ) -> None:
-        self.writing, self.answer, self.universe, self.day = writing, answer, universe, day
-        self.accept, self.sizes = False, PLAUSIBLE_SIZE.get(universe)
-        self.voice = voice_of(answer.source)
-        self.book = Book.read(writing.con, universe)
-        self.held = stored_intervals(writing.con, universe)
-        self.register = Register.read(writing.con, (*known, *answer.names), answer.source)
-        if not self.book.securities:
-            self._take_over_held()
+    writing: Writing
+    answer: UniverseAnswer
+    known: Sequence[KnownIdentity]
+    universe: str
+    day: dt.date
+    accept: bool
+    sizes: range | None
+
+    def __post_init__(self) -> None:
+        con, answer = self.writing.con, self.answer
+        self.family = source_family(answer.source)
+        self.evidence = EvidenceStore.read(con, self.universe)
+        self.before = stored_memberships(con, self.universe)
+        self.register = Register.read(con, (*self.known, *answer.names), answer.source)
+        if not self.evidence.securities:
+            self._make_evidence_of_stored()
 
     def run(self) -> UniverseReport:
-        first = not self.held
         self._refuse_custom()
+        # Puts the names of the answer on record, also those that no list has.
         for identity in self.answer.names:
             self.register.bearers(identity.symbol)
-        self._note_intervals()
-        meant = self._note_list() if self.answer.constituents else Meant({}, ())
-        self._note_changes(meant)
-        everybody = bool(self.answer.intervals)
-        concerned = self.book.securities if everybody else self.book.affected(self.day)
-        lists = self.book.lists()
-        decided = {
-            security: decide(self.book.of(security, self.register.known_since(security)), lists)
-            for security in sorted(concerned)
-        }
-        # An older list changes history; what is new is told of the latest one's day.
-        self.day = max(self.day, self.book.last_list() or self.day)
+        self._add_intervals()
+        identified = self._add_list() if self.answer.constituents else IdentifiedList({}, ())
+        changes = ReportedChanges(self.answer, self.day, identified, self._members())
+        changes.add_to(self.evidence, self.register)
+        decisions = self._decide()
         self.register.write(self.writing)
-        self.book.write(self.writing)
-        return self._store(decided, meant.renamed, first=first)
+        self.evidence.write(self.writing)
+        last_list = self.evidence.last_list()
+        result = ImportResult(
+            universe=self.universe,
+            answer=self.answer,
+            before=self.before,
+            decisions=decisions,
+            renamed=identified.renamed,
+            last_list=last_list,
+            day=max(self.day, last_list or self.day),
+        )
+        return result.write(self.writing)
 
     def _refuse_custom(self) -> None:
         """Raises RefusedUniverseError for a universe that users decide."""
@@ -137,232 +128,105 @@ class _Import:
             why = f"{self.universe} is a universe that users decide, and follows no list."
             raise RefusedUniverseError(self.universe, self.answer.source, why)
 
-    def _take_over_held(self) -> None:
-        """Make evidence of intervals that were stored before evidence was kept."""
-        for security, several in self.held.items():
-            for i in several:
-                said = Said(i.source, INTERVAL, i.effective_on, i.removed_on, i.symbol)
-                self.book.say(security, said)
+    def _make_evidence_of_stored(self) -> None:
+        """Make evidence of memberships that were stored before evidence was kept."""
+        for security, rows in self.before.items():
+            for row in rows:
+                statement = Statement(
+                    row.source, INTERVAL, row.effective_on, row.removed_on, row.symbol
+                )
+                self.evidence.add_statement(security, statement)
 
-    # What is said
-
-    def _note_intervals(self) -> None:
+    def _add_intervals(self) -> None:
+        """Add the intervals of a history file as evidence."""
         if not self.answer.intervals:
             return
+        source = self.answer.source
         joined = {
-            security: several[-1].effective_on
-            for security, several in self.held.items()
-            if several[-1].removed_on is None
+            security: rows[-1].effective_on
+            for security, rows in self.before.items()
+            if rows[-1].removed_on is None
         }
-        listings = [
-            Listing(i.symbol, i.effective_on, i.removed_on, i.slug) for i in self.answer.intervals
-        ]
-        told = [
+        statements = [
             (
                 security,
-                Said(
-                    self.answer.source,
-                    INTERVAL,
-                    listing.start,
-                    listing.end,
-                    listing.symbol,
-                    said_on=self.day,
+                Statement(
+                    source, INTERVAL, i.effective_on, i.removed_on, i.symbol, reported_on=self.day
                 ),
             )
-            for listing, security in self.register.stays(listings, joined)
+            for i, security in self.register.identify_intervals(self.answer.intervals, joined)
         ]
-        self.book.forget(self.answer.source, (INTERVAL,), told)
-        for security, said in told:
-            self.book.say(security, said)
+        self.evidence.replace_statements(source, (INTERVAL,), statements)
 
-    def _note_list(self) -> Meant:
+    def _add_list(self) -> IdentifiedList:
+        """Add the list of members as evidence, unless it is refused."""
         lines = each_symbol_once(self.answer.constituents)
-        before, sizes = self.book.last_list(), self.sizes
-        judged = before is not None and not self.accept
-        if sizes and judged and len(lines) not in sizes:
-            raise ImplausibleUniverseError(self.universe, self.answer.source, len(lines), sizes)
-        latest = before is None or self.day >= before
-        meant = meant_by(
+        last_list, source = self.evidence.last_list(), self.answer.source
+        plausible = self.sizes if last_list is not None and not self.accept else None
+        if plausible and len(lines) not in plausible:
+            raise ImplausibleUniverseError(self.universe, source, len(lines), plausible)
+        latest = last_list is None or self.day >= last_list
+        identified = identify_members(
             lines, self.register, self.day, self._members(), self._left(), latest=latest
         )
-        if sizes and judged:
-            self._refuse_upheaval(meant)
         entries = {
-            security: Entry(line.symbol, line.added_on)
-            for security, line in meant.constituents.items()
+            security: ListEntry(line.symbol, line.added_on)
+            for security, line in identified.constituents.items()
         }
-        # Outside an index, a list is what a user wants and not what somebody reports.
-        trusted = self.accept or not sizes
-        self.book.add_list(self.voice, self.day, entries, trusted=trusted)
+        if plausible:
+            self._refuse_upheaval(entries)
+        # The list of a universe without known sizes is what a user wants, not a report.
+        trusted = self.accept or not self.sizes
+        self.evidence.add_list(self.family, self.day, entries, trusted=trusted)
         if latest:
-            for security, line in meant.constituents.items():
+            for security, line in identified.constituents.items():
                 self.register.describe(security, line)
         write_list(self.writing, self.universe, self.answer, self.day, trusted=trusted)
-        return meant
+        return identified
 
     def _members(self) -> dict[int, str]:
-        """Who belonged about the day of the list, by the ticker the same voice knew it under."""
+        """The members about the day of the list, with the tickers of the family's latest list."""
         members = {
-            security: stay.symbol
-            for security, several in self.held.items()
-            for stay in several
-            if stay.effective_on <= self.day + BRIEF
-            and (stay.removed_on is None or self.day < stay.removed_on + BRIEF)
+            security: row.symbol
+            for security, rows in self.before.items()
+            for row in rows
+            if row.effective_on <= self.day + BRIEF
+            and (row.removed_on is None or self.day < row.removed_on + BRIEF)
         }
-        listed = self.book.on_list(self.voice, self.day)
+        listed = self.evidence.on_list(self.family, self.day)
         return members | {security: run.symbol for security, run in listed.items() if run.symbol}
 
     def _left(self) -> dict[int, dt.date]:
-        """When those left who belong no more, except who has traded on and on since."""
+        """The day of leaving of each former member, except of those that have traded ever since."""
         left = {
-            security: several[-1].removed_on
-            for security, several in self.held.items()
-            if several[-1].removed_on is not None and several[-1].removed_on <= self.day
+            security: rows[-1].removed_on
+            for security, rows in self.before.items()
+            if rows[-1].removed_on is not None and rows[-1].removed_on <= self.day
         }
-        went_on = traded_since(self.writing.con, left, self.day)
-        return {security: day for security, day in left.items() if security not in went_on}
+        traded = traded_since(self.writing.con, left, self.day)
+        return {security: day for security, day in left.items() if security not in traded}
 
-    def _refuse_upheaval(self, meant: Meant) -> None:
-        """Raises TooManyChangesError."""
-        days = self.book.days.get(self.voice, [])
+    def _refuse_upheaval(self, entries: Mapping[int, ListEntry]) -> None:
+        """Raises TooManyChangesError by the family's last list before, else its first after."""
+        days = self.evidence.days.get(self.family, [])
         if not days:
             return
         since = max((d for d in days if d <= self.day), default=days[0])
-        before = self.book.on_list(self.voice, since)
-        allowed = CHANGES_AT_ONCE + round(CHANGES_A_MONTH * abs((self.day - since).days) / 30.4)
-        new = [c.symbol for s, c in meant.constituents.items() if s not in before]
-        gone = [run.symbol for s, run in before.items() if s not in meant.constituents]
+        before = self.evidence.on_list(self.family, since)
+        new = sorted(entry.symbol for s, entry in entries.items() if s not in before)
+        gone = sorted(run.symbol for s, run in before.items() if s not in entries)
+        allowed = allowed_changes(since, self.day)
         if max(len(new), len(gone)) > allowed:
             raise TooManyChangesError(
-                self.universe, self.answer.source, (sorted(new), sorted(gone)), since, allowed
+                self.universe, self.answer.source, (new, gone), since, allowed
             )
 
-    def _note_changes(self, meant: Meant) -> None:
-        """Note the dated additions and removals, of securities that can be told."""
-        if not self.answer.changes:
-            return
-        first = min((days[0] for days in self.book.days.values() if days), default=self.day)
-        tickers = {symbol: security for security, symbol in self._members().items()}
-        tickers |= {run.former_symbol: run.security_id for run in meant.renamed}
-        listed = {line.symbol: security for security, line in meant.constituents.items()}
-        # Who left some time ago is on no list any more; the row about it was understood before.
-        before = {
-            (s.kind, s.from_on, s.symbol): security
-            for security, several in self.book.said.items()
-            for s in several
-            if s.source == self.answer.source
+    def _decide(self) -> dict[int, Decision]:
+        """Decide anew about every security that the answer may concern."""
+        everybody = bool(self.answer.intervals)
+        concerned = self.evidence.securities if everybody else self.evidence.affected(self.day)
+        lists = self.evidence.lists()
+        return {
+            security: decide(self.evidence.of(security, self.register.known_since(security)), lists)
+            for security in sorted(concerned)
         }
-        told: list[tuple[int, Said]] = []
-        for change in self.answer.changes:
-            for kind, symbol in ((ADDED, change.added), (REMOVED, change.removed)):
-                if symbol is None:
-                    continue
-                security = before.get((kind, change.on, symbol))
-                security = listed.get(symbol, tickers.get(symbol, security))
-                if change.on < first - TOLD_BEFORE and not (
-                    kind == ADDED and self._dates_joining(security, change.on, meant)
-                ):
-                    continue
-                if security is None and kind == ADDED and change.on > self.day:
-                    line = Constituent(symbol, change.added_name, added_on=change.on)
-                    found = meant_by([line], self.register, self.day, {}, {}, latest=False)
-                    security = next(iter(found.constituents))
-                if security is not None:
-                    said = Said(
-                        self.answer.source, kind, change.on, None, symbol, change.reason, self.day
-                    )
-                    told.append((security, said))
-        old = [
-            (security, s)
-            for security, several in self.book.said.items()
-            for s in several
-            if s.from_on < self.day - TOLD_BEFORE
-        ]
-        self.book.forget(self.answer.source, (ADDED, REMOVED), [*told, *old])
-        for security, said in told:
-            self.book.say(security, said)
-
-    def _dates_joining(self, security: int | None, day: dt.date, meant: Meant) -> bool:
-        """Whether a row about a ticker of long ago tells of the joining of its present bearer."""
-        line = meant.constituents.get(security) if security is not None else None
-        return bool(line and line.added_on and abs(line.added_on - day) <= SAME_EVENT)
-
-    # What follows
-
-    def _store(
-        self, decided: Mapping[int, Decision], renamed: Sequence[Renamed], *, first: bool
-    ) -> UniverseReport:
-        after = {
-            **self.held,
-            **{
-                security: tuple(interval_row(security, stay) for stay in decision.stays)
-                for security, decision in decided.items()
-            },
-        }
-        replace_rows(
-            self.writing,
-            MEMBERSHIP,
-            self.universe,
-            decided,
-            [{"universe": self.universe, **vars(i)} for s in decided for i in after[s]],
-        )
-        replace_rows(
-            self.writing,
-            MEMBERSHIP_CONFLICTS,
-            self.universe,
-            decided,
-            [
-                conflict_row(self.universe, security, conflict)
-                for security, decision in decided.items()
-                for conflict in decision.conflicts
-            ],
-        )
-        if not first:
-            events = [
-                Event("renamed", r.security_id, r.symbol, r.on, self.answer.source, r.former_symbol)
-                for r in unheard(self.writing.con, renamed)
-            ]
-            events += events_of(self.held, after, decided, self.day, self.answer.source)
-            write_events(self.writing, self.universe, events)
-        self._write_universe()
-        return self._report(after, decided, renamed)
-
-    def _write_universe(self) -> None:
-        """Note who told of the members; a history beside their list does not."""
-        history = bool(self.answer.intervals or self.answer.changes)
-        if history and not self.answer.constituents and self.book.last_list():
-            return
-        row = {
-            "universe": self.universe,
-            "kind": "index",
-            "source": self.answer.source,
-            "passed_over": " ".join(self.answer.passed_over) or None,
-            "listed_on": self.book.last_list(),
-        }
-        self.writing.upsert(UNIVERSES, UNIVERSES.arrow([row]))
-
-    def _report(
-        self,
-        after: Mapping[int, Sequence[Interval]],
-        decided: Mapping[int, Decision],
-        renamed: Sequence[Renamed],
-    ) -> UniverseReport:
-        before_now, now = present_tickers(self.held, self.day), present_tickers(after, self.day)
-        [(conflicts,)] = self.writing.con.execute(
-            "select count(*) from membership_conflicts where universe = ?", [self.universe]
-        ).fetchall()
-        return UniverseReport(
-            universe=self.universe,
-            source=self.answer.source,
-            members=len(now),
-            added=tuple(sorted(now[s] for s in now.keys() - before_now.keys())),
-            removed=tuple(sorted(before_now[s] for s in before_now.keys() - now.keys())),
-            intervals=tuple(i for several in after.values() for i in several),
-            notices=self.answer.notices,
-            renamed=tuple(f"{each.former_symbol} → {each.symbol}" for each in renamed),
-            waiting=tuple(
-                sorted(now[s] for s, decision in decided.items() if decision.waiting and s in now)
-            ),
-            conflicts=conflicts,
-            passed_over=self.answer.passed_over,
-        )

@@ -1,7 +1,7 @@
 """Which security a symbol names on a day, and how symbols are spelt. Pure rules, no storage.
 
 A symbol is a dated name of one security (FB and META are one company, the CEG of 2010 and the CEG
-of 2022 are two). Everything that turns a symbol into a security passes through ``resolve``.
+of 2022 are two); ``resolve`` turns a symbol and days into a security.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class InvalidSymbolError(ValueError):
 
 
 def canonical_symbol(text: str) -> str:
-    """The one spelling used here: upper case, a dot before the share class.
+    """A symbol in the one spelling used here: upper case, with a dot before the share class.
 
     ``BRK-B``, ``BRK/B`` and ``brk.b`` all become ``BRK.B``; ``BTC-USD`` stays a pair. Applying it
     twice changes nothing. Raises InvalidSymbolError.
@@ -54,7 +54,7 @@ def is_pair(symbol: str) -> bool:
 
 @dataclass(frozen=True)
 class Name:
-    """One interval in which a symbol named a security; ``valid_to`` is exclusive, or None."""
+    """A symbol that named a security from ``valid_from`` until the day before ``valid_to``."""
 
     symbol: str
     valid_from: dt.date
@@ -63,22 +63,27 @@ class Name:
     company: str | None = None
 
     def overlaps(self, start: dt.date, end: dt.date) -> bool:
-        """Whether it held on any day from ``start`` to ``end``, both included."""
+        """Whether the name was valid on any day from ``start`` to ``end``, both included."""
         return self.valid_from <= end and (self.valid_to is None or self.valid_to > start)
+
+    def covers(self, day: dt.date) -> bool:
+        return self.overlaps(day, day)
 
     def describe(self) -> str:
         until = f"until {self.valid_to}" if self.valid_to else "to this day"
-        who = self.company or "a company whose name is not known here"
-        return f"{who} (security {self.security_id}, {self.symbol} from {self.valid_from} {until})"
+        company = self.company or "a company whose name is not known here"
+        return (
+            f"{company} (security {self.security_id}, {self.symbol} from {self.valid_from} {until})"
+        )
 
 
 def bearer_on(names: Iterable[Name], day: dt.date) -> int | None:
-    """The security that bore one of ``names`` of a symbol on ``day``, if any did."""
-    return next((name.security_id for name in names if name.overlaps(day, day)), None)
+    """The security that has one of ``names``, all of one symbol, on ``day``."""
+    return next((name.security_id for name in names if name.covers(day)), None)
 
 
 class UnknownSymbolError(LookupError):
-    """No security bears the symbol in the days asked for."""
+    """No security had the symbol on the requested days."""
 
     def __init__(self, symbol: str, elsewhere: Sequence[Name] = ()) -> None:
         hint = "; it was ".join(name.describe() for name in elsewhere)
@@ -92,7 +97,7 @@ class UnknownSymbolError(LookupError):
 
 
 class AmbiguousSymbolError(LookupError):
-    """A symbol that named more than one security in the days asked for."""
+    """A symbol that named more than one security on the requested days."""
 
     def __init__(self, symbol: str, names: Sequence[Name]) -> None:
         could_be = "; or ".join(name.describe() for name in names)
@@ -107,25 +112,25 @@ class AmbiguousSymbolError(LookupError):
 def resolve(names: Iterable[Name], symbol: str, start: dt.date, end: dt.date) -> int:
     """The security that ``symbol`` names over ``start`` to ``end``, both included.
 
-    A symbol whose only holder got it later, or gave it up before, still means that holder: META
-    asked for 2015 is the company then called FB. Only where several companies held the symbol do
-    the days decide. Raises UnknownSymbolError or AmbiguousSymbolError.
+    A symbol that only one company ever had means that company on all days: META in 2015 is the
+    company then called FB. Where several companies had the symbol, the days decide. Raises
+    UnknownSymbolError or AmbiguousSymbolError.
     """
-    held = sorted((n for n in names if n.symbol == symbol), key=lambda name: name.valid_from)
-    if len({name.security_id for name in held}) == 1:
-        return held[0].security_id
-    within = [name for name in held if name.overlaps(start, end)]
+    dated = sorted((n for n in names if n.symbol == symbol), key=lambda name: name.valid_from)
+    if len({name.security_id for name in dated}) == 1:
+        return dated[0].security_id
+    within = [name for name in dated if name.overlaps(start, end)]
     securities = {name.security_id for name in within}
     if len(securities) == 1:
         return securities.pop()
     if not within:
-        raise UnknownSymbolError(symbol, held)
+        raise UnknownSymbolError(symbol, dated)
     raise AmbiguousSymbolError(symbol, within)
 
 
 @dataclass(frozen=True)
 class KnownIdentity:
-    """A row of ``reference/identities.csv``: a dated name of a company, looked up by hand."""
+    """A dated name of a company, looked up by hand: a row of ``reference/identities.csv``."""
 
     slug: str
     symbol: str
@@ -134,10 +139,13 @@ class KnownIdentity:
     company: str
     cik: str | None
 
+    def covers(self, day: dt.date) -> bool:
+        return self.valid_from <= day and (self.valid_to is None or day < self.valid_to)
+
 
 @lru_cache(maxsize=1)
 def known_identities() -> tuple[KnownIdentity, ...]:
-    """Reused tickers and renames that no membership list tells apart by itself.
+    """The reused tickers and renamings that no membership list tells apart by itself.
 
     Source: the notes in ``reference/identities.csv``, explained in ``docs/data-quality.md``.
     """

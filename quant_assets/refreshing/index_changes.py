@@ -1,13 +1,14 @@
-"""What changes of a universe call for: a newcomer's history, a last look at who left, a new name.
+"""Which changes of universes are due to cause work: joinings, leavings and renamings.
 
-Read from ``membership_changes`` and decided here; the sensor turns it into runs. A change counts
-from its effective day on, so one that is announced waits until then, or until it is withdrawn.
+They are read from ``membership_changes``; ``sense_index_changes`` turns them into runs. A change is
+due from its effective day on, so an announced one waits until that day, or until it is withdrawn.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -18,12 +19,13 @@ from quant_assets.wiring.platform import Platform
 ADDED, REMOVED, RENAMED, WITHDRAWN = CHANGE_KINDS
 
 NEWS_DAYS = 90
-"""A change noticed later than this is history that was imported, and calls for nothing."""
+"""A change that was recorded this many days after its effective day is imported history and causes
+no work."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """A row of ``membership_changes``, as far as it matters here."""
+class UniverseChange:
+    """The columns of a row of ``membership_changes`` that decide what work it causes."""
 
     change_id: int
     universe: str
@@ -36,66 +38,72 @@ class Change:
     def describe(self) -> str:
         if self.kind == RENAMED:
             return f"{self.former_symbol} became {self.symbol} on {self.effective_on}"
-        did = "joined" if self.kind == ADDED else "left"
-        return f"{self.symbol} {did} {self.universe} on {self.effective_on}"
+        verb = "joined" if self.kind == ADDED else "left"
+        return f"{self.symbol} {verb} {self.universe} on {self.effective_on}"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """How far the changes have been seen: all up to ``last``, but those ``waiting`` for their day.
-    Kept as text between two looks.
+class Cursor:
+    """How far changes were handled: all ids up to ``last``, except those ``waiting`` for their day.
+
+    The sensor keeps it as text between two evaluations.
     """
 
     last: int = 0
     waiting: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, text: str) -> Seen:
-        held = json.loads(text)
-        return cls(held["last"], tuple(held["waiting"]))
+    def of(cls, text: str) -> Cursor:
+        stored = json.loads(text)
+        return cls(stored["last"], tuple(stored["waiting"]))
 
     def to_text(self) -> str:
         return json.dumps({"last": self.last, "waiting": self.waiting})
 
 
 @dataclass(frozen=True)
-class Work:
-    """The changes that are due, by what they call for, in their order; ``waiting`` are those of
-    days to come.
+class DueChanges:
+    """Due changes by kind, in the order of their ids; ``waiting`` take effect on a later day."""
+
+    cursor: Cursor
+    added: tuple[UniverseChange, ...] = ()
+    removed: tuple[UniverseChange, ...] = ()
+    renamed: tuple[UniverseChange, ...] = ()
+    waiting: tuple[UniverseChange, ...] = ()
+
+
+def due_changes(platform: Platform, cursor_text: str | None) -> DueChanges:
+    """The changes due since the cursor was kept, and the next cursor.
+
+    Without a cursor no recorded change is due, only those of days to come.
     """
-
-    seen: Seen
-    added: tuple[Change, ...] = ()
-    removed: tuple[Change, ...] = ()
-    renamed: tuple[Change, ...] = ()
-    waiting: tuple[Change, ...] = ()
-
-
-def membership_work(platform: Platform, cursor: str | None) -> Work:
-    """What is due since the last look; a first look begins behind the newest change."""
-    seen = Seen.of(cursor) if cursor else Seen()
+    cursor = Cursor.of(cursor_text) if cursor_text else Cursor()
     if not platform.warehouse.exists():
-        return Work(seen)
+        return DueChanges(cursor)
     platform.warehouse.migrate()
     today = platform.clock().date()
     with platform.warehouse.reading() as con:
-        changes = _news(con, seen)
-        due = [change for change in changes if cursor and change.effective_on <= today]
+        changes = _unhandled(con, cursor)
         [(last,)] = con.execute(
             "select coalesce(max(change_id), 0) from membership_changes"
         ).fetchall()
+    due = [change for change in changes if cursor_text and change.effective_on <= today]
     waiting = tuple(change for change in changes if change.effective_on > today)
-    return Work(
-        Seen(last, tuple(change.change_id for change in waiting)),
-        added=tuple(change for change in due if change.kind == ADDED),
-        removed=tuple(change for change in due if change.kind == REMOVED),
-        renamed=tuple(change for change in due if change.kind == RENAMED),
+    return DueChanges(
+        Cursor(last, tuple(change.change_id for change in waiting)),
+        added=_of_kind(ADDED, due),
+        removed=_of_kind(REMOVED, due),
+        renamed=_of_kind(RENAMED, due),
         waiting=waiting,
     )
 
 
-def _news(con: duckdb.DuckDBPyConnection, seen: Seen) -> list[Change]:
-    """Changes not dealt with yet, in their order, without those taken back."""
+def _of_kind(kind: str, changes: Iterable[UniverseChange]) -> tuple[UniverseChange, ...]:
+    return tuple(change for change in changes if change.kind == kind)
+
+
+def _unhandled(con: duckdb.DuckDBPyConnection, cursor: Cursor) -> list[UniverseChange]:
+    """Changes that the cursor has not passed, in the order of their ids, without withdrawn ones."""
     rows = con.execute(
         "select change_id, universe, kind, security_id, symbol, former_symbol, effective_on"
         " from membership_changes c"
@@ -107,10 +115,10 @@ def _news(con: duckdb.DuckDBPyConnection, seen: Seen) -> list[Change]:
         "  and w.security_id = c.security_id and w.effective_on = c.effective_on)"
         " order by change_id",
         {
-            "last": seen.last,
-            "waiting": list(seen.waiting),
+            "last": cursor.last,
+            "waiting": list(cursor.waiting),
             "withdrawn": WITHDRAWN,
             "news_days": NEWS_DAYS,
         },
     ).fetchall()
-    return [Change(*row) for row in rows]
+    return [UniverseChange(*row) for row in rows]

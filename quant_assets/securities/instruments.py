@@ -25,7 +25,7 @@ def describe_securities(
     """Tell the register what the securities of an answer are."""
     for instrument in instruments:
         if instrument.symbol in securities:
-            register.is_a(securities[instrument.symbol], instrument)
+            register.describe_instrument(securities[instrument.symbol], instrument)
 
 
 def note_asked(

@@ -1,8 +1,9 @@
-"""The register of securities: makes sure each one exists, once, under all of its names.
+"""The register of securities: each security exists once, under all of its names.
 
-Membership lists and price archives speak of symbols; the register turns those into securities and
-keeps ``securities`` and ``symbol_history`` in step. Asking twice changes nothing, and the order in
-which lists and archives arrive does not matter. What a symbol means is decided by ``identity``.
+Membership lists and price archives give symbols; the register turns symbols into securities and
+keeps ``securities`` and ``symbol_history`` in step. Doing so twice changes nothing, and the order
+in which lists and archives arrive does not matter. What a symbol means on a day is decided by
+``reference.identity``.
 """
 
 from __future__ import annotations
@@ -14,58 +15,35 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from quant_assets.contracts.membership import Constituent
+from quant_assets.contracts.membership import Constituent, MembershipInterval
 from quant_assets.contracts.prices import Instrument
 from quant_assets.reference.calendars import ALWAYS_OPEN
 from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolError, resolve
-from quant_assets.schema.securities import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
+from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.securities.names import read_names
+from quant_assets.securities.profiles import Security, write_profiles
 from quant_assets.warehouse.writing import Writing
 
 JOINED_ANEW = dt.timedelta(days=100)
-"""Who joins an index this long after its ticker's last bearer left it is another company, unless
-somebody looked it up."""
+"""A member that joins an index this long after the last bearer of its ticker left the index is
+another company, unless somebody looked it up."""
 
 EDITED_EARLY = dt.timedelta(days=10)
-"""How long before a ticker changes a list may have the new one."""
-
-
-@dataclass(frozen=True)
-class Stay:
-    """A symbol's days in a list, from ``start`` until the day before ``end``."""
-
-    symbol: str
-    start: dt.date
-    end: dt.date | None
-    slug: str | None = None
-
-
-@dataclass(frozen=True)
-class _Security:
-    security_id: int
-    name: str | None = None
-    type: str = "stock"
-    exchange: str = "XNYS"
-    currency: str = "USD"
-    cik: str | None = None
-    sector: str | None = None
-    industry: str | None = None
-    slug: str | None = None
-    listed_on: dt.date | None = None
-    delisted_on: dt.date | None = None
+"""How long before a ticker changes a list may have the new ticker."""
 
 
 @dataclass
 class Register:
-    """Securities and names as they stand, with what is to be written back.
+    """All securities and their names, with what is to be written back.
 
-    ``known`` are identities looked up by hand or told by a source; they come before any guess.
+    ``known`` are identities that were looked up by hand or given by a source; they come before any
+    guess. ``source`` is written with each name.
     """
 
     known: Sequence[KnownIdentity]
     source: str
-    _securities: dict[int, _Security] = field(default_factory=dict)
+    _securities: dict[int, Security] = field(default_factory=dict)
     _names: dict[str, list[Name]] = field(default_factory=lambda: defaultdict(list))
     _changed_names: set[str] = field(default_factory=set)
     _changed_securities: set[int] = field(default_factory=set)
@@ -80,9 +58,9 @@ class Register:
         cls, con: duckdb.DuckDBPyConnection, known: Sequence[KnownIdentity], source: str
     ) -> Register:
         register = cls(known, source)
-        columns = ", ".join(_Security.__dataclass_fields__)
+        columns = ", ".join(Security.__dataclass_fields__)
         for row in con.execute(f"select {columns} from securities").fetchall():  # noqa: S608 - our own field names
-            security = _Security(*row)
+            security = Security(*row)
             register._securities[security.security_id] = security
         for name in read_names(con):
             register._names[name.symbol].append(name)
@@ -91,22 +69,24 @@ class Register:
     def names(self) -> list[Name]:
         return [name for names in self._names.values() for name in names]
 
-    def on(self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None) -> int:
-        """The security that ``symbol`` names on ``day``; it is added where it is a new one.
+    def security_on(
+        self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None
+    ) -> int:
+        """The security that ``symbol`` names on ``day``; a new one is added.
 
-        ``traded`` are the first and last session it is known to have traded. A ticker whose bearers
-        were looked up, and none of whom bore it that day, belongs to somebody else: to a security
-        of its own if it traded in none of their days. Raises UnknownSymbolError if it did.
+        ``traded`` are the first and last session that it is known to have traded. A ticker whose
+        bearers were all looked up, and that none of them bore that day, is that of another company:
+        of a new security if it traded on none of their days. Raises UnknownSymbolError if it did.
         """
-        known = [i for i in self._known[symbol] if _holds(i.valid_from, i.valid_to, day)]
+        known = [i for i in self._known[symbol] if i.covers(day)]
         if known:
             return self._from_slug(known[0])
         bearers = self.bearers(symbol)
-        on_record = [n for n in bearers if n.overlaps(day, day)]
+        on_record = [n for n in bearers if n.covers(day)]
         if on_record:
             return on_record[0].security_id
         if self._is_free(bearers, traded):
-            return self.succeed(symbol, traded[0] if traded else day)
+            return self.add_successor(symbol, traded[0] if traded else day)
         if not self._known[symbol]:
             return resolve(bearers, symbol, day, day) if bearers else self._add(symbol, day, None)
         first, last = traded or (day, day)
@@ -116,7 +96,7 @@ class Register:
         return self._add(symbol, first, min(later, default=None))
 
     def _is_free(self, bearers: Sequence[Name], traded: tuple[dt.date, dt.date] | None) -> bool:
-        """Whether what ``traded`` came after the last of ``bearers`` had left the market."""
+        """Whether the last of ``bearers`` was delisted before the days ``traded``."""
         last = max(bearers, key=lambda name: name.valid_from, default=None)
         if last is None or last.valid_to is None or traded is None:
             return False
@@ -124,24 +104,24 @@ class Register:
         return delisted and traded[0] >= last.valid_to
 
     def bearers(self, symbol: str) -> list[Name]:
-        """Every dated name of ``symbol``, those looked up by hand put on record first."""
+        """Every dated name of ``symbol``, in order, those looked up by hand included."""
         for identity in self._known[symbol]:
             self._from_slug(identity)
         return sorted(self._names[symbol], key=lambda name: name.valid_from)
 
     def bearer(self, symbol: str, day: dt.date) -> Name | None:
-        """The name by which ``symbol`` means somebody on ``day``, else the last one before."""
+        """The name ``symbol`` on ``day``, else the last one before, else the first one after."""
         names = self.bearers(symbol)
-        held = [name for name in names if name.overlaps(day, day)]
+        held = [name for name in names if name.covers(day)]
         before = [name for name in names if name.valid_from <= day]
         return next(iter(held), None) or next(iter(before[-1:] or names[:1]), None)
 
     def looked_up(self, symbol: str, day: dt.date) -> int | None:
-        """Whom ``symbol`` means on ``day``, where somebody looked that up, or will mean soon: lists
-        are edited early.
+        """The security that ``symbol`` means on ``day``, or will mean soon, where somebody looked
+        that up; lists are edited early.
         """
         known = self._known[symbol]
-        exact = [i for i in known if _holds(i.valid_from, i.valid_to, day)]
+        exact = [i for i in known if i.covers(day)]
         soon = [i for i in known if day < i.valid_from <= day + EDITED_EARLY]
         return self._from_slug((exact or soon)[0]) if exact or soon else None
 
@@ -152,69 +132,69 @@ class Register:
         return self._securities[security_id].name
 
     def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
-        """Let the security go by ``symbol`` from ``on``, and by its former ticker until then."""
-        own = [n for n in self.names() if n.security_id == security_id and n.overlaps(on, on)]
+        """Give the security the ticker ``symbol`` from ``on``, in place of its former ticker."""
+        own = [n for n in self.names() if n.security_id == security_id and n.covers(on)]
         if any(name.symbol == symbol for name in own):
             return
         for name in own:
             self._end(name, on)
         self._give(symbol, on, security_id)
 
-    def succeed(self, symbol: str, on: dt.date) -> int:
-        """A new security that bears ``symbol`` from ``on``, in place of whoever bore it before."""
-        security_id = max(self._securities, default=0) + 1
-        self._keep(_Security(security_id))
+    def add_successor(self, symbol: str, on: dt.date) -> int:
+        """Add a security that bears ``symbol`` from ``on``, in place of the bearer before."""
+        security_id = self._new_security()
         self._give(symbol, on, security_id)
         return security_id
 
     def _give(self, symbol: str, on: dt.date, security_id: int) -> None:
         names = self._names[symbol]
-        for name in [n for n in names if n.overlaps(on, on)]:
+        for name in [n for n in names if n.covers(on)]:
             self._end(name, on)
         later = [name.valid_from for name in names if name.valid_from > on]
         names.append(Name(symbol, on, min(later, default=None), security_id))
         self._changed_names.add(symbol)
 
     def _end(self, name: Name, on: dt.date) -> None:
-        """Let a name end on ``on``; one that had just begun was never borne."""
+        """End a name on ``on``; a name that would have no day is dropped."""
         if name.valid_from < on:
             self._replace(name, replace(name, valid_to=on))
         else:
             self._names[name.symbol].remove(name)
             self._changed_names.add(name.symbol)
 
-    def stays(
-        self, stays: Iterable[Stay], joined: Mapping[int, dt.date] | None = None
-    ) -> list[tuple[Stay, int]]:
-        """The security of each stay, a stay cut in two where its symbol changed hands within it.
+    def identify_intervals(
+        self,
+        intervals: Iterable[MembershipInterval],
+        joined: Mapping[int, dt.date] | None = None,
+    ) -> list[tuple[MembershipInterval, int]]:
+        """The security of each interval; an interval is cut where its symbol changed hands.
 
-        ``joined`` are the days on which present members are known to have joined.
+        ``joined`` are the days on which present members joined, by security.
         """
-        by_symbol: dict[str, list[Stay]] = defaultdict(list)
-        for stay in stays:
-            by_symbol[stay.symbol].append(stay)
-        found: list[tuple[Stay, int]] = []
+        by_symbol: dict[str, list[MembershipInterval]] = defaultdict(list)
+        for interval in intervals:
+            by_symbol[interval.symbol].append(interval)
+        found: list[tuple[MembershipInterval, int]] = []
         for symbol, several in by_symbol.items():
-            ordered = sorted(several, key=lambda stay: stay.start)
             known = self._known[symbol]
-            for at, stay in enumerate(ordered):
-                if stay.slug or known:
-                    found += self._cut(stay, known)
+            ordered = sorted(several, key=lambda interval: interval.effective_on)
+            for interval in ordered:
+                if interval.slug or known:
+                    found += self._split(interval, known)
                 else:
                     # Without better knowledge a ticker that comes back is another company: two
                     # histories kept apart can be joined later, joined ones can't be told apart.
-                    last = at == len(ordered) - 1
-                    security = self._over(symbol, stay.start, stay.end, joined or {}, last=last)
-                    found.append((stay, security))
+                    security = self._guess(interval, joined or {}, last=interval is ordered[-1])
+                    found.append((interval, security))
         return found
 
     def known_since(self, security_id: int) -> dt.date | None:
-        """The first day of a security that was looked up by hand."""
+        """The first day of a security, where it was looked up by hand."""
         slug = self._securities[security_id].slug
         return min((i.valid_from for i in self.known if slug and i.slug == slug), default=None)
 
-    def seen(self, security_id: int, first_session: dt.date) -> None:
-        """Note that the security traded as early as ``first_session``, under its earliest name."""
+    def note_first_session(self, security_id: int, first_session: dt.date) -> None:
+        """Let the earliest name of a security begin on ``first_session``, unless another had it."""
         own = [n for names in self._names.values() for n in names if n.security_id == security_id]
         earliest = min(own, key=lambda name: name.valid_from)
         if first_session >= earliest.valid_from:
@@ -224,7 +204,7 @@ class Register:
             self._replace(earliest, replace(earliest, valid_from=first_session))
 
     def describe(self, security_id: int, constituent: Constituent) -> None:
-        """Take over the latest name, sector, industry and CIK; a missing one keeps the old."""
+        """Take over the name, sector, industry and CIK of a list; a missing one keeps the old."""
         old = self._securities[security_id]
         self._keep(
             replace(
@@ -236,9 +216,9 @@ class Register:
             )
         )
 
-    def is_a(self, security_id: int, instrument: Instrument) -> None:
-        """Take over what a source says the security is; its own market and currency come from it
-        alone, a name only where there is none.
+    def describe_instrument(self, security_id: int, instrument: Instrument) -> None:
+        """Take over what a source knows of the security. Its type, exchange and currency come from
+        the source alone; a name is taken only where there is none.
         """
         old = self._securities[security_id]
         self._keep(
@@ -268,75 +248,48 @@ class Register:
             for name in names
         ]
         writing.upsert(SYMBOL_HISTORY, SYMBOL_HISTORY.arrow(rows), supersede=("symbol",))
-        self._write_profiles(writing, changed)
+        write_profiles(writing, changed, self.source)
         self._changed_names.clear()
         self._changed_securities.clear()
 
-    def _write_profiles(self, writing: Writing, changed: Sequence[_Security]) -> None:
-        """Keep names and sectors as dated history; the interval that ends today, ends today."""
-        today = writing.now.date()
-        latest = {
-            row[0]: row
-            for row in writing.con.execute(
-                "select security_id, valid_from, name, sector, industry from security_profiles "
-                "where valid_to is null"
-            ).fetchall()
-        }
-        rows: list[dict[str, object]] = []
-        for security in changed:
-            facts = {
-                "name": security.name,
-                "sector": security.sector,
-                "industry": security.industry,
-            }
-            before = latest.get(security.security_id)
-            if not any(facts.values()) or (before and tuple(facts.values()) == before[2:]):
-                continue
-            base = {"security_id": security.security_id, "source": self.source}
-            if before and before[1] < today:
-                old = dict(zip(facts, before[2:], strict=True))
-                rows.append({**base, **old, "valid_from": before[1], "valid_to": today})
-            rows.append({**base, **facts, "valid_from": today, "valid_to": None})
-        writing.upsert(SECURITY_PROFILES, SECURITY_PROFILES.arrow(rows))
+    def _split(
+        self, interval: MembershipInterval, known: Sequence[KnownIdentity]
+    ) -> list[tuple[MembershipInterval, int]]:
+        """Share an interval out among the known bearers of its symbol.
 
-    def _cut(self, stay: Stay, known: Sequence[KnownIdentity]) -> list[tuple[Stay, int]]:
-        """Share a stay out among the known bearers of its symbol.
-
-        Lists back-date tickers: days before the first bearer in the stay are given to it (or to the
-        next one to come), days after a bearer to the one before.
+        Lists back-date tickers: days before the first bearer in the interval are given to it (or to
+        the next one to come), days after a bearer to the one before.
         """
-        if stay.slug:
-            bearers = [i for i in self.known if i.slug == stay.slug]
-            return [(stay, self._from_slug(bearers[0]))] if bearers else []
-        end = stay.end or dt.date.max
+        if interval.slug:
+            bearers = [i for i in self.known if i.slug == interval.slug]
+            return [(interval, self._from_slug(bearers[0]))] if bearers else []
+        end = interval.removed_on or dt.date.max
         within = [
-            i for i in known if i.valid_from < end and (i.valid_to or dt.date.max) > stay.start
+            i
+            for i in known
+            if i.valid_from < end and (i.valid_to or dt.date.max) > interval.effective_on
         ]
         if not within:
             later = [i for i in known if i.valid_from >= end]
             within = later[:1] or list(known[-1:])
-        pieces = []
-        for at, identity in enumerate(within):
-            start = stay.start if at == 0 else identity.valid_from
-            until = stay.end if at == len(within) - 1 else within[at + 1].valid_from
-            pieces.append((replace(stay, start=start, end=until), self._from_slug(identity)))
-        return pieces
+        starts = [interval.effective_on, *(identity.valid_from for identity in within[1:])]
+        ends = [*starts[1:], interval.removed_on]
+        return [
+            (replace(interval, effective_on=start, removed_on=end), self._from_slug(identity))
+            for identity, start, end in zip(within, starts, ends, strict=True)
+        ]
 
     def _from_slug(self, identity: KnownIdentity) -> int:
-        """The security of a known identity, with all its names on record."""
+        """The security of a known identity, once all its names are on record."""
         rows = [i for i in self.known if i.slug == identity.slug]
         security_id = next(
             (s.security_id for s in self._securities.values() if s.slug == identity.slug), None
         )
         if security_id is None:
-            security_id = max(self._securities, default=0) + 1
-            latest = rows[-1]
-            self._keep(
-                _Security(security_id, name=latest.company, cik=latest.cik, slug=identity.slug)
-            )
+            security_id = self._new_security(rows[-1].company, rows[-1].cik, identity.slug)
         for row in rows:
             own = [n for n in self._names[row.symbol] if n.security_id == security_id]
-            held = [n for n in own if _holds(n.valid_from, n.valid_to, row.valid_from)]
+            held = [n for n in own if n.covers(row.valid_from)]
             if not held:
                 name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
                 self._names[row.symbol].append(name)
@@ -344,30 +297,27 @@ class Register:
             elif held[0].valid_to != row.valid_to and (
                 row.valid_to or self._securities[security_id].delisted_on is None
             ):
-                # A name that was borne still when it was recorded has been given up since.
+                # The name was in use when it was recorded, and has been given up since.
                 self._replace(held[0], replace(held[0], valid_to=row.valid_to))
         return security_id
 
-    def _over(
-        self,
-        symbol: str,
-        start: dt.date,
-        end: dt.date | None,
-        joined: Mapping[int, dt.date],
-        *,
-        last: bool,
+    def _guess(
+        self, interval: MembershipInterval, joined: Mapping[int, dt.date], *, last: bool
     ) -> int:
-        """The security of a symbol nobody looked up, over a stay; added where there is none."""
-        until = (end or dt.date.max) - dt.timedelta(days=1)
+        """The security of a symbol that nobody looked up, added where there is none; ``last`` is
+        whether the interval is the symbol's last.
+        """
+        symbol, start = interval.symbol, interval.effective_on
+        until = (interval.removed_on or dt.date.max) - dt.timedelta(days=1)
         for name in self._names[symbol]:
             if name.overlaps(start, until):
                 if start < name.valid_from:
                     self._replace(name, replace(name, valid_from=start))
                 return name.security_id
         if not last:
-            return self._add(symbol, start, end)
-        # Leaving an index is not leaving the exchange: only a successor's arrival ends a name. So
-        # the last to be listed is whoever bears the ticker later, in an archive read before.
+            return self._add(symbol, start, interval.removed_on)
+        # Leaving an index is not leaving the exchange: only a successor ends a name. So the last
+        # interval belongs to the later bearer of the ticker, where an archive was read before.
         later = [name for name in self._names[symbol] if name.valid_from > until]
         if not later:
             return self._add(symbol, start, None)
@@ -378,10 +328,16 @@ class Register:
         return bearer.security_id
 
     def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
-        security_id = max(self._securities, default=0) + 1
-        self._keep(_Security(security_id))
+        security_id = self._new_security()
         self._names[symbol].append(Name(symbol, start, end, security_id))
         self._changed_names.add(symbol)
+        return security_id
+
+    def _new_security(
+        self, name: str | None = None, cik: str | None = None, slug: str | None = None
+    ) -> int:
+        security_id = max(self._securities, default=0) + 1
+        self._keep(Security(security_id, name=name, cik=cik, slug=slug))
         return security_id
 
     def _replace(self, old: Name, new: Name) -> None:
@@ -389,11 +345,7 @@ class Register:
         names[names.index(old)] = new
         self._changed_names.add(old.symbol)
 
-    def _keep(self, security: _Security) -> None:
+    def _keep(self, security: Security) -> None:
         if self._securities.get(security.security_id) != security:
             self._securities[security.security_id] = security
             self._changed_securities.add(security.security_id)
-
-
-def _holds(start: dt.date, end: dt.date | None, day: dt.date) -> bool:
-    return start <= day and (end is None or day < end)

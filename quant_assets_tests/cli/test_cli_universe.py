@@ -328,6 +328,15 @@ def test_wrong_usage_says_what_is_wrong_on_standard_error(
     assert told.exit_code == (BROKEN if "--from" in words else USAGE)
 
 
+def test_a_list_without_symbols_is_refused_with_the_forms_there_are(shell: Shell) -> None:
+    shell("create", "mine")
+    refused = shell("add", "mine", "--from", "-", typed="name,sector\nApple,IT\n")
+    assert refused.exit_code == USAGE
+    assert refused.stderr.startswith(
+        "Error: standard input has no column symbol or ticker. A list of symbols is CSV"
+    )
+
+
 def test_an_empty_universe_says_how_to_fill_it(shell: Shell) -> None:
     assert shell("create", "mine").exit_code == DONE
     told = shell("show", "mine")

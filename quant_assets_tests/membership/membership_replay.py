@@ -1,4 +1,4 @@
-"""Twelve years of the index as it was told, replayed list by list, and compared with two others.
+"""Twelve years of the index as it was reported, replayed list by list and compared with two others.
 
     python -m quant_assets_tests.membership.membership_replay \
         [versions] [scrapes] [pages] [intervals]
@@ -74,11 +74,11 @@ def scrapes(real: Path, chosen: Callable[[dt.date], bool] = lambda day: True) ->
 
 
 def _scraped(rows: pd.DataFrame) -> UniverseAnswer:
-    said = rows.drop(columns=["scrape_date"]).dropna(axis="columns", how="all")
-    columns = {column: header_key(column) for column in said}
+    table = rows.drop(columns=["scrape_date"]).dropna(axis="columns", how="all")
+    columns = {column: header_key(column) for column in table}
     lines = [
         {columns[key]: value for key, value in line.items() if isinstance(value, str)}
-        for line in said.to_dict("records")
+        for line in table.to_dict("records")
     ]
     members, notices = read_members(lines, "the scrape", WIKIPEDIA)
     return UniverseAnswer(WIKIPEDIA, constituents=members, notices=tuple(notices))
@@ -120,7 +120,7 @@ def _reads(path: Path, source: str = "") -> Callable[[], UniverseAnswer]:
 
 @dataclass
 class Replay:
-    """A warehouse that is told of lists one after another, by a clock that follows them."""
+    """A warehouse that imports lists one after another, with a clock that follows their days."""
 
     home: Path
     log: list[tuple[Step, UniverseReport | Exception]] = field(default_factory=list)
@@ -134,12 +134,12 @@ class Replay:
             self.now = dt.datetime.combine(step.on, dt.time(12), dt.UTC)
             try:
                 answer = step.fetch()
-                told: UniverseReport | Exception = import_universe(
+                result: UniverseReport | Exception = import_universe(
                     self.warehouse, answer, known_identities(), on=step.on
                 )
             except (RefusedUniverseError, SourceError) as error:
-                told = error
-            self.log.append((step, told))
+                result = error
+            self.log.append((step, result))
         return self
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
@@ -226,7 +226,7 @@ def compare(
 
 def with_intervals(replay: Replay, start: dt.date, end: dt.date) -> Agreement:
     """Against the history file, by the securities its tickers were given."""
-    said = replay.query(
+    stated = replay.query(
         "select security_id, from_on, until_on from membership_evidence where kind = 'interval'"
     )
     causes: dict[int, list[str]] = defaultdict(list)
@@ -240,7 +240,7 @@ def with_intervals(replay: Replay, start: dt.date, end: dt.date) -> Agreement:
         return " / ".join(causes[security]) or "not on record"
 
     ours = members_by_day(_stays(replay), start, end)
-    theirs = members_by_day(said, start, end)  # type: ignore[arg-type]
+    theirs = members_by_day(stated, start, end)  # type: ignore[arg-type]
     return compare(ours, theirs, _symbols(replay), cause)
 
 
@@ -314,23 +314,25 @@ def _symbols(replay: Replay) -> dict[int, str]:
     )
 
 
-def _told(step: Step, told: UniverseReport | Exception) -> str | None:
+def _step_line(step: Step, result: UniverseReport | Exception) -> str | None:
     """What a list did, in a line; None where it brought no news."""
-    if isinstance(told, Exception):
-        return f"{step.on} {step.what}: refused: {told}"
+    if isinstance(result, Exception):
+        return f"{step.on} {step.what}: refused: {result}"
     news = [
         f"{what} {', '.join(some)}"
         for what, some in (
-            ("joined", told.added),
-            ("left", told.removed),
-            ("renamed", told.renamed),
-            ("waited for", told.waiting),
+            ("joined", result.added),
+            ("left", result.removed),
+            ("renamed", result.renamed),
+            ("waited for", result.waiting),
         )
         if some
     ]
-    more = f"; {told.notices[0]}" if told.notices else ""
+    more = f"; {result.notices[0]}" if result.notices else ""
     return (
-        f"{step.on} {step.what}: {told.members} members; {'; '.join(news)}{more}" if news else None
+        f"{step.on} {step.what}: {result.members} members; {'; '.join(news)}{more}"
+        if news
+        else None
     )
 
 
@@ -344,8 +346,8 @@ def main(chosen: Sequence[str]) -> None:
             *(intervals(REAL) if "intervals" in which else ()),
         ]
         replay = Replay(Path(folder)).run(sorted(steps, key=lambda step: step.on))
-        for step, told in replay.log:
-            line = _told(step, told)
+        for step, result in replay.log:
+            line = _step_line(step, result)
             if line:
                 print(line)
         print(f"{len(replay.log)} lists")

@@ -1,4 +1,4 @@
-"""Whom a list means: members under new names, and strangers under used ones."""
+"""Securities of a list: members under new tickers, and other companies under used ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from quant_assets.contracts.membership import Constituent
-from quant_assets.membership.constituents import Renamed, meant_by
+from quant_assets.membership.constituents import Renaming, identify_members
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.securities.register import Register
 
@@ -15,12 +15,12 @@ BEFORE, ON = dt.date(2024, 3, 25), dt.date(2024, 3, 27)
 
 
 def register(*members: Constituent) -> tuple[Register, dict[int, str]]:
-    """A register after a first list, and who was on it."""
+    """A register after a first list, and the members of that list."""
     kept = Register((), "wikipedia")
-    meant = meant_by(members, kept, BEFORE, {}, {}, latest=True)
-    for security, line in meant.constituents.items():
+    identified = identify_members(members, kept, BEFORE, {}, {}, latest=True)
+    for security, line in identified.constituents.items():
         kept.describe(security, line)
-    return kept, {security: line.symbol for security, line in meant.constituents.items()}
+    return kept, {security: line.symbol for security, line in identified.constituents.items()}
 
 
 FLT = Constituent("FLT", "Fleetcor", cik="1175454", added_on=dt.date(2018, 6, 20))
@@ -37,24 +37,24 @@ OTHER = Constituent("A", "Agilent Technologies", cik="1090872")
 )
 def test_a_member_under_a_new_ticker_is_renamed(line: Constituent) -> None:
     kept, members = register(FLT, OTHER)
-    meant = meant_by([OTHER, line], kept, ON, members, {}, latest=True)
-    assert meant.renamed == (Renamed(1, "FLT", "CPAY", ON),)
-    assert sorted(meant.constituents) == [1, 2]
+    identified = identify_members([OTHER, line], kept, ON, members, {}, latest=True)
+    assert identified.renamed == (Renaming(1, "FLT", "CPAY", ON),)
+    assert sorted(identified.constituents) == [1, 2]
     assert [n for n in kept.names() if n.security_id == 1] == [
         Name("FLT", BEFORE, ON, 1),
         Name("CPAY", ON, None, 1),
     ]
     # The next list brings no news.
-    again = meant_by([OTHER, line], kept, ON, {1: "CPAY", 2: "A"}, {}, latest=True)
+    again = identify_members([OTHER, line], kept, ON, {1: "CPAY", 2: "A"}, {}, latest=True)
     assert again.renamed == ()
 
 
 def test_another_company_in_its_place_is_no_renaming() -> None:
     kept, members = register(FLT, OTHER)
     stranger = Constituent("SW", "Smurfit Westrock", cik="2005951")
-    meant = meant_by([OTHER, stranger], kept, ON, members, {}, latest=True)
-    assert meant.renamed == ()
-    assert meant.constituents == {2: OTHER, 3: stranger}
+    identified = identify_members([OTHER, stranger], kept, ON, members, {}, latest=True)
+    assert identified.renamed == ()
+    assert identified.constituents == {2: OTHER, 3: stranger}
 
 
 def test_the_share_classes_of_a_company_are_renamed_each() -> None:
@@ -67,8 +67,8 @@ def test_the_share_classes_of_a_company_are_renamed_each() -> None:
         Constituent("WBDA", "Warner Bros (Series A)", cik="1437107"),
     ]
     kept, members = register(*old)
-    meant = meant_by(new, kept, ON, members, {}, latest=True)
-    assert {security: line.symbol for security, line in meant.constituents.items()} == {
+    identified = identify_members(new, kept, ON, members, {}, latest=True)
+    assert {security: line.symbol for security, line in identified.constituents.items()} == {
         1: "WBDA",
         2: "WBDC",
     }
@@ -77,17 +77,17 @@ def test_the_share_classes_of_a_company_are_renamed_each() -> None:
 def test_a_member_keeps_its_ticker_through_a_change_of_its_number() -> None:
     kept, members = register(FLT, OTHER)
     anew = Constituent("A", "Agilent Technologies", cik="7777777")
-    meant = meant_by([FLT, anew], kept, ON, members, {}, latest=True)
-    assert meant.constituents == {1: FLT, 2: anew}
+    identified = identify_members([FLT, anew], kept, ON, members, {}, latest=True)
+    assert identified.constituents == {1: FLT, 2: anew}
 
 
 def test_a_company_may_take_the_ticker_of_the_one_it_buys() -> None:
     ace = Constituent("ACE", "ACE Limited", cik="896159")
     kept, members = register(Constituent("CB", "Chubb Corp", cik="20171"), ace)
     bought = Constituent("CB", "Chubb Limited", cik="896159")
-    meant = meant_by([bought], kept, ON, members, {}, latest=True)
-    assert meant.renamed == (Renamed(2, "ACE", "CB", ON),)
-    assert meant.constituents == {2: bought}
+    identified = identify_members([bought], kept, ON, members, {}, latest=True)
+    assert identified.renamed == (Renaming(2, "ACE", "CB", ON),)
+    assert identified.constituents == {2: bought}
     assert Name("CB", BEFORE, ON, 1) in kept.names()
 
 
@@ -101,13 +101,13 @@ def test_a_company_may_take_the_ticker_of_the_one_it_buys() -> None:
         (Constituent("Q", "Quintiles", added_on=dt.date(2017, 8, 29)), True),
     ],
 )
-def test_a_ticker_that_comes_back_after_years_is_somebody_else_unless_something_says_so(
+def test_a_ticker_that_comes_back_after_years_is_another_company_unless_something_shows_it_is_not(
     line: Constituent, same: bool
 ) -> None:
     kept, members = register(Constituent("Q", "Quintiles", cik="1478242"), OTHER)
     left = {1: dt.date(2018, 2, 15)}
-    meant = meant_by([OTHER, line], kept, ON, {2: members[2]}, left, latest=True)
-    assert meant.constituents == {2: OTHER, 1 if same else 3: line}
+    identified = identify_members([OTHER, line], kept, ON, {2: members[2]}, left, latest=True)
+    assert identified.constituents == {2: OTHER, 1 if same else 3: line}
     assert len([n for n in kept.names() if n.symbol == "Q"]) == (1 if same else 2)
 
 
@@ -118,16 +118,16 @@ def test_what_was_looked_up_comes_first() -> None:
     )
     kept = Register(known, "a list")
     fb = Constituent("FB", "Facebook")
-    meant = meant_by([fb], kept, dt.date(2022, 6, 1), {}, {}, latest=True)
+    identified = identify_members([fb], kept, dt.date(2022, 6, 1), {}, {}, latest=True)
     # A list may have the new ticker some days early.
     meta = Constituent("META", "Meta Platforms")
-    meant = meant_by([meta], kept, dt.date(2022, 6, 6), {1: "FB"}, {}, latest=True)
-    assert meant.constituents == {1: meta}
+    identified = identify_members([meta], kept, dt.date(2022, 6, 6), {1: "FB"}, {}, latest=True)
+    assert identified.constituents == {1: meta}
 
 
-def test_an_older_list_renames_nobody() -> None:
+def test_an_older_list_renames_no_member() -> None:
     kept, members = register(FLT, OTHER)
     line = Constituent("CPAY", "Corpay", cik="1175454")
-    meant = meant_by([OTHER, line], kept, BEFORE, members, {}, latest=False)
-    assert meant.renamed == ()
-    assert 1 not in meant.constituents
+    identified = identify_members([OTHER, line], kept, BEFORE, members, {}, latest=False)
+    assert identified.renamed == ()
+    assert 1 not in identified.constituents

@@ -1,4 +1,4 @@
-"""Universes that users make: who is a member on which day, and what is said of each symbol."""
+"""Universes that users make: their members by day, and the report on each symbol."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from quant_assets import read
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.loading.work import Window
 from quant_assets.membership.custom import (
-    IndexUniverseError,
-    InvalidSymbolsError,
-    Outcome,
-    SymbolListError,
-    UniverseExistsError,
-    UniverseNameError,
+    MemberChange,
     add_members,
     create_universe,
     is_custom,
     remove_members,
-    symbols_in,
+)
+from quant_assets.membership.custom_errors import (
+    IndexUniverseError,
+    InvalidSymbolsError,
+    UniverseExistsError,
+    UniverseNameError,
 )
 from quant_assets.membership.take_over import import_universe
 from quant_assets.membership.unknown import UnknownUniverseError
@@ -88,15 +88,18 @@ def test_members_belong_from_the_day_they_are_added_until_the_day_they_are_remov
 def test_adding_and_removing_twice_changes_nothing(warehouse: Warehouse) -> None:
     create_universe(warehouse, "mine", ["AAPL", "MSFT", "AAPL"])
     again = add_members(at(warehouse, TUESDAY), "mine", ["aapl"])
-    assert again.outcomes == (Outcome("AAPL", "already a member"),)
+    assert again.changes == (MemberChange("AAPL", "already a member"),)
     remove_members(at(warehouse, TUESDAY), "mine", ["MSFT"])
     again = remove_members(at(warehouse, WEDNESDAY), "mine", ["MSFT", "NVDA"])
-    assert again.outcomes == (Outcome("MSFT", "not a member"), Outcome("NVDA", "not a member"))
+    assert again.changes == (
+        MemberChange("MSFT", "not a member"),
+        MemberChange("NVDA", "not a member"),
+    )
     assert members(warehouse, WEDNESDAY) == ["AAPL"]
     assert len(changes(warehouse)) == 3
 
 
-def test_who_is_removed_and_added_on_one_day_was_never_away(warehouse: Warehouse) -> None:
+def test_a_member_removed_and_added_on_one_day_was_never_away(warehouse: Warehouse) -> None:
     create_universe(warehouse, "mine", ["AAPL"])
     tuesday = at(warehouse, TUESDAY)
     remove_members(tuesday, "mine", ["AAPL"])
@@ -129,7 +132,7 @@ def test_every_invalid_symbol_is_named_and_nothing_applied(warehouse: Warehouse)
     assert changed.those("invalid") == ("A B", "x_y")
 
 
-def test_a_symbol_that_is_not_known_yet_is_accepted_and_said_to_have_no_prices(
+def test_an_unknown_symbol_is_accepted_and_reported_without_prices(
     warehouse: Warehouse, calendar: Calendar
 ) -> None:
     market = SimulatedMarket(calendar, dt.date(2024, 5, 20), dt.date(2024, 5, 31), 3)
@@ -145,15 +148,15 @@ def test_a_former_ticker_means_the_company_that_goes_by_another_one_now(
     warehouse: Warehouse,
 ) -> None:
     changed = create_universe(warehouse, "mine", ["FB", "META"], KNOWN)
-    assert changed.outcomes == (
-        Outcome("META", "added", "FB goes by META today"),
-        Outcome("META", "already a member"),
+    assert changed.changes == (
+        MemberChange("META", "added", "FB goes by META today"),
+        MemberChange("META", "already a member"),
     )
     assert members(warehouse, MONDAY) == ["META"]
     assert remove_members(warehouse, "mine", ["FB"]).those("removed") == ("META",)
 
 
-def test_a_ticker_that_changed_hands_means_who_bears_it_today(warehouse: Warehouse) -> None:
+def test_a_ticker_that_changed_hands_means_its_bearer_of_today(warehouse: Warehouse) -> None:
     create_universe(warehouse, "mine", ["CEG"], KNOWN)
     with warehouse.reading() as con:
         [row] = con.execute(
@@ -219,36 +222,3 @@ def test_a_universe_is_made_once_and_must_exist_to_be_changed(no_warehouse: Ware
         create_universe(no_warehouse, "mine", ["AAPL"])
     with pytest.raises(UnknownUniverseError, match="stored: mine"):
         remove_members(no_warehouse, "yours", ["AAPL"])
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("Symbol,Name\nAAPL,Apple\n brk-b ,\n,nobody\n", ("AAPL", "brk-b")),
-        ("\ufeffname,TICKER\nApple,AAPL\n", ("AAPL",)),
-        ('["AAPL", "MSFT"]', ("AAPL", "MSFT")),
-        ('[{"Symbol": "AAPL", "name": "Apple"}, {"name": "?"}]', ("AAPL", '{"name": "?"}')),
-        ('{"symbols": ["AAPL", 7]}', ("AAPL", "7")),
-        ("AAPL\nMSFT\n\n", ("AAPL", "MSFT")),
-        ("AAPL, MSFT;NVDA", ("AAPL", "MSFT", "NVDA")),
-    ],
-)
-def test_a_list_is_csv_json_or_just_symbols(text: str, found: tuple[str, ...]) -> None:
-    assert symbols_in(text, "x") == found
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "x holds no symbols"),
-        ("symbol\n", "x holds no symbols"),
-        ("name,sector\nApple,IT\n", "x has no column symbol or ticker"),
-        ("[1, ", "x is not JSON"),
-        ('{"a": 1}', "x holds no symbols"),
-        ('{"symbols": 1}', "x holds no array"),
-        ("<html><body>Sign in</body></html>", "x is HTML"),
-    ],
-)
-def test_a_list_without_symbols_is_refused_with_the_forms_there_are(text: str, why: str) -> None:
-    with pytest.raises(SymbolListError, match=f"^{why}.*A list of symbols is CSV"):
-        symbols_in(text, "x")

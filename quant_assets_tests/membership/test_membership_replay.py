@@ -1,4 +1,4 @@
-"""The index as it was told from 2022-11 to 2025-06: what the lists did, day by day."""
+"""The index as it was reported from 2022-11 to 2025-06: what the lists did, day by day."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def replay(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Replay:
 
 def test_every_change_of_two_and_a_half_years_is_seen_once(replay: Replay) -> None:
     changes = replay.query("select kind, symbol, former_symbol from membership_changes order by 1")
-    told = {kind: [c[1] for c in changes if c[0] == kind] for kind in ("added", "removed")}
-    assert sorted(map(str, told["added"])) == sorted(JOINED)
-    assert sorted(map(str, told["removed"])) == sorted(LEFT)
+    by_kind = {kind: [c[1] for c in changes if c[0] == kind] for kind in ("added", "removed")}
+    assert sorted(map(str, by_kind["added"])) == sorted(JOINED)
+    assert sorted(map(str, by_kind["removed"])) == sorted(LEFT)
     renamed = [f"{former} → {symbol}" for kind, symbol, former in changes if kind == "renamed"]
     assert sorted(renamed) == sorted(RENAMED)
     assert len(changes) == len(JOINED) + len(LEFT) + len(RENAMED)
 
 
 def test_a_page_without_a_header_changes_nothing_and_says_so(replay: Replay) -> None:
-    (bad,) = [told for step, told in replay.log if str(step.on) == "2024-02-05"]
+    (bad,) = [result for step, result in replay.log if str(step.on) == "2024-02-05"]
     assert isinstance(bad, BadAnswer)
     assert "symbol" in str(bad)
-    assert [told for _, told in replay.log if isinstance(told, Exception)] == [bad]
+    assert [result for _, result in replay.log if isinstance(result, Exception)] == [bad]
 
 
 def test_a_member_that_was_left_out_by_mistake_never_leaves(replay: Replay) -> None:
@@ -91,7 +91,7 @@ def test_a_change_is_dated_by_the_day_it_took_effect(replay: Replay) -> None:
 
 
 def test_at_no_time_is_the_index_far_from_its_size(replay: Replay) -> None:
-    sizes = [told.members for _, told in replay.log if isinstance(told, UniverseReport)]
+    sizes = [result.members for _, result in replay.log if isinstance(result, UniverseReport)]
     assert (min(sizes), max(sizes)) == (502, 507)
 
 

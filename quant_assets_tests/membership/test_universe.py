@@ -1,4 +1,4 @@
-"""Who belonged to the index on a day: lists taken over, in any order, and none that wipes it."""
+"""Members of the index by day: lists imported in any order, and none that empties it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def members(*symbols: str, added_on: str = "") -> UniverseAnswer:
 
 def history(*stays: str) -> UniverseAnswer:
     """A list of stays, each written ``SYMBOL start end``."""
-    told = []
+    intervals = []
     for stay in stays:
         symbol, start, end = f"{stay} ".split(" ")[:3]
-        told.append(MembershipInterval(symbol, dt.date.fromisoformat(start), day(end)))
-    return UniverseAnswer("list:then.csv", intervals=tuple(told))
+        intervals.append(MembershipInterval(symbol, dt.date.fromisoformat(start), day(end)))
+    return UniverseAnswer("list:then.csv", intervals=tuple(intervals))
 
 
 def bring(
@@ -118,7 +118,7 @@ def test_one_leaves_and_one_joins(warehouse: Warehouse) -> None:
     assert report.tickers_since(LATER) == ("A", "C")
 
 
-def test_a_row_about_who_left_is_understood_when_he_is_on_no_list_any_more(
+def test_a_row_about_a_former_member_is_understood_once_no_list_has_it(
     warehouse: Warehouse,
 ) -> None:
     row = MembershipChange(LATER, "C", "B", reason="Sold.")
@@ -127,14 +127,14 @@ def test_a_row_about_who_left_is_understood_when_he_is_on_no_list_any_more(
         answer = replace(members("A", "C"), changes=(row,))
         bring(warehouse, answer, LATER + dt.timedelta(days=days))
     with warehouse.reading() as con:
-        said = con.execute(
+        stated = con.execute(
             "select symbol, kind, from_on, reason from membership_evidence"
             " where kind <> 'listed' order by 1"
         ).fetchall()
-    assert said == [("B", "removed", LATER, "Sold."), ("C", "added", LATER, "Sold.")]
+    assert stated == [("B", "removed", LATER, "Sold."), ("C", "added", LATER, "Sold.")]
 
 
-def test_a_table_of_changes_may_take_back_all_that_it_said_of_somebody(
+def test_a_table_of_changes_may_withdraw_all_its_statements_on_a_security(
     warehouse: Warehouse,
 ) -> None:
     bring(warehouse, members("A", "B"), dt.date(2024, 9, 16))
@@ -152,25 +152,25 @@ def test_a_list_not_yet_edited_on_the_day_of_an_announced_change_takes_nothing_b
 ) -> None:
     row = MembershipChange(LATER, "C", "B")
 
-    def told(*symbols: str) -> UniverseAnswer:
+    def reported(*symbols: str) -> UniverseAnswer:
         return replace(members(*symbols), changes=(row,))
 
     bring(warehouse, members("A", "B"), dt.date(2024, 9, 16))
-    bring(warehouse, told("A", "B"), dt.date(2024, 9, 19))
+    bring(warehouse, reported("A", "B"), dt.date(2024, 9, 19))
     announced = ["A 2024-09-16", "B 2024-09-16 2024-09-23", "C 2024-09-23"]
     assert stays(warehouse) == announced
     for days in (0, 3):  # edited days later
-        report = bring(warehouse, told("A", "B"), LATER + dt.timedelta(days=days))
+        report = bring(warehouse, reported("A", "B"), LATER + dt.timedelta(days=days))
         assert (report.added, report.removed) == ((), ())
         assert stays(warehouse) == announced
-    bring(warehouse, told("A", "C"), LATER + dt.timedelta(days=4))
+    bring(warehouse, reported("A", "C"), LATER + dt.timedelta(days=4))
     assert stays(warehouse) == announced
     with warehouse.reading() as con:
         events = con.execute("select kind, symbol from membership_changes order by change_id")
         assert events.fetchall() == [("removed", "B"), ("added", "C")]
 
 
-def test_one_that_comes_back_has_two_stays(warehouse: Warehouse) -> None:
+def test_a_member_that_comes_back_has_two_memberships(warehouse: Warehouse) -> None:
     for on, answer in (
         ("2024-05-31", members("A", "B")),
         ("2024-06-03", members("A")),
@@ -180,7 +180,7 @@ def test_one_that_comes_back_has_two_stays(warehouse: Warehouse) -> None:
     assert stays(warehouse) == ["A 2024-05-31", "B 2024-05-31 2024-06-03", "B 2024-06-05"]
 
 
-def test_a_stay_begins_on_its_first_day_and_is_over_on_the_day_of_removal(
+def test_a_membership_includes_its_first_day_and_excludes_the_day_of_removal(
     warehouse: Warehouse,
 ) -> None:
     bring(warehouse, history("A 2000-06-05 2010-03-01", "MMM 1996-01-02"))
@@ -195,7 +195,7 @@ def test_a_stay_begins_on_its_first_day_and_is_over_on_the_day_of_removal(
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("stated", "expected"),
     [
         ("A 2000-06-05", "A 2000-06-05"),
         # The list of members has the later word on who belongs: it went on without a break.
@@ -209,23 +209,23 @@ def test_a_stay_begins_on_its_first_day_and_is_over_on_the_day_of_removal(
     ],
 )
 def test_history_before_or_after_the_members_gives_the_same(
-    warehouse: Warehouse, told: str, expected: str
+    warehouse: Warehouse, stated: str, expected: str
 ) -> None:
-    now, then = members("A", added_on="2018-06-05"), history(told)
+    now, then = members("A", added_on="2018-06-05"), history(stated)
     for name, order in (("one", (then, now)), ("two", (now, then)), ("three", (then, now, then))):
         for answer in order:
             bring(warehouse, answer, name=name)
         assert "|".join(stays(warehouse, name)) == expected, name
 
 
-def test_an_older_list_ends_no_stay_that_a_newer_one_has(warehouse: Warehouse) -> None:
+def test_an_older_list_ends_no_membership_that_a_newer_list_has(warehouse: Warehouse) -> None:
     bring(warehouse, members("A", "NEW", added_on="2018-06-05"), LATER)
     report = bring(warehouse, members("A", "OLD", added_on="2001-01-02"), ON)
     assert (report.added, report.removed) == ((), ())
     assert stays(warehouse) == ["A 2018-06-05", "NEW 2024-09-23", "OLD 2001-01-02 2024-09-23"]
 
 
-def test_a_company_that_was_renamed_has_one_stay(warehouse: Warehouse) -> None:
+def test_a_renamed_company_has_one_membership(warehouse: Warehouse) -> None:
     report = bring(warehouse, history("FB 2013-12-23 2022-06-09", "META 2022-06-09"))
     assert (report.members, len(report.intervals)) == (1, 1)
     assert stays(warehouse) == ["META 2013-12-23"]

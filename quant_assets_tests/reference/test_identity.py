@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quant_assets.contracts.membership import MembershipInterval
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     InvalidSymbolError,
@@ -21,7 +22,7 @@ from quant_assets.reference.identity import (
     known_identities,
     resolve,
 )
-from quant_assets.securities.register import Register, Stay
+from quant_assets.securities.register import Register
 
 ARCHIVE_BEGINS = dt.date(2013, 1, 2)
 TODAY = dt.date(2024, 5, 31)
@@ -125,7 +126,7 @@ def test_a_window_with_two_bearers_names_both_companies() -> None:
 
 
 @pytest.mark.parametrize("day", [dt.date(2012, 3, 13), dt.date(2018, 1, 2), dt.date(2022, 2, 1)])
-def test_a_day_between_two_bearers_names_nobody_and_says_who_bore_it(day: dt.date) -> None:
+def test_a_day_between_two_bearers_is_an_error_that_names_both(day: dt.date) -> None:
     with pytest.raises(UnknownSymbolError) as unknown:
         resolve(NAMES, "CEG", day, day)
     assert str(unknown.value) == (
@@ -135,7 +136,7 @@ def test_a_day_between_two_bearers_names_nobody_and_says_who_bore_it(day: dt.dat
     )
 
 
-def test_a_symbol_nobody_ever_bore_says_what_to_do() -> None:
+def test_the_error_for_a_symbol_without_any_bearer_names_the_next_step() -> None:
     with pytest.raises(UnknownSymbolError, match=r"NVDA is not known here\. Load it with"):
         resolve(NAMES, "NVDA", TODAY, TODAY)
 
@@ -191,8 +192,8 @@ def mapping(kept: Register) -> set[tuple[str, frozenset[tuple[str, dt.date, dt.d
 
 def note_archive(kept: Register, symbol: str, first_session: dt.date = ARCHIVE_BEGINS) -> int:
     """What a load does with an archive that speaks today's tickers."""
-    security = kept.on(symbol, TODAY)
-    kept.seen(security, first_session)
+    security = kept.security_on(symbol, TODAY)
+    kept.note_first_session(security, first_session)
     return security
 
 
@@ -226,50 +227,56 @@ def note_archive(kept: Register, symbol: str, first_session: dt.date = ARCHIVE_B
 def test_the_order_in_which_archive_and_membership_arrive_does_not_matter(
     symbol: str, stays: list[tuple[dt.date, dt.date | None]]
 ) -> None:
-    members = [Stay(symbol, *stay) for stay in stays]
+    members = [MembershipInterval(symbol, *stay) for stay in stays]
     archive_first, members_first = register(), register()
     note_archive(archive_first, symbol)
-    archive_first.stays(members)
-    members_first.stays(members)
+    archive_first.identify_intervals(members)
+    members_first.identify_intervals(members)
     note_archive(members_first, symbol)
     assert mapping(archive_first) == mapping(members_first)
 
 
 def test_asking_twice_adds_nothing() -> None:
     kept = register()
-    stays = [Stay("QQZ", dt.date(2000, 1, 3), None), Stay("FB", dt.date(2013, 12, 23), None)]
-    first = kept.stays(stays)
+    stays = [
+        MembershipInterval("QQZ", dt.date(2000, 1, 3), None),
+        MembershipInterval("FB", dt.date(2013, 12, 23), None),
+    ]
+    first = kept.identify_intervals(stays)
     names = sorted(map(repr, kept.names()))
-    assert kept.stays(stays) == first
-    assert kept.on("QQZ", TODAY) == first[0][1]
+    assert kept.identify_intervals(stays) == first
+    assert kept.security_on("QQZ", TODAY) == first[0][1]
     assert sorted(map(repr, kept.names())) == names
 
 
-def test_a_stay_is_cut_where_its_symbol_changed_hands() -> None:
+def test_an_interval_is_cut_where_its_symbol_changed_hands() -> None:
     kept = register()
-    found = kept.stays([Stay("CEG", dt.date(2000, 1, 3), None)])
-    old, new = kept.on("CEG", dt.date(2000, 1, 3)), kept.on("CEG", TODAY)
+    found = kept.identify_intervals([MembershipInterval("CEG", dt.date(2000, 1, 3), None)])
+    old, new = kept.security_on("CEG", dt.date(2000, 1, 3)), kept.security_on("CEG", TODAY)
     assert old != new
     assert found == [
-        (Stay("CEG", dt.date(2000, 1, 3), dt.date(2022, 2, 2)), old),
-        (Stay("CEG", dt.date(2022, 2, 2), None), new),
+        (MembershipInterval("CEG", dt.date(2000, 1, 3), dt.date(2022, 2, 2)), old),
+        (MembershipInterval("CEG", dt.date(2022, 2, 2), None), new),
     ]
 
 
 def test_a_back_dated_ticker_is_given_to_the_company_that_took_it() -> None:
     kept = register()
-    found = kept.stays([Stay("META", dt.date(2013, 12, 23), None)])
+    found = kept.identify_intervals([MembershipInterval("META", dt.date(2013, 12, 23), None)])
     assert found == [
-        (Stay("META", dt.date(2013, 12, 23), None), kept.on("FB", dt.date(2015, 1, 2)))
+        (
+            MembershipInterval("META", dt.date(2013, 12, 23), None),
+            kept.security_on("FB", dt.date(2015, 1, 2)),
+        )
     ]
 
 
 def test_an_unknown_ticker_that_comes_back_is_kept_apart() -> None:
     kept = register()
-    found = kept.stays(
+    found = kept.identify_intervals(
         [
-            Stay("QQZ", dt.date(1996, 1, 2), dt.date(2000, 1, 3)),
-            Stay("QQZ", dt.date(2010, 1, 4), None),
+            MembershipInterval("QQZ", dt.date(1996, 1, 2), dt.date(2000, 1, 3)),
+            MembershipInterval("QQZ", dt.date(2010, 1, 4), None),
         ]
     )
     assert [security for _, security in found] == [1, 2]
@@ -281,33 +288,36 @@ def test_an_unknown_ticker_that_comes_back_is_kept_apart() -> None:
 
 def test_leaving_an_index_does_not_end_a_name() -> None:
     kept = register()
-    kept.stays([Stay("QQZ", dt.date(2000, 1, 3), dt.date(2016, 1, 4))])
+    kept.identify_intervals([MembershipInterval("QQZ", dt.date(2000, 1, 3), dt.date(2016, 1, 4))])
     assert kept.names() == [Name("QQZ", dt.date(2000, 1, 3), None, 1)]
 
 
-def test_a_ticker_nobody_looked_up_bore_that_day_belongs_to_a_security_of_its_own() -> None:
+def test_a_ticker_between_its_known_bearers_belongs_to_a_security_of_its_own() -> None:
     kept = register()
     between = (dt.date(2015, 1, 2), dt.date(2016, 1, 4))
-    stranger = kept.on("CEG", dt.date(2015, 6, 1), between)
-    assert stranger not in {kept.on("CEG", dt.date(2010, 1, 4)), kept.on("CEG", TODAY)}
+    stranger = kept.security_on("CEG", dt.date(2015, 6, 1), between)
+    assert stranger not in {
+        kept.security_on("CEG", dt.date(2010, 1, 4)),
+        kept.security_on("CEG", TODAY),
+    }
     assert sorted((n.valid_from, n.valid_to) for n in kept.names() if n.symbol == "CEG") == [
         (dt.date(1996, 1, 2), dt.date(2012, 3, 13)),
         (dt.date(2015, 1, 2), dt.date(2022, 2, 2)),
         (dt.date(2022, 2, 2), None),
     ]
-    assert kept.on("CEG", dt.date(2015, 6, 1), between) == stranger
+    assert kept.security_on("CEG", dt.date(2015, 6, 1), between) == stranger
 
 
 def test_a_ticker_that_traded_in_days_of_another_bearer_is_refused() -> None:
     traded = (dt.date(2012, 1, 3), dt.date(2016, 1, 4))
     with pytest.raises(UnknownSymbolError, match=r"Energy Group .* Energy Corp"):
-        register().on("CEG", dt.date(2015, 1, 2), traded)
+        register().security_on("CEG", dt.date(2015, 1, 2), traded)
 
 
 def test_rows_before_a_name_begins_extend_the_earliest_name() -> None:
     kept = register()
-    security = kept.on("META", TODAY)
-    kept.seen(security, dt.date(2012, 5, 17))
+    security = kept.security_on("META", TODAY)
+    kept.note_first_session(security, dt.date(2012, 5, 17))
     assert sorted((n.symbol, n.valid_from, n.valid_to) for n in kept.names()) == [
         ("FB", dt.date(2012, 5, 17), dt.date(2022, 6, 9)),
         ("META", dt.date(2022, 6, 9), None),
@@ -318,10 +328,10 @@ def test_a_name_is_not_extended_over_the_days_of_another_bearer() -> None:
     kept = register()
     kept.bearers("CEG")
     names = sorted(map(repr, kept.names()))
-    kept.seen(kept.on("CEG", TODAY), dt.date(2011, 1, 3))
+    kept.note_first_session(kept.security_on("CEG", TODAY), dt.date(2011, 1, 3))
     assert sorted(map(repr, kept.names())) == names
     # Between the two, nobody is in the way.
-    kept.seen(kept.on("CEG", TODAY), dt.date(2022, 1, 19))
+    kept.note_first_session(kept.security_on("CEG", TODAY), dt.date(2022, 1, 19))
     assert sorted((n.valid_from, n.valid_to) for n in kept.names()) == [
         (dt.date(1996, 1, 2), dt.date(2012, 3, 13)),
         (dt.date(2022, 1, 19), None),
@@ -338,33 +348,37 @@ HEALTHPEAK = [
 def test_a_fund_whose_ticker_a_bank_took_later_is_a_security_that_ends_there() -> None:
     kept = Register([BNY_BANK], "an archive")
     traded = (dt.date(2010, 1, 4), dt.date(2024, 3, 8))
-    fund = kept.on("BNY", dt.date(2024, 3, 9), traded)
-    bank = kept.on("BNY", dt.date(2026, 8, 8))
+    fund = kept.security_on("BNY", dt.date(2024, 3, 9), traded)
+    bank = kept.security_on("BNY", dt.date(2026, 8, 8))
     assert sorted(kept.names(), key=lambda name: name.valid_from) == [
         Name("BNY", dt.date(2010, 1, 4), dt.date(2026, 5, 22), fund),
         Name("BNY", dt.date(2026, 5, 22), None, bank, "Bank of New York"),
     ]
     assert fund != bank
-    assert kept.on("BNY", dt.date(2024, 3, 9), traded) == fund
+    assert kept.security_on("BNY", dt.date(2024, 3, 9), traded) == fund
 
 
 def test_a_ticker_named_after_its_only_bearer_gave_it_up_is_refused_with_the_bearer() -> None:
     kept = Register(HEALTHPEAK, "an archive")
     traded = (dt.date(2010, 1, 4), dt.date(2024, 3, 8))
     with pytest.raises(UnknownSymbolError) as unknown:
-        kept.on("PEAK", dt.date(2024, 3, 9), traded)
+        kept.security_on("PEAK", dt.date(2024, 3, 9), traded)
     assert str(unknown.value) == (
         "PEAK names no security in these days; it was Healthpeak (security 1, PEAK from "
         "2019-11-05 until 2024-03-04)."
     )
     assert {name.symbol for name in kept.names()} == {"PEAK", "DOC"}
     # Said to use the tickers of an earlier day, the same archive is understood.
-    assert kept.on("PEAK", dt.date(2024, 3, 1), traded) == kept.on("DOC", dt.date(2024, 3, 9))
+    assert kept.security_on("PEAK", dt.date(2024, 3, 1), traded) == kept.security_on(
+        "DOC", dt.date(2024, 3, 9)
+    )
 
 
 def test_a_stranger_s_ticker_stays_open_where_no_known_bearer_follows() -> None:
     kept = Register(HEALTHPEAK, "an archive")
-    stranger = kept.on("PEAK", dt.date(2026, 1, 5), (dt.date(2025, 1, 2), dt.date(2026, 1, 5)))
+    stranger = kept.security_on(
+        "PEAK", dt.date(2026, 1, 5), (dt.date(2025, 1, 2), dt.date(2026, 1, 5))
+    )
     assert [n for n in kept.names() if n.security_id == stranger] == [
         Name("PEAK", dt.date(2025, 1, 2), None, stranger)
     ]
@@ -373,10 +387,10 @@ def test_a_stranger_s_ticker_stays_open_where_no_known_bearer_follows() -> None:
 def test_a_ticker_traded_only_on_the_day_its_bearer_had_given_it_up_is_a_stranger_s() -> None:
     day = dt.date(2024, 3, 4)
     kept = Register(HEALTHPEAK, "an archive")
-    assert kept.on("PEAK", day) != kept.on("DOC", day)
+    assert kept.security_on("PEAK", day) != kept.security_on("DOC", day)
 
 
 def test_a_security_looked_up_by_hand_says_since_when_it_exists() -> None:
     kept = Register(HEALTHPEAK, "an archive")
-    assert kept.known_since(kept.on("DOC", TODAY)) == dt.date(2019, 11, 5)
-    assert kept.known_since(kept.on("QQZ", TODAY)) is None
+    assert kept.known_since(kept.security_on("DOC", TODAY)) == dt.date(2019, 11, 5)
+    assert kept.known_since(kept.security_on("QQZ", TODAY)) is None

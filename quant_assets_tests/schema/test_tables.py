@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.contracts.membership import MembershipInterval
 from quant_assets.schema.catalog import SCHEMA, data_dictionary
 from quant_assets.schema.membership import UNIVERSES
 from quant_assets.schema.prices import ACTION_KINDS, CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.securities import SECURITIES, SECURITY_PROFILES, SYMBOL_HISTORY
 from quant_assets.schema.table import CURRENCIES, Table
-from quant_assets.securities.register import Register, Stay
+from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
 from quant_assets_tests.conftest import NOW
@@ -238,25 +239,27 @@ def test_asking_for_symbols_twice_gives_the_same_securities_and_writes_nothing(
 ) -> None:
     con = emptied(writing, *REGISTERED)
     register = Register.read(con, (), "test")
-    first = [register.on(symbol, day) for symbol, day in asked]
+    first = [register.security_on(symbol, day) for symbol, day in asked]
     register.write(writing)
     before = on_record(con)
 
     again = Register.read(con, (), "test")
-    assert [again.on(symbol, day) for symbol, day in asked] == first
+    assert [again.security_on(symbol, day) for symbol, day in asked] == first
     again.write(a_day_on(writing))
     assert on_record(con) == before
     assert len(set(first)) == len({symbol for symbol, _ in asked}) == len(before[0])
 
 
-def stays_of(symbol: str, days: list[dt.date], still_in: bool) -> list[Stay]:
+def stays_of(symbol: str, days: list[dt.date], still_in: bool) -> list[MembershipInterval]:
     """Stays that begin and end by turns on ``days``; the last one may last to this day."""
     ends: list[dt.date | None] = [*days[1::2]]
     if len(days) % 2:
         ends.append(None)
     elif still_in and ends:
         ends[-1] = None
-    return [Stay(symbol, start, end) for start, end in zip(days[::2], ends, strict=True)]
+    return [
+        MembershipInterval(symbol, start, end) for start, end in zip(days[::2], ends, strict=True)
+    ]
 
 
 STAYS = st.dictionaries(
@@ -281,12 +284,12 @@ def test_telling_stays_twice_gives_the_same_securities_and_writes_nothing(
         for stay in stays_of(symbol, sorted(days), still_in)
     ]
     register = Register.read(con, (), "test")
-    first = register.stays(stays)
+    first = register.identify_intervals(stays)
     register.write(writing)
     before = on_record(con)
 
     again = Register.read(con, (), "test")
-    assert again.stays(stays) == first
+    assert again.identify_intervals(stays) == first
     again.write(a_day_on(writing))
     assert on_record(con) == before
     assert len({security for _, security in first}) == len(stays) == len(before[0])

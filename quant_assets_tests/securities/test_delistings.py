@@ -1,6 +1,6 @@
-"""Who is asked at night, who is no more, and what is on record of those (U4, P17).
+"""Requests for members and former members, and records of delistings (U4, P17).
 
-Against the stand-in for Yahoo where its words matter, else against rows written as they would be.
+Against the stand-in for Yahoo where its answers matter, else against rows written like a load's.
 """
 
 from __future__ import annotations
@@ -109,10 +109,12 @@ NAMED = "select symbol, valid_to, delisted_on from symbol_history join securitie
 NAMED += " using (security_id) where symbol = 'AAA'"
 
 
-# Who is asked
+# Requests
 
 
-def test_who_left_is_asked_once_more_after_six_sessions_and_then_never(desk: Desk) -> None:
+def test_a_former_member_is_requested_once_more_after_six_sessions_and_then_never(
+    desk: Desk,
+) -> None:
     night(desk, THU)
     assert desk.asked() == ["BBB"]
     assert wanted(desk, dt.date(2024, 6, 5)) == ["BBB"]
@@ -163,7 +165,7 @@ def test_a_symbol_the_source_no_longer_knows_is_given_up_and_no_record_made(
     assert (row["symbol"], row["last_session"], row["attempts"]) == ("AAA", WED, 5)
 
 
-def test_who_is_asked_at_night(desk: Desk) -> None:
+def test_the_nightly_refresh_requests_members_and_whatever_has_prices(desk: Desk) -> None:
     def asked() -> list[tuple[str, dt.date, dt.date]]:
         return [
             (symbol, step.window.starts[symbol], step.window.end)
@@ -197,7 +199,7 @@ def test_who_is_asked_at_night(desk: Desk) -> None:
     assert universe.window.symbols == ("OWN",)
 
 
-def test_a_removal_to_come_is_asked_for_until_it_holds(desk: Desk) -> None:
+def test_a_member_is_requested_until_its_announced_removal(desk: Desk) -> None:
     with desk.platform.warehouse.writing(str(uuid.uuid4())) as writing:
         writing.con.execute("update universe_membership set removed_on = ?"
                             " where security_id = 1", [TUE])  # fmt: skip
@@ -215,7 +217,7 @@ QUIET = XNYS.between(THU, dt.date(2024, 6, 5))
 
 @pytest.fixture
 def quiet(warehouse: Warehouse) -> Warehouse:
-    """Two securities until Wednesday; the second traded on, of the first nothing more is heard."""
+    """Two securities until Wednesday; the second traded on, the first one is not reported again."""
     warehouse.migrate()
     for number, symbol, days in ((1, "AAA", [WED]), (2, "BBB", [WED, *QUIET])):
         write(warehouse, "securities", security_id=number, type="stock", exchange="XNYS",
@@ -233,7 +235,9 @@ def quiet(warehouse: Warehouse) -> Warehouse:
 MIDNIGHT = dt.datetime(2024, 6, 6)  # noqa: DTZ001 - as stored
 
 
-def said(warehouse: Warehouse, *days: dt.date, reason: str = f"no trade since {WED}") -> None:
+def report_no_trade(
+    warehouse: Warehouse, *days: dt.date, reason: str = f"no trade since {WED}"
+) -> None:
     for day in days:
         write(warehouse, "symbol_day_ledger", dataset="daily_prices", security_id=1, session=day,
               source="yahoo", outcome="empty", reason=reason, asked_at=MIDNIGHT,
@@ -254,34 +258,34 @@ def records(warehouse: Warehouse) -> list[Row]:
 def test_five_sessions_without_a_trade_are_a_delisting_and_four_are_not(
     quiet: Warehouse, calendar: Calendar
 ) -> None:
-    said(quiet, *QUIET[:4])
+    report_no_trade(quiet, *QUIET[:4])
     assert noted(quiet, calendar) == ()
     assert records(quiet) == []
-    said(quiet, QUIET[4])
+    report_no_trade(quiet, QUIET[4])
     noted(quiet, calendar)
     assert records(quiet) == [("AAA", WED, "unknown", None, "USD", "yahoo")]
     noted(quiet, calendar)
     assert len(records(quiet)) == 1
 
 
-def test_other_reasons_and_sessions_on_which_nobody_traded_prove_nothing(
+def test_other_reasons_and_sessions_without_any_trade_prove_nothing(
     quiet: Warehouse, calendar: Calendar
 ) -> None:
-    said(quiet, *QUIET, reason="Yahoo: Data doesn't exist for startDate")
+    report_no_trade(quiet, *QUIET, reason="Yahoo: Data doesn't exist for startDate")
     noted(quiet, calendar)
     assert records(quiet) == []
     with quiet.writing(str(uuid.uuid4())) as writing:
         writing.con.execute("delete from symbol_day_ledger")
         writing.con.execute("delete from daily_prices where session > ?", [MON])
-    said(quiet, *QUIET)
+    report_no_trade(quiet, *QUIET)
     noted(quiet, calendar)
     assert records(quiet) == []
 
 
-def test_a_member_that_stopped_trading_is_told_of_and_not_called_delisted(
+def test_a_member_that_stopped_trading_is_reported_and_not_called_delisted(
     quiet: Warehouse, calendar: Calendar
 ) -> None:
-    said(quiet, *QUIET)
+    report_no_trade(quiet, *QUIET)
     member(quiet, 1, since=dt.date(2024, 1, 2))
     assert noted(quiet, calendar) == (
         "AAA is a member of a universe and has not traded since 2024-05-29, yahoo says.",
@@ -307,7 +311,7 @@ def change(reason: str | None, on: dt.date, number: int) -> dict[str, Any]:
 def test_reason_and_terminal_value_are_those_nearest_to_the_end(
     quiet: Warehouse, calendar: Calendar
 ) -> None:
-    said(quiet, *QUIET)
+    report_no_trade(quiet, *QUIET)
     member(quiet, 1, removed_on=THU)
     member(quiet, 1, "mine")  # which knows nothing of it
     for number, (reason, day) in enumerate(
@@ -324,7 +328,7 @@ def test_reason_and_terminal_value_are_those_nearest_to_the_end(
 def test_a_ticker_that_was_taken_meanwhile_is_not_given_back(
     quiet: Warehouse, calendar: Calendar
 ) -> None:
-    said(quiet, *QUIET)
+    report_no_trade(quiet, *QUIET)
     noted(quiet, calendar)
     write(quiet, "symbol_history", symbol="AAA", valid_from=MON, security_id=2, source="a list")
     with quiet.writing(str(uuid.uuid4())) as writing:

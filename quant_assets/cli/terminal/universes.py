@@ -10,7 +10,7 @@ import pandas as pd
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_frame, print_rows
-from quant_assets.membership.custom import CUSTOM, Changed, What
+from quant_assets.membership.custom import CUSTOM, ChangeResult, CustomChange
 from quant_assets.membership.report import UniverseReport
 
 Form = Literal["table", "csv", "json"]
@@ -180,12 +180,14 @@ def _say_left_out(shown: int, number: int, noun: str) -> None:
         say(f"The last {shown} of {counted(number, noun)}; --csv and --json have all.")
 
 
-def print_changed(changed: Changed, form: Form) -> None:
+def print_changed(changed: CustomChange, form: Form) -> None:
     """What a command did to a universe of the user's own."""
     if form != "table":
-        print_frame(pd.DataFrame([vars(each) for each in changed.outcomes], columns=_OUTCOME), form)
+        print_frame(
+            pd.DataFrame([vars(each) for each in changed.changes], columns=_CHANGE_COLUMNS), form
+        )
         return
-    done: list[What] = ["added", "removed"]
+    done: list[ChangeResult] = ["added", "removed"]
     told = [
         f"{len(those):,} {what} ({_some(those)})" for what in done if (those := changed.those(what))
     ]
@@ -193,13 +195,13 @@ def print_changed(changed: Changed, form: Form) -> None:
         f"{changed.universe}: {'; '.join(told) or 'nothing to change'}. "
         f"It has {counted(changed.members, 'member')} now."
     )
-    idle: list[What] = ["already a member", "not a member", "invalid"]
+    idle: list[ChangeResult] = ["already a member", "not a member", "invalid"]
     for what in idle:
         if those := changed.those(what):
             say(f"{what.capitalize()}: {_some(those)}.")
-    for outcome in changed.outcomes:
-        if outcome.note:
-            say(f"{outcome.note}.")
+    for change in changed.changes:
+        if change.note:
+            say(f"{change.note}.")
     if changed.without_prices:
         say(
             f"Not loaded yet: {_some(changed.without_prices)}. quant-assets refresh --universe "
@@ -207,7 +209,7 @@ def print_changed(changed: Changed, form: Form) -> None:
         )
 
 
-_OUTCOME = ["symbol", "what", "note"]
+_CHANGE_COLUMNS = ["symbol", "what", "note"]
 
 
 def _some(symbols: Sequence[str]) -> str:

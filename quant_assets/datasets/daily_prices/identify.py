@@ -85,7 +85,7 @@ def identify(
         if symbol in spans and (names_on is not None or not bearers):
             first, last, _ = spans[symbol]
             try:
-                securities[symbol] = register.on(symbol, names_on or first, (first, last))
+                securities[symbol] = register.security_on(symbol, names_on or first, (first, last))
             except UnknownSymbolError as error:
                 reasons[symbol] = str(error)
         elif one:
@@ -94,7 +94,7 @@ def identify(
             several[symbol] = bearers
         # Otherwise nothing came of a symbol nobody knows: no security is made up for it.
         if symbol in securities and symbol in spans:
-            register.seen(securities[symbol], spans[symbol][0])
+            register.note_first_session(securities[symbol], spans[symbol][0])
     accepted, rejected = _nameable(accepted, securities, several, reasons)
     if len(set(securities.values())) < len(securities):
         accepted, contradicting = _one_row_a_day(accepted, securities, several)

@@ -1,4 +1,4 @@
-"""Who disagrees: the days on which a source says other than what was decided, and in what way."""
+"""The days on which a source contradicts what was decided, and in what way."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from quant_assets.membership.deciding.dates import Stay
+from quant_assets.membership.deciding.dates import Membership
 from quant_assets.membership.deciding.evidence import BRIEF, DAY, Evidence, Lists, intervals
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Days on which a source says other than what was decided."""
+    """Days on which a source contradicts what was decided; ``until_on`` is the first day after.
+
+    ``says_member`` is whether the source has the security as a member on these days.
+    """
 
     source: str
     from_on: dt.date
@@ -23,38 +26,40 @@ class Conflict:
     decided_by: str
 
 
-def conflicts(stays: Sequence[Stay], evidence: Evidence, lists: Lists) -> tuple[Conflict, ...]:
+def conflicts(
+    memberships: Sequence[Membership], evidence: Evidence, lists: Lists
+) -> tuple[Conflict, ...]:
+    """The conflicts of each history file and of each family's lists with ``memberships``."""
     found: list[Conflict] = []
-    decided = [(s.effective_on, s.removed_on or dt.date.max) for s in stays]
-    for source, (first, until) in lists.spoken_of.items():
-        said = [s for s in intervals(evidence) if s.source == source]
-        theirs = [(s.from_on, s.until_on or dt.date.max) for s in said]
-        symbol = next(iter([s.symbol for s in said[::-1]] + [s.symbol for s in stays[::-1]]), "")
+    decided = [(m.effective_on, m.removed_on or dt.date.max) for m in memberships]
+    for source, (first, until) in lists.file_periods.items():
+        stated = [s for s in intervals(evidence) if s.source == source]
+        theirs = [(s.from_on, s.until_on or dt.date.max) for s in stated]
+        symbols = [s.symbol for s in stated[-1:]] + [m.symbol for m in memberships[-1:]]
         ours = [(max(start, first), end) for start, end in decided if end > first]
         found += [
-            _conflict(source, symbol, difference, stays, theirs)
+            _conflict(source, symbols[0], difference, memberships, theirs)
             for difference in _differences(theirs, ours)
             if difference[0] < until
         ]
-    for voice, runs in evidence.runs.items():
-        days = lists.days.get(voice, ())
+    for family, runs in evidence.runs.items():
+        days = lists.days.get(family, ())
         theirs = [(run.listed_on, run.gone_on or dt.date.max) for run in runs]
-        watched = [(s, e) for s, e in _clipped(decided, days)]
-        for start, end, says in _differences(theirs, watched):
-            # A list is edited some days early or late; its own date of the change says when.
-            within = lists.count(voice, start, None if end == dt.date.max else end)
-            edge = any(start == e or end == s for s, e in decided)
-            late = end != dt.date.max and end - start <= BRIEF and edge
+        for start, end, says in _differences(theirs, _clipped(decided, days)):
+            # A list is edited some days early or late; its own date of the change is the true one.
+            within = lists.count(family, start, None if end == dt.date.max else end)
+            at_change = any(start == e or end == s for s, e in decided)
+            late = end != dt.date.max and end - start <= BRIEF and at_change
             if within and not late and not (end == dt.date.max and start > days[-1]):
                 difference = start, end, says
-                found.append(_conflict(voice, runs[-1].symbol, difference, stays, theirs))
+                found.append(_conflict(family, runs[-1].symbol, difference, memberships, theirs))
     return tuple(found)
 
 
 def _clipped(
     decided: Sequence[tuple[dt.date, dt.date]], days: Sequence[dt.date]
 ) -> list[tuple[dt.date, dt.date]]:
-    """The decided stays within the days that a voice's lists speak of."""
+    """The decided memberships on the days that a family's lists cover."""
     if not days:
         return []
     after = days[-1] + DAY
@@ -68,7 +73,7 @@ def _clipped(
 def _differences(
     theirs: Sequence[tuple[dt.date, dt.date]], ours: Sequence[tuple[dt.date, dt.date]]
 ) -> Iterator[tuple[dt.date, dt.date, bool]]:
-    """Stretches in which exactly one of two sets of intervals holds, and whether it is theirs."""
+    """The periods in which exactly one of two sets of intervals holds, and whether it is theirs."""
     edges = sorted({day for interval in (*theirs, *ours) for day in interval})
     open_at: tuple[dt.date, bool] | None = None
     for day in edges:
@@ -86,13 +91,14 @@ def _conflict(
     source: str,
     symbol: str,
     difference: tuple[dt.date, dt.date, bool],
-    stays: Sequence[Stay],
+    memberships: Sequence[Membership],
     theirs: Sequence[tuple[dt.date, dt.date]],
 ) -> Conflict:
     start, end, says = difference
     near = next(
-        (s for s in stays if s.effective_on in (start, end) or s.removed_on in (start, end)), None
-    ) or next((s for s in stays if s.covers(start)), None)
+        (s for s in memberships if s.effective_on in (start, end) or s.removed_on in (start, end)),
+        None,
+    ) or next((s for s in memberships if s.covers(start)), None)
     days = f"{(end - start).days} day{'' if (end - start).days == 1 else 's'}"
     if near is None:
         cause = "has a stay that nobody else knows"

@@ -1,6 +1,6 @@
-"""Who belonged to a universe, decided from all that its sources say of one security.
+"""Decides when one security belonged to a universe, from all evidence on it.
 
-Pure: evidence in, stays out. Everything is decided anew from all of the evidence, so the order in
+Pure: evidence in, memberships out. Everything is decided anew from all evidence, so the order in
 which lists and histories arrived does not matter. The rules, with examples: ``docs/membership.md``.
 """
 
@@ -10,31 +10,35 @@ import datetime as dt
 from dataclasses import dataclass
 
 from quant_assets.membership.deciding.conflicts import Conflict, conflicts
-from quant_assets.membership.deciding.dates import Stay, announced, dated, joined, unobserved
-from quant_assets.membership.deciding.evidence import RANKS, Evidence, Listed, Lists
-from quant_assets.membership.deciding.observed import observed, smoothed
+from quant_assets.membership.deciding.dates import Membership, dated, merged
+from quant_assets.membership.deciding.evidence import Evidence, ListRun, Lists, rank
+from quant_assets.membership.deciding.observed import observed, without_slips
+from quant_assets.membership.deciding.unlisted import unlisted, with_announced
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one security's membership; ``waiting`` is set where a single list lacks it."""
+    """The memberships of one security, in order, and the sources that disagree.
 
-    stays: tuple[Stay, ...]
+    ``waiting`` is the day of the latest list where that list alone lacks the member.
+    """
+
+    memberships: tuple[Membership, ...]
     conflicts: tuple[Conflict, ...] = ()
     waiting: dt.date | None = None
 
 
 def decide(evidence: Evidence, lists: Lists) -> Decision:
-    """The stays of one security, in order, and the sources that disagree."""
-    runs: dict[str, tuple[Listed, ...]] = {}
+    """Decide when the security of ``evidence`` was a member."""
+    runs: dict[str, tuple[ListRun, ...]] = {}
     waiting: dt.date | None = None
-    best = min((RANKS.get(voice, 1) for voice in evidence.runs), default=0)
-    for voice in evidence.runs:
-        runs[voice], missing = smoothed(voice, evidence, lists)
-        if missing and RANKS.get(voice, 1) == best:
+    best = min(map(rank, evidence.runs), default=0)
+    for family in evidence.runs:
+        runs[family], missing = without_slips(family, evidence, lists)
+        if missing and rank(family) == best:
             waiting = missing
     spans = observed(runs, lists)
-    stays = [dated(span, runs, evidence, lists) for span in spans]
-    stays += unobserved(spans, evidence, lists)
-    stays = announced(joined(stays), evidence, lists)
-    return Decision(tuple(stays), conflicts(stays, evidence, lists), waiting)
+    memberships = [dated(span, runs, evidence, lists) for span in spans]
+    memberships += unlisted(spans, evidence, lists)
+    memberships = with_announced(merged(memberships), evidence, lists)
+    return Decision(tuple(memberships), conflicts(memberships, evidence, lists), waiting)

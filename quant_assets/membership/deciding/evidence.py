@@ -1,7 +1,8 @@
-"""What sources say of one security's membership: the terms in which it is decided.
+"""The evidence on one security's membership: what its sources list and state.
 
 A *list* observes: it has the security on its day, or lacks it. A *statement* dates: a member from
-one day to another, joined on a day, left on a day. What follows from them is not said here.
+one day to another, joined on a day, left on a day. What follows from the evidence is decided in
+``decision``.
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 RANKS = {"wikipedia": 0, "simulated": 0, "list": 1, "bundled": 2}
-"""Whom to believe where lists disagree, best first."""
+"""Which source family is believed where lists disagree, best first."""
 
 LISTED, INTERVAL, ADDED, REMOVED = "listed", "interval", "added", "removed"
 
 SILENCE = dt.timedelta(days=40)
-"""How long after a source's last list another one may take its place."""
+"""How long after a family's last list another family may take its place."""
 
 BRIEF = dt.timedelta(days=10)
-"""Who is missing from lists for no longer than this, and comes back, was not away; who is on lists
-for no longer was not there. Also how late after a change a list may still be without it."""
+"""A member missing from lists for no longer than this, and back again, was not away; a security on
+lists for no longer was not a member. Also how late a list may be edited after a change."""
 
 AHEAD = dt.timedelta(days=40)
-"""How long before it takes effect a change may be announced."""
+"""How long before its effective day a change may be announced."""
 
 SAME_EVENT = dt.timedelta(days=100)
-"""Two dates of joining that are closer than this tell of one joining."""
+"""Two dates of joining closer than this are dates of one joining."""
 
 UNWATCHED = dt.timedelta(days=45)
-"""Between two lists farther apart than this somebody may have come and gone."""
+"""Between two lists farther apart than this a security may have joined and left."""
 
 BY_HAND = dt.timedelta(days=400)
-"""How far a list that is kept by hand and gives no dates may be behind: one was found to lack for a
-year who had joined. A history file then knows the day better."""
+"""How far a list that is kept by hand and gives no dates may be behind: one was found to lack a
+member for a year. A history file then knows the day better."""
 
 ROUNDED = dt.timedelta(days=4)
-"""A date of joining on a list may be that of the last close before, or a day of the weekend; a
-history file that is this close to it tells the session."""
+"""A list's date of joining may be that of the close before, or a day of the weekend; a history file
+this close to it has the session."""
 
 WEEKEND = dt.timedelta(days=3)
 """From a Friday's close to the open of Monday, before which changes take effect."""
@@ -48,25 +49,27 @@ DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A run of lists that have the security: from ``listed_on`` to the last before ``gone_on``.
+class ListRun:
+    """Consecutive lists of a family that have a security, from ``listed_on`` to before ``gone_on``.
 
-    ``gone_on`` is the day of the first list without it, None while the latest one has it.
+    ``gone_on`` is the day of the first list without it, None while the latest list has it.
+    ``added_on`` is the date of joining that the lists give.
     """
 
     listed_on: dt.date
     gone_on: dt.date | None
     symbol: str
-    said_added_on: dt.date | None = None
+    added_on: dt.date | None = None
 
     def covers(self, day: dt.date) -> bool:
         return self.listed_on <= day and (self.gone_on is None or day < self.gone_on)
 
 
 @dataclass(frozen=True)
-class Said:
-    """A dated statement: a member from one day to another (``interval``), or joined (``added``) or
-    left (``removed``) on ``from_on``. ``said_on`` is the day it was first heard here.
+class Statement:
+    """A dated statement of a source: a member from ``from_on`` until the day before ``until_on``
+    (``interval``), joined (``added``) or left (``removed``) on ``from_on``. ``reported_on`` is the
+    day on which the statement was first imported here.
     """
 
     source: str
@@ -75,125 +78,124 @@ class Said:
     until_on: dt.date | None
     symbol: str
     reason: str | None = None
-    said_on: dt.date | None = None
+    reported_on: dt.date | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is said of one security: runs of lists by voice, and statements.
+    """All evidence on one security: its runs of lists by source family, and its statements.
 
-    ``known_since`` is its first day, where that was looked up: lists date a successor by its
+    ``known_since`` is its first day, where somebody looked that up: lists date a successor by its
     predecessor's joining.
     """
 
-    runs: Mapping[str, tuple[Listed, ...]] = field(default_factory=dict)
-    said: tuple[Said, ...] = ()
+    runs: Mapping[str, tuple[ListRun, ...]] = field(default_factory=dict)
+    statements: tuple[Statement, ...] = ()
     known_since: dt.date | None = None
 
 
 @dataclass(frozen=True)
-class Edge:
-    """A change of what lists say, between the day ``after`` and the day ``by`` of two lists."""
+class ListChange:
+    """A change after the list of ``after`` and by the list of ``by``, which ``family`` gave.
+
+    ``after`` is None where the list of ``by`` is the first of all.
+    """
 
     after: dt.date | None
     by: dt.date
-    voice: str
+    family: str
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The days on which each voice gave a list that was believed, ascending.
+    """The days, ascending, on which each source family gave a list that was accepted.
 
-    ``changed`` are those on which the list was not the one before: proof that somebody keeps it.
-    ``joined`` says of each day who was new on it and since when, by the list's own word.
-    ``spoken_of`` are the first and the last day that each history file speaks of. ``trusted`` lists
-    need no second one to confirm that somebody is gone: a user said so.
+    ``changed`` are the days of lists that differ from the list before, which proves that somebody
+    keeps them. ``joined`` has, for each day, the dates of joining that the list gives for its new
+    members. ``trusted`` lists were accepted by a user and need no second list to confirm a leaving.
+    ``file_periods`` are the first and last day that each history file covers.
     """
 
     days: Mapping[str, tuple[dt.date, ...]]
     changed: Mapping[str, tuple[dt.date, ...]] = field(default_factory=dict)
     joined: Mapping[str, Mapping[dt.date, tuple[dt.date, ...]]] = field(default_factory=dict)
     trusted: frozenset[tuple[str, dt.date]] = frozenset()
-    spoken_of: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
+    file_periods: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
 
     @cached_property
-    def voices(self) -> tuple[tuple[dt.date, str, bool], ...]:
-        """Each list in the order of days: its day, its voice, and whether it says who is a member;
-        if not, it only tells what changed since its last.
+    def by_day(self) -> tuple[tuple[dt.date, str, bool], ...]:
+        """Each list in the order of days: its day, its family, and whether it decides who is a
+        member; if not, it only shows what changed since the family's last list.
         """
-        told = [
-            (day, RANKS.get(voice, 1), voice) for voice in self.days for day in self.days[voice]
-        ]
-        return tuple((day, voice, self._asserts(voice, day)) for day, _, voice in sorted(told))
+        lists = [(day, rank(family), family) for family in self.days for day in self.days[family]]
+        return tuple((day, family, self._decides(family, day)) for day, _, family in sorted(lists))
 
-    def _asserts(self, voice: str, day: dt.date) -> bool:
-        if (voice, day) in self.trusted:
+    def _decides(self, family: str, day: dt.date) -> bool:
+        if (family, day) in self.trusted:
             return True
-        rank = RANKS.get(voice, 1)
-        if rank == RANKS["bundled"]:
+        if rank(family) == RANKS["bundled"]:
             # A library's list is somebody's idea of last year's index.
             return len(self.days) == 1
-        better = [days for other, days in self.days.items() if RANKS.get(other, 1) < rank]
-        return not any(any_between(days, day - SILENCE, day) for days in better)
+        return not self._better_between(family, day - SILENCE, day)
 
-    def hushed(self, voice: str, day: dt.date) -> bool:
-        """Whether a better source gave its own list on that day or next to it."""
-        rank = RANKS.get(voice, 1)
-        return any(
-            any_between(days, day - DAY, day + DAY)
-            for other, days in self.days.items()
-            if RANKS.get(other, 1) < rank
-        )
+    def overruled(self, family: str, day: dt.date) -> bool:
+        """Whether a better family gave a list on that day or a day next to it."""
+        return self._better_between(family, day - DAY, day + DAY)
 
-    def count(self, voice: str, start: dt.date, end: dt.date | None) -> int:
-        """How many lists a voice gave from ``start`` until the day before ``end``."""
-        days = self.days.get(voice, ())
+    def _better_between(self, family: str, start: dt.date, end: dt.date) -> bool:
+        better = (days for other, days in self.days.items() if rank(other) < rank(family))
+        return any(_any_between(days, start, end) for days in better)
+
+    def count(self, family: str, start: dt.date, end: dt.date | None) -> int:
+        """The number of a family's lists from ``start`` until the day before ``end``."""
+        days = self.days.get(family, ())
         return (bisect_left(days, end) if end else len(days)) - bisect_left(days, start)
 
-    def before(self, voice: str, day: dt.date) -> dt.date | None:
-        days = self.days.get(voice, ())
+    def before(self, family: str, day: dt.date) -> dt.date | None:
+        days = self.days.get(family, ())
         at = bisect_left(days, day)
         return days[at - 1] if at else None
 
-    def true_since(self, edge: Edge) -> dt.date:
-        """The first day on which a change can have happened that lists show by ``edge``: the last
-        one on which somebody is known to have kept the list, or some days before.
+    def earliest_day(self, change: ListChange) -> dt.date:
+        """The first day on which a change shown by two lists can have happened: some days before
+        the last day on which the family's lists are known to have been kept.
         """
-        after = edge.after or edge.by
-        if RANKS.get(edge.voice, 1):
+        after = change.after or change.by
+        if rank(change.family):
             return after - BY_HAND
-        changed = self.changed.get(edge.voice, ())
+        changed = self.changed.get(change.family, ())
         at = bisect_right(changed, after)
         return (changed[at - 1] if at else after) - BRIEF
 
     @cached_property
-    def first(self) -> dt.date | None:
-        return next((day for day, _, asserts in self.voices if asserts), None)
-
-    @cached_property
     def last(self) -> dt.date | None:
-        return max((day for day, _, asserts in self.voices if asserts), default=None)
+        return max((day for day, _, decides in self.by_day if decides), default=None)
 
 
-def intervals(evidence: Evidence) -> Iterator[Said]:
-    """The stated stays of each source, those that follow one another made one: a file ends a stay
-    and begins another where a ticker changes.
+def rank(family: str) -> int:
+    """The place of a source family among RANKS; 0 is the best."""
+    return RANKS.get(family, 1)
+
+
+def intervals(evidence: Evidence) -> Iterator[Statement]:
+    """The intervals that each source states, those that follow one another merged: a file ends an
+    interval and begins another where a ticker changes.
     """
-    last: Said | None = None
-    stated = (s for s in evidence.said if s.kind == INTERVAL)
-    for said in sorted(stated, key=lambda s: (s.source, s.from_on)):
+    last: Statement | None = None
+    stated = (s for s in evidence.statements if s.kind == INTERVAL)
+    for statement in sorted(stated, key=lambda s: (s.source, s.from_on)):
         if last is None:
-            last = said
+            last = statement
         elif (
-            said.source == last.source
+            statement.source == last.source
             and last.until_on is not None
-            and said.from_on <= last.until_on + ROUNDED
+            and statement.from_on <= last.until_on + ROUNDED
         ):
-            until = None if said.until_on is None else max(last.until_on, said.until_on)
-            last = replace(said, from_on=last.from_on, until_on=until)
+            until = statement.until_on and max(last.until_on, statement.until_on)
+            last = replace(statement, from_on=last.from_on, until_on=until)
         else:
             yield last
-            last = said
+            last = statement
     if last is not None:
         yield last
 
@@ -202,12 +204,12 @@ _Leaving = tuple[dt.date, str | None]
 
 
 def leavings(evidence: Evidence) -> tuple[list[_Leaving], list[_Leaving]]:
-    """The days on which tables of changes let the security leave, and those on which files do."""
-    removed = [(s.from_on, s.reason) for s in evidence.said if s.kind == REMOVED]
+    """The days of leaving, with reasons, that tables of changes state, and those that files do."""
+    removed = [(s.from_on, s.reason) for s in evidence.statements if s.kind == REMOVED]
     ended = [(s.until_on, s.reason) for s in intervals(evidence) if s.until_on]
     return removed, ended
 
 
-def any_between(days: Sequence[dt.date], start: dt.date, end: dt.date) -> bool:
+def _any_between(days: Sequence[dt.date], start: dt.date, end: dt.date) -> bool:
     at = bisect_left(days, start)
     return at < len(days) and days[at] <= end

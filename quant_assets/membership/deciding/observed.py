@@ -1,8 +1,8 @@
-"""From lists to spans: since when, and until when, lists taken together have a security.
+"""From lists to spans: from when until when the lists, taken together, have a security.
 
-One list alone that lacks a member proves nothing; the second one, or a dated removal, does. The
-best source heard of late says who is a member; another only tells what changed between two of its
-own.
+One list that lacks a member proves nothing; a second list or a dated removal does. The best source
+family with a recent list decides who is a member; another only shows what changed between two lists
+of its own.
 """
 
 from __future__ import annotations
@@ -16,107 +16,109 @@ from quant_assets.membership.deciding.evidence import (
     BRIEF,
     DAY,
     INTERVAL,
-    RANKS,
-    Edge,
     Evidence,
-    Listed,
+    ListChange,
+    ListRun,
     Lists,
     intervals,
     leavings,
+    rank,
 )
 
 
 @dataclass(frozen=True)
 class Span:
-    joined: Edge
-    left: Edge | None
+    """A membership as lists show it; ``left`` is None while it lasts."""
+
+    joined: ListChange
+    left: ListChange | None
 
 
-def smoothed(
-    voice: str, evidence: Evidence, lists: Lists
-) -> tuple[tuple[Listed, ...], dt.date | None]:
-    """A voice's runs without the gaps and appearances that are slips; and since when it waits for a
-    second list to confirm that it is gone.
+def without_slips(
+    family: str, evidence: Evidence, lists: Lists
+) -> tuple[tuple[ListRun, ...], dt.date | None]:
+    """A family's runs without gaps and appearances that are slips, and the day of the latest list
+    where that list alone lacks the security, so that a second one has to confirm the leaving.
     """
-    result: list[Listed] = []
-    for run in evidence.runs[voice]:
+    result: list[ListRun] = []
+    for run in evidence.runs[family]:
         before = result[-1] if result else None
-        if before and before.gone_on and _slip(voice, before.gone_on, run, evidence, lists):
+        if before and before.gone_on and _is_slip(family, before.gone_on, run, evidence, lists):
             result[-1] = replace(run, listed_on=before.listed_on)
         else:
             result.append(run)
-    kept = [run for run in result if not _stray(voice, run, evidence, lists)]
+    kept = [run for run in result if not _is_stray(family, run, evidence, lists)]
     last = kept[-1] if kept else None
     if (
         last
         and last.gone_on
-        and lists.count(voice, last.gone_on, None) == 1
-        and (voice, last.gone_on) not in lists.trusted
-        and not _left_by_word(evidence, lists.before(voice, last.gone_on), last.gone_on)
+        and lists.count(family, last.gone_on, None) == 1
+        and (family, last.gone_on) not in lists.trusted
+        and not _leaving_is_stated(evidence, lists.before(family, last.gone_on), last.gone_on)
     ):
         kept[-1] = replace(last, gone_on=None)
         return tuple(kept), last.gone_on
     return tuple(kept), None
 
 
-def _slip(voice: str, gone: dt.date, back: Listed, evidence: Evidence, lists: Lists) -> bool:
-    """Whether a gap between two runs means nothing: it is one list, or brief, or one of a list kept
-    by hand over which a history file knows the member.
+def _is_slip(family: str, gone: dt.date, back: ListRun, evidence: Evidence, lists: Lists) -> bool:
+    """Whether a gap between two runs means nothing: it is one list long, or brief, or a history
+    file has the member all the while and the list is kept by hand.
     """
-    if (voice, gone) in lists.trusted:
+    if (family, gone) in lists.trusted:
         return False
-    once = lists.count(voice, gone, back.listed_on) == 1
+    once = lists.count(family, gone, back.listed_on) == 1
     brief = back.listed_on - gone <= BRIEF
-    if (once or brief) and not _left_by_word(
-        evidence, lists.before(voice, gone), back.listed_on - DAY
+    if (once or brief) and not _leaving_is_stated(
+        evidence, lists.before(family, gone), back.listed_on - DAY
     ):
         return True
-    return RANKS.get(voice, 1) > 0 and any(
+    return rank(family) > 0 and any(
         s.from_on <= gone and (s.until_on is None or back.listed_on <= s.until_on)
         for s in intervals(evidence)
     )
 
 
-def _stray(voice: str, run: Listed, evidence: Evidence, lists: Lists) -> bool:
-    """Whether a short appearance on lists, with none before and after, counts for nothing."""
+def _is_stray(family: str, run: ListRun, evidence: Evidence, lists: Lists) -> bool:
+    """Whether a run is a short appearance, without lists before and after, that means nothing."""
     return bool(
         run.gone_on
-        and (voice, run.gone_on) not in lists.trusted
+        and (family, run.gone_on) not in lists.trusted
         and run.gone_on - run.listed_on <= BRIEF
-        and lists.before(voice, run.listed_on)
+        and lists.before(family, run.listed_on)
         and not any(
             s.kind in (ADDED, INTERVAL) and abs(s.from_on - run.listed_on) <= BRIEF
-            for s in evidence.said
+            for s in evidence.statements
         )
     )
 
 
-def _left_by_word(evidence: Evidence, listed: dt.date | None, gone: dt.date) -> bool:
-    """Whether a statement dates the leaving about when lists stop having the security."""
+def _leaving_is_stated(evidence: Evidence, listed: dt.date | None, gone: dt.date) -> bool:
+    """Whether a statement dates the leaving near the first list without the security."""
     since = (listed or gone) - BRIEF
     removed, ended = leavings(evidence)
     return any(since <= day <= gone + BRIEF for day, _ in (*removed, *ended))
 
 
-def observed(runs: Mapping[str, Sequence[Listed]], lists: Lists) -> list[Span]:
-    """Spans between which lists, taken together, change their mind."""
+def observed(runs: Mapping[str, Sequence[ListRun]], lists: Lists) -> list[Span]:
+    """The spans in which the lists, taken together, have the security."""
     spans: list[Span] = []
-    joined: Edge | None = None
-    state: bool | None = None
+    joined: ListChange | None = None
+    member: bool | None = None
     last: dt.date | None = None
     own: dict[str, tuple[bool, dt.date]] = {}
-    for day, voice, asserts in lists.voices:
-        present = any(run.covers(day) for run in runs.get(voice, ()))
-        before, own[voice] = own.get(voice), (present, day)
-        news = before is not None and before[0] != present and not lists.hushed(voice, day)
-        if not (asserts or news):
+    for day, family, decides in lists.by_day:
+        present = any(run.covers(day) for run in runs.get(family, ()))
+        before, own[family] = own.get(family), (present, day)
+        changed = before is not None and before[0] != present
+        if not decides and (not changed or lists.overruled(family, day)):
             continue
-        if present != state and not (state is None and not present):
-            edge = Edge(last if asserts or not before else before[1], day, voice)
+        if present != member and not (member is None and not present):
+            change = ListChange(last if decides or not before else before[1], day, family)
             if present:
-                joined = edge
+                joined = change
             elif joined:
-                spans.append(Span(joined, edge))
+                spans.append(Span(joined, change))
                 joined = None
-        state, last = present, day
+        member, last = present, day
     return [*spans, Span(joined, None)] if joined else spans

@@ -7,7 +7,7 @@ import dagster as dg
 from quant_assets.orchestration.assets.metadata import column_schema, preview
 from quant_assets.orchestration.runs.partitions import add_tickers
 from quant_assets.read.membership_frames import universe
-from quant_assets.refreshing.index_look import Look
+from quant_assets.refreshing.membership import refresh_membership
 from quant_assets.schema.membership import MEMBERSHIP
 from quant_assets.sources.index_members.chain import LAST_ACCEPTED
 from quant_assets.wiring.platform import Platform
@@ -40,7 +40,7 @@ def sp500_universe(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> dg.MaterializeResult[None]:
     looked_at = platform.clock()
-    report = Look(platform, run_id=context.run.run_id).at()
+    report = refresh_membership(platform, run_id=context.run.run_id)
     tickers = report.tickers_since(platform.settings.partition_start)
     add_tickers(context.instance, list(tickers))
     for notice in (*report.passed_over, *report.notices):

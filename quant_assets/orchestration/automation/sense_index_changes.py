@@ -14,7 +14,7 @@ from quant_assets.orchestration.automation.jobs import (
 from quant_assets.orchestration.automation.run_requests import RUNNING
 from quant_assets.orchestration.runs.partitions import symbols
 from quant_assets.reference.identity import is_pair
-from quant_assets.refreshing.index_changes import Change, Work, membership_work
+from quant_assets.refreshing.index_changes import DueChanges, UniverseChange, due_changes
 from quant_assets.refreshing.nightly import named
 from quant_assets.wiring.platform import Platform
 
@@ -32,39 +32,39 @@ CHANGES_TOLD = 3
 def index_membership_sensor(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.SensorResult:
-    work = membership_work(platform, context.cursor)
-    requests = _requests(work)
-    newcomers = [c.symbol for c in (*work.added, *work.renamed) if not is_pair(c.symbol)]
+    due = due_changes(platform, context.cursor)
+    requests = _requests(due)
+    newcomers = [c.symbol for c in (*due.added, *due.renamed) if not is_pair(c.symbol)]
     return dg.SensorResult(
         requests,
-        skip_reason=None if requests else _nothing_to_do(work, first=context.cursor is None),
-        cursor=work.seen.to_text(),
+        skip_reason=None if requests else _nothing_to_do(due, first=context.cursor is None),
+        cursor=due.cursor.to_text(),
         dynamic_partitions_requests=[symbols.build_add_request(newcomers)] if newcomers else [],
     )
 
 
-def _requests(work: Work) -> list[dg.RunRequest]:
+def _requests(due: DueChanges) -> list[dg.RunRequest]:
     """One run for each kind of change."""
     trigger = index_membership_sensor.name
     requests = []
-    if work.added:
-        why, key, tickers = _told(work.added)
+    if due.added:
+        why, key, tickers = _told(due.added)
         requests.append(refresh_request(trigger, why, key, symbols=tickers, priority="high"))
-    if work.removed:
-        why, key, tickers = _told(work.removed)
+    if due.removed:
+        why, key, tickers = _told(due.removed)
         last = f"{why}: a last full look"
         # What comes after its last day may be missing for good: it may be traded no more.
-        end = max(change.effective_on for change in work.removed) - dt.timedelta(days=1)
+        end = max(change.effective_on for change in due.removed) - dt.timedelta(days=1)
         requests.append(
             refresh_request(trigger, last, key, symbols=tickers, end=str(end), full=True)
         )
-    if work.renamed:
-        why, key, tickers = _told(work.renamed)
+    if due.renamed:
+        why, key, tickers = _told(due.renamed)
         requests.append(tell_request(trigger, why, tickers, key))
     return requests
 
 
-def _told(changes: Sequence[Change]) -> tuple[str, str, list[str]]:
+def _told(changes: Sequence[UniverseChange]) -> tuple[str, str, list[str]]:
     """Changes of a kind: in words, as the key of their run, and their tickers."""
     more = len(changes) - CHANGES_TOLD
     why = "; ".join(change.describe() for change in changes[:CHANGES_TOLD])
@@ -76,12 +76,12 @@ def _told(changes: Sequence[Change]) -> tuple[str, str, list[str]]:
     )
 
 
-def _nothing_to_do(work: Work, *, first: bool) -> str:
-    waiting = [f"{change.symbol} on {change.effective_on}" for change in work.waiting]
+def _nothing_to_do(due: DueChanges, *, first: bool) -> str:
+    waiting = [f"{change.symbol} on {change.effective_on}" for change in due.waiting]
     if waiting:
         return f"Changes wait for their day: {named(waiting)}."
-    if first and not work.seen.last:
+    if first and not due.cursor.last:
         return "No universe has changed so far."
     if first:
-        return f"Begins behind change {work.seen.last}: what was before is history."
+        return f"Begins behind change {due.cursor.last}: what was before is history."
     return "No universe has changed since the last look."

@@ -20,7 +20,7 @@ from quant_assets.contracts.membership import (
     UniverseAnswer,
 )
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.sources.index_members.lists import MembershipLists
+from quant_assets.sources.index_members.lists import MembershipLists, read_symbols
 from quant_assets_tests.standins.wikipedia_standin import Change, Member, page
 
 ADDRESS = "https://me:hush@example.org/lists/sp500.csv?token=hush"
@@ -323,3 +323,39 @@ def test_a_list_of_changes_has_a_day_a_row(tmp_path: Path) -> None:
     )
     (notice,) = answer.notices
     assert "left out, without a date" in notice
+
+
+# Lists of symbols for a universe of one's own
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Symbol,Name\nAAPL,Apple\n brk-b ,\n,nobody\n", ("AAPL", "brk-b")),
+        ("\ufeffname,TICKER\nApple,AAPL\n", ("AAPL",)),
+        ('["AAPL", "MSFT"]', ("AAPL", "MSFT")),
+        ('[{"Symbol": "AAPL", "name": "Apple"}, {"name": "?"}]', ("AAPL", '{"name": "?"}')),
+        ('{"symbols": ["AAPL", 7]}', ("AAPL", "7")),
+        ("AAPL\nMSFT\n\n", ("AAPL", "MSFT")),
+        ("AAPL, MSFT;NVDA", ("AAPL", "MSFT", "NVDA")),
+    ],
+)
+def test_a_list_of_symbols_is_csv_json_or_just_symbols(text: str, found: tuple[str, ...]) -> None:
+    assert read_symbols(text.encode(), "x") == found
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "x holds no symbols"),
+        ("symbol\n", "x holds no symbols"),
+        ("name,sector\nApple,IT\n", "x has no column symbol or ticker"),
+        ("[1, ", "x is not JSON"),
+        ('{"a": 1}', "x holds no symbols"),
+        ('{"symbols": 1}', "x holds no array"),
+        ("<html><body>Sign in</body></html>", "x is HTML"),
+    ],
+)
+def test_a_list_without_symbols_is_refused(text: str, why: str) -> None:
+    with pytest.raises(BadAnswer, match=f"^{why}"):
+        read_symbols(text.encode(), "x")

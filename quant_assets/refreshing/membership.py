@@ -1,0 +1,100 @@
+"""Ask the sources of an index for its members, and import the first answer that is believed.
+
+A source that can't answer, or whose list is refused, is passed over and named in the report. Which
+list is believed is decided in ``membership.take_over``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+
+from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
+from quant_assets.contracts.source import SourceError
+from quant_assets.membership.refusals import RefusedUniverseError
+from quant_assets.membership.report import UniverseReport
+from quant_assets.membership.take_over import import_universe
+from quant_assets.sources.index_members.chain import MembershipChain
+from quant_assets.wiring.platform import SIMULATED, Platform
+
+INDEX = "sp500"
+
+
+def refresh_membership(
+    platform: Platform,
+    universe: str = INDEX,
+    source: UniverseSource | None = None,
+    *,
+    on: dt.date | None = None,
+    accept: bool = False,
+    run_id: str | None = None,
+) -> UniverseReport:
+    """Import the members of ``universe`` from ``source``, by default from the sources of the
+    settings and their history file.
+
+    ``on`` is the day of the list, by default the list's own day, else today in UTC. With ``accept``
+    no list is refused. Raises NoListsError; SourceError where no source answers; and
+    RefusedUniverseError where the only list is refused. One refused list among several is named in
+    ``passed_over``.
+    """
+    refresh = _Refresh(platform, universe, on, accept, run_id)
+    notices = [] if source else refresh.import_history()
+    source = source or platform.universe_source()
+    if isinstance(source, MembershipChain):
+        report = refresh.import_first_believed(source)
+    else:
+        report = refresh.import_answer(source, source.fetch_universe())
+    return replace(report, notices=(*notices, *report.notices))
+
+
+@dataclass(frozen=True)
+class _Refresh:
+    platform: Platform
+    universe: str
+    on: dt.date | None
+    accept: bool
+    run_id: str | None
+
+    def import_first_believed(self, chain: MembershipChain) -> UniverseReport:
+        """Import the first answer that is not refused; the chain raises after its last answer."""
+        answers = chain.answers()
+        while True:
+            answer = next(answers)
+            try:
+                self._refuse_older(answer)
+                return self.import_answer(chain, answer)
+            except RefusedUniverseError as error:
+                answers.refuse(error.why)
+
+    def _refuse_older(self, answer: UniverseAnswer) -> None:
+        """Raises RefusedUniverseError for a fallback whose list is older than the accepted one."""
+        accepted = self.platform.last_accepted()
+        fallback = answer.passed_over and answer.constituents
+        if fallback and answer.listed_on and accepted and answer.listed_on < accepted[0]:
+            listed, in_force = answer.listed_on, accepted[0]
+            why = f"Its list of {listed} is older than that of {in_force}, in force here."
+            raise RefusedUniverseError(self.universe, answer.source, why)
+
+    def import_history(self) -> list[str]:
+        """Import the history file; its notices. An unreadable file is a notice, not an error."""
+        history = self.platform.universe_history()
+        if history is None:
+            return []
+        try:
+            return list(self.import_answer(history, history.fetch_universe()).notices)
+        except SourceError as error:
+            return [f"The history of {self.universe} was not read: {error}"]
+
+    def import_answer(self, source: UniverseSource, answer: UniverseAnswer) -> UniverseReport:
+        least, most = self.platform.settings.universe.sizes
+        return import_universe(
+            self.platform.warehouse,
+            replace(answer, listed_on=self.on or answer.listed_on),
+            self.platform.identities(source),
+            universe=self.universe,
+            on=self.platform.clock().date(),
+            # A simulated index may have any size.
+            accept=self.accept or answer.source == SIMULATED,
+            sizes=range(least, most + 1) if self.universe == INDEX else None,
+            run_id=self.run_id,
+        )
