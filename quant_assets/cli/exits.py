@@ -1,7 +1,7 @@
-"""How a command ends: its exit code, and what went wrong as a sentence.
+"""How a command ends: its exit code, and an error as a sentence.
 
-Errors that a user can act on are told as they are; anything else is named in one line, with the way
-to its traceback.
+The message of a ``ForeseenError`` is printed as it stands; any other error becomes one line that
+says how to get its traceback.
 """
 
 from __future__ import annotations
@@ -18,49 +18,11 @@ import typer
 from typer.core import TyperGroup
 
 from quant_assets.cli.terminal.console import complain
-from quant_assets.contracts.source import SourceError
-from quant_assets.datasets.daily_prices.due import OpenSessionError
-from quant_assets.fetching.pace import PacingError, PacingFileError
-from quant_assets.loading.run import AnotherMarketError, MixedMarketsError
-from quant_assets.membership.custom import CustomUniverseError
-from quant_assets.membership.refusals import RefusedUniverseError
-from quant_assets.membership.unknown import UnknownUniverseError
-from quant_assets.price_rules.corporate_actions import DecisionError
-from quant_assets.read.adjusted_rows import UnknownSourceError
-from quant_assets.reference.calendars import CalendarRangeError
-from quant_assets.reference.identity import (
-    AmbiguousSymbolError,
-    InvalidSymbolError,
-    UnknownSymbolError,
-)
-from quant_assets.refreshing.steps import NothingToRefreshError
-from quant_assets.settings.settings import SettingsError
-from quant_assets.warehouse.warehouse import WarehouseError
-from quant_assets.wiring.platform import NoListsError, UnknownSourceNameError
+from quant_assets.reference.errors import BrokenError, ForeseenError, UsageError
 
-DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
+DONE, ATTENTION, USAGE, BROKEN = 0, 1, UsageError.ends_with, BrokenError.ends_with
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """What a shell expects of a command ended by Ctrl-C, and by a supervisor or ``kill``."""
-
-_WRONG = (
-    SettingsError,
-    NoListsError,
-    UnknownSourceNameError,
-    UnknownSourceError,
-    UnknownSymbolError,
-    AmbiguousSymbolError,
-    InvalidSymbolError,
-    CalendarRangeError,
-    OpenSessionError,
-    MixedMarketsError,
-    AnotherMarketError,
-    RefusedUniverseError,
-    CustomUniverseError,
-    DecisionError,
-    UnknownUniverseError,
-    NothingToRefreshError,
-)
-_FAILED = (WarehouseError, SourceError, PacingError, PacingFileError)
 
 
 class Commands(TyperGroup):
@@ -86,7 +48,7 @@ class Commands(TyperGroup):
                     raise typer.Exit(STOPPED[number]) from None
                 if not isinstance(error, Exception):
                     raise
-                raise typer.Exit(_explained(error)) from error
+                raise typer.Exit(explain(error)) from error
 
 
 @contextmanager
@@ -127,14 +89,11 @@ def _is_typers(error: BaseException) -> bool:
     return broken_pipe or isinstance(error, typer.Abort) or hasattr(error, "exit_code")
 
 
-def _explained(error: Exception) -> int:
-    """Say what went wrong; returns the exit code."""
-    if isinstance(error, _WRONG):
+def explain(error: Exception) -> int:
+    """Print what went wrong to standard error; returns the exit code."""
+    if isinstance(error, ForeseenError):
         complain(f"Error: {error}")
-        return USAGE
-    if isinstance(error, _FAILED):
-        complain(f"Error: {error}")
-        return BROKEN
+        return error.ends_with
     if isinstance(error, OSError):
         complain(
             f"Error: {error}. Check that the folder exists, may be written and has room, then run "

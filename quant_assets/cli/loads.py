@@ -25,7 +25,7 @@ from quant_assets.cli.terminal.load_reports import (
     print_sources,
 )
 from quant_assets.cli.terminal.tables import print_frame
-from quant_assets.health.status import UnknownRunError, load_history, run_log, run_symbols
+from quant_assets.health.status import load_history, run_log, run_symbols
 from quant_assets.loading.load import load
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.work import Asking
@@ -180,17 +180,12 @@ def runs(
     platform = options.platform_of(context)
     if log and not run:
         raise typer.BadParameter("--log needs the id of a run.")
-    try:
-        if log:
-            frame = run_log(platform.warehouse, run)
-        else:
-            frame = (
-                run_symbols(platform.warehouse, run)
-                if run
-                else load_history(platform.warehouse, last)
-            )
-    except UnknownRunError as error:
-        raise typer.BadParameter(str(error)) from error
+    if log:
+        frame = run_log(platform.warehouse, run)
+    elif run:
+        frame = run_symbols(platform.warehouse, run)
+    else:
+        frame = load_history(platform.warehouse, last)
     print_frame(frame, "csv" if csv else "json" if as_json else "table")
 
 

@@ -14,8 +14,8 @@ import typer
 
 from quant_assets import read
 from quant_assets.cli import options
-from quant_assets.cli.exits import ATTENTION, DONE, USAGE
-from quant_assets.cli.terminal.console import complain, show_json
+from quant_assets.cli.exits import ATTENTION, DONE
+from quant_assets.cli.terminal.console import show_json
 from quant_assets.cli.terminal.tables import print_frame
 from quant_assets.cli.terminal.universes import (
     Form,
@@ -31,7 +31,6 @@ from quant_assets.cli.terminal.universes import (
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.membership.custom import (
     Changed,
-    CustomUniverseError,
     SymbolListError,
     add_members,
     create_universe,
@@ -267,11 +266,7 @@ def import_lists(
 
 def _carry_out(platform: Platform, change: Callable[[], Changed], form: Form) -> NoReturn:
     """Change a universe, publish it and say what was done; ends the command."""
-    try:
-        changed = change()
-    except CustomUniverseError as error:
-        complain(f"Error: {error}")
-        raise typer.Exit(USAGE) from error
+    changed = change()
     publish(platform.warehouse)
     print_changed(changed, form)
     raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+from quant_assets.reference.errors import BrokenError
+
 T = TypeVar("T")
 HOUR_SECONDS = 3600.0
 
@@ -82,7 +84,7 @@ class Budget:
     """Until when the circuit breaker is open; None while it is closed or due for a trial."""
 
 
-class PacingError(Exception):
+class PacingError(BrokenError):
     """``source`` is asked for nothing before ``retry_at`` (UTC)."""
 
     reason = "it has to wait"
@@ -108,7 +110,7 @@ class CircuitOpen(PacingError):  # noqa: N818
     reason = "it has failed too often in a row"
 
 
-class PacingFileError(Exception):
+class PacingFileError(BrokenError):
     """The counters can't be used.
 
     Starting anew by ourselves would forget how much was asked in the last hour and that a source

@@ -9,10 +9,11 @@ import duckdb
 import pandas as pd
 
 from quant_assets.loading.tasks import FAILED, MOST_ATTEMPTS
+from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.warehouse import Warehouse
 
 
-class UnknownRunError(LookupError):
+class UnknownRunError(UsageError, LookupError):
     """No load of that id."""
 
     def __init__(self, run: str) -> None:

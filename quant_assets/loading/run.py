@@ -30,6 +30,7 @@ from quant_assets.loading.report import (
 from quant_assets.loading.tasks import Task, write_tasks
 from quant_assets.loading.work import Asking, Plan, Window
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity
 from quant_assets.schema.loads import LOAD_RUN_SYMBOLS, LOAD_RUNS, LOG_ENTRIES, SOURCES
 from quant_assets.schema.prices import DAILY_PRICES
@@ -38,7 +39,7 @@ from quant_assets.securities.instruments import note_asked
 from quant_assets.warehouse.warehouse import Warehouse, Writing
 
 
-class AnotherMarketError(Exception):
+class AnotherMarketError(UsageError):
     """A simulated market on its way into a warehouse that holds another one."""
 
     def __init__(self, incoming: str, held: str) -> None:
@@ -49,7 +50,7 @@ class AnotherMarketError(Exception):
         )
 
 
-class MixedMarketsError(Exception):
+class MixedMarketsError(UsageError):
     """Simulated rows on their way into real data, or the other way round."""
 
     def __init__(self, incoming: str, held: str) -> None:

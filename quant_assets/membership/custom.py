@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quant_assets.membership.unknown import UnknownUniverseError
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     InvalidSymbolError,
@@ -43,7 +44,7 @@ _COLUMNS = ("symbol", "ticker")
 What = Literal["added", "removed", "already a member", "not a member", "invalid"]
 
 
-class CustomUniverseError(ValueError):
+class CustomUniverseError(UsageError, ValueError):
     """A change of a universe that can't be made; nothing was changed."""
 
 

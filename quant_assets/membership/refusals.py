@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from quant_assets.reference.errors import UsageError
+
 PLAUSIBLE_SIZE = {"sp500": range(490, 516)}
 """Sizes of a list that can be the index: share classes make the S&P 500 some 503 lines."""
 
@@ -15,7 +17,7 @@ CHANGES_A_MONTH = 6
 lists of others are sometimes half a year behind."""
 
 
-class RefusedUniverseError(ValueError):
+class RefusedUniverseError(UsageError, ValueError):
     """A list that is not believed; nothing was changed."""
 
     def __init__(self, universe: str, source: str, why: str) -> None:

@@ -18,6 +18,7 @@ from quant_assets.fetching.pacer import Pacer
 from quant_assets.fetching.raw_bodies import RawBodies
 from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
 from quant_assets.settings.settings import Settings
 from quant_assets.sources.files.archive import FilesSource
@@ -30,7 +31,7 @@ from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
 from quant_assets.warehouse.warehouse import Clock, Warehouse, utc_now
 
 
-class NoListsError(ValueError):
+class NoListsError(UsageError, ValueError):
     """The settings name no source of an index's members."""
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ YAHOO = "yahoo"
 EXCHANGE = "XNYS"
 
 
-class UnknownSourceNameError(ValueError):
+class UnknownSourceNameError(UsageError, ValueError):
     """A source that the settings do not describe."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:

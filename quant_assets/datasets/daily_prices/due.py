@@ -12,6 +12,7 @@ import pyarrow as pa
 from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.tasks import FAILED, RATE_LIMITED, Task, read_tasks
 from quant_assets.loading.work import PROBES, Asking
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import Name, bearer_on
 from quant_assets.schema.loads import PRIORITIES
 from quant_assets.schema.prices import DAILY_PRICES
@@ -19,7 +20,7 @@ from quant_assets.securities.names import read_names
 from quant_assets.warehouse.warehouse import Warehouse
 
 
-class OpenSessionError(ValueError):
+class OpenSessionError(UsageError, ValueError):
     """A load asked for sessions that have not closed."""
 
     def __init__(self, start: dt.date, last_closed: dt.date) -> None:
