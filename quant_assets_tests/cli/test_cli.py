@@ -18,7 +18,8 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
-from quant_assets.cli.terminal import tables as terminal
+from quant_assets.cli.terminal import status
+from quant_assets.cli.terminal.tables import print_rows
 from quant_assets.warehouse.writer_lock import WriterLock
 
 ROOT = Path(__file__).parents[2]
@@ -260,7 +261,7 @@ def test_what_was_not_foreseen_is_one_line_and_the_traceback_only_with_debug(
     def breaks(values: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(terminal, "print_settings", breaks)
+    monkeypatch.setattr(status, "print_settings", breaks)
     told = shell("config", "show")
     assert (told.exit_code, told.stdout) == (BROKEN, "")
     assert told.stderr.startswith("Error: KeyError: 'a bug'\n")
@@ -330,7 +331,7 @@ def test_status_fits_the_terminal_without_cutting_a_name(loaded: Shell, columns:
 
 
 def test_numbers_stand_to_the_right_under_one_another(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_rows("T", [{"what": "a", "rows": 5}, {"what": "b", "rows": 12_345}])
+    print_rows("T", [{"what": "a", "rows": 5}, {"what": "b", "rows": 12_345}])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[-2:] == ["a          5", "b     12,345"]
 
@@ -369,7 +370,7 @@ def test_the_data_dictionary_is_printed_as_markdown(shell: Shell) -> None:
 
 def test_progress_goes_to_standard_error_and_says_symbols_done() -> None:
     code = (
-        "import time; from quant_assets.cli.terminal.tables import progress\n"
+        "import time; from quant_assets.cli.terminal.console import progress\n"
         "with progress(quiet=False) as step:\n"
         "    for done in range(5):\n"
         "        step(done, 5, 'x'); time.sleep(0.4)\n"
@@ -394,7 +395,7 @@ def test_a_shell_gets_the_exit_code_and_no_traceback(
     loaded: Shell, words: tuple[str, ...], code: int
 ) -> None:
     told = subprocess.run(
-        [sys.executable, "-W", "default", "-m", "quant_assets.cli.app", *words],
+        [sys.executable, "-W", "default", "-m", "quant_assets.cli", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT), "QUANT_ASSETS_CONFIG": str(loaded.config)},
         capture_output=True,
         text=True,

@@ -64,8 +64,7 @@ NEVER_SHOWN = {"DuplicateKeyError", "TaskStateError", "UnknownLevelError"}
 
 def error_classes() -> dict[str, type[Exception]]:
     for module in pkgutil.walk_packages(quant_assets.__path__, "quant_assets."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
     found, left = {}, [Exception]
     while left:
         for each in left.pop().__subclasses__():
