@@ -1,6 +1,7 @@
 """Settings turned into the objects they describe: calendar, warehouse, sources.
 
 The one place that knows every source by name. Nothing is opened or fetched by making a Platform.
+A source is imported where it is made: several load pandas, and most commands make none.
 """
 
 from __future__ import annotations
@@ -10,25 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quant_assets.contracts.membership import UniverseSource
-from quant_assets.contracts.prices import PriceSource
-from quant_assets.fetching.pace import Pace
-from quant_assets.fetching.pacer import Pacer
-from quant_assets.fetching.raw_bodies import RawBodies
-from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
-from quant_assets.settings.settings import Settings
-from quant_assets.sources.files.archive import FilesSource
-from quant_assets.sources.index_members import wikipedia
-from quant_assets.sources.index_members.bundled import BundledList
-from quant_assets.sources.index_members.chain import LastAccepted, MembershipChain
-from quant_assets.sources.index_members.lists import MembershipLists
-from quant_assets.sources.simulated import SimulatedMarket
-from quant_assets.sources.yahoo.daily_prices import YahooSource, judge
 from quant_assets.warehouse.warehouse import Clock, Warehouse, utc_now
+
+if TYPE_CHECKING:
+    from quant_assets.contracts.membership import UniverseSource
+    from quant_assets.contracts.prices import PriceSource
+    from quant_assets.fetching.pacer import Pacer
+    from quant_assets.loading.work import Asking
+    from quant_assets.settings.settings import Settings
+    from quant_assets.sources.files.archive import FilesSource
+    from quant_assets.sources.simulated import SimulatedMarket
+    from quant_assets.sources.yahoo.daily_prices import YahooSource
 
 
 class NoListsError(UsageError, ValueError):
@@ -117,6 +115,9 @@ class Platform:
 
     def yahoo(self, calendar: Calendar) -> YahooSource:
         """Yahoo, asked at the pace of the settings by whatever process of this data folder."""
+        from quant_assets.fetching.raw_bodies import RawBodies
+        from quant_assets.sources.yahoo.daily_prices import YahooSource
+
         asked = self.settings.yahoo
         keep = RawBodies(self.settings.home_path / "raw" / YAHOO, self.clock).keep
         return YahooSource(
@@ -131,6 +132,11 @@ class Platform:
 
     def pacer(self, source: str) -> Pacer:
         """The pace of a source, counted in the data folder. Raises UnknownSourceNameError."""
+        from quant_assets.fetching.pace import Pace
+        from quant_assets.fetching.pacer import Pacer
+        from quant_assets.sources.index_members import wikipedia
+        from quant_assets.sources.yahoo.daily_prices import judge
+
         path = self.settings.home_path / "pacing.sqlite"
         if source == wikipedia.SOURCE:
             return Pacer(path, source, wikipedia.PACE, judge=wikipedia.judge)
@@ -143,6 +149,8 @@ class Platform:
     @property
     def asking(self) -> Asking:
         """How far the settings have requests look back."""
+        from quant_assets.loading.work import Asking
+
         settings = self.settings
         return Asking(settings.look_back_days, settings.full_look_back_days)
 
@@ -152,6 +160,9 @@ class Platform:
         Lists alone, history included, where the settings leave no other source; the simulated
         market where that is the source and no list is named. Raises NoListsError.
         """
+        from quant_assets.sources.index_members.chain import LastAccepted, MembershipChain
+        from quant_assets.sources.index_members.lists import MembershipLists
+
         asked = self.settings.universe
         locations = [at for at in (asked.intervals, asked.constituents) if at]
         if not locations and SIMULATED in (self.settings.source, self._loaded_by()):
@@ -165,12 +176,18 @@ class Platform:
 
     def universe_history(self) -> UniverseSource | None:
         """The list of dated stays, where ``universe_source`` does not tell them already."""
+        from quant_assets.sources.index_members.lists import MembershipLists
+
         asked = self.settings.universe
         if not (asked.intervals and asked.order):
             return None
         return MembershipLists((self.settings.resolve(asked.intervals),))
 
     def _members_from(self, name: str) -> UniverseSource:
+        from quant_assets.sources.index_members import wikipedia
+        from quant_assets.sources.index_members.bundled import BundledList
+        from quant_assets.sources.index_members.lists import MembershipLists
+
         asked, resolve = self.settings.universe, self.settings.resolve
         if name == wikipedia.SOURCE:
             url = asked.wikipedia_url
@@ -195,6 +212,8 @@ class Platform:
 
     def simulated_market(self) -> SimulatedMarket:
         """The simulated market up to the last closed session."""
+        from quant_assets.sources.simulated import SimulatedMarket
+
         market = self.settings.simulated
         return SimulatedMarket(
             self.calendar,
@@ -206,6 +225,8 @@ class Platform:
 
     def identities(self, source: PriceSource | UniverseSource) -> tuple[KnownIdentity, ...]:
         """Identities that hold in the source's market; real ones mean nothing in a made-up one."""
+        from quant_assets.sources.simulated import SimulatedMarket
+
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names
         return known_identities()
@@ -220,6 +241,8 @@ class Platform:
         return str(rows[0][0]) if len(rows) == 1 else ""
 
     def _archive(self, name: str) -> FilesSource:
+        from quant_assets.sources.files.archive import FilesSource
+
         archive = self.settings.files[name]
         resolve = self.settings.resolve
         return FilesSource(
