@@ -17,8 +17,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
+from quant_assets.cli import data_folder
 from quant_assets.cli.app import app
-from quant_assets.cli.terminal import status
 from quant_assets.cli.terminal.tables import print_rows
 from quant_assets.warehouse.writer_lock import WriterLock
 
@@ -261,7 +261,7 @@ def test_what_was_not_foreseen_is_one_line_and_the_traceback_only_with_debug(
     def breaks(values: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(status, "print_settings", breaks)
+    monkeypatch.setattr(data_folder, "print_settings", breaks)
     told = shell("config", "show")
     assert (told.exit_code, told.stdout) == (BROKEN, "")
     assert told.stderr.startswith("Error: KeyError: 'a bug'\n")
