@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,30 +49,11 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """The Dagster UI over this data folder, on http://127.0.0.1:3000 unless told otherwise."""
-    from quant_assets.orchestration.instance.instance import prepare
+    from quant_assets.serving.ui import serve_ui
 
-    platform = options.platform_of(context)
-    folder = prepare(platform.settings.home_path)
-    environment = {**os.environ, "DAGSTER_HOME": str(folder)}
-    environment["QUANT_ASSETS_HOME"] = str(platform.settings.home_path)
-    config = context.find_root().params["config"]
-    if config is not None:
-        environment["QUANT_ASSETS_CONFIG"] = str(Path(config).absolute())
-    command = [
-        *(
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "dagster",
-            "dev",
-            "--workspace",
-            str(folder / "workspace.yaml"),
-        ),
-        *("--host", host, "--port", str(port)),
-    ]
-    complain(f"Dagster UI on http://{host}:{port} over {platform.settings.home_path}")
-    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
+    home = options.platform_of(context).settings.home_path
+    complain(f"Dagster UI on http://{host}:{port} over {home}")
+    serve_ui(home, host, port, context.find_root().params["config"], os.environ)
 
 
 @data_folder_app.command()
