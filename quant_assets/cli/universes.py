@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -30,7 +30,6 @@ from quant_assets.cli.terminal.universes import (
 )
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.membership.custom import (
-    Changed,
     SymbolListError,
     add_members,
     create_universe,
@@ -43,7 +42,6 @@ from quant_assets.refreshing.index_look import Look
 from quant_assets.settings.secrets import masked_addresses
 from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import Platform
 
 DEFAULT = "sp500"
 
@@ -165,18 +163,8 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a universe of your own, with its first members if you name some."""
-    platform = options.platform_of(context)
-
-    def change() -> Changed:
-        return create_universe(
-            platform.warehouse,
-            name,
-            _symbols(symbols, lists),
-            known_identities(),
-            skip_invalid=skip_invalid,
-        )
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = _form(csv=csv, as_json=as_json)
+    _change_members(context, "create", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("add")
@@ -191,18 +179,8 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Make symbols members of a universe of your own, from today on."""
-    platform = options.platform_of(context)
-
-    def change() -> Changed:
-        return add_members(
-            platform.warehouse,
-            name,
-            _some(symbols, lists),
-            known_identities(),
-            skip_invalid=skip_invalid,
-        )
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = _form(csv=csv, as_json=as_json)
+    _change_members(context, "add", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("remove")
@@ -217,13 +195,8 @@ def remove(
     as_json: options.Json = False,
 ) -> None:
     """End memberships of a universe of your own today; its past stays on record."""
-    platform = options.platform_of(context)
-
-    def change() -> Changed:
-        wanted = _some(symbols, lists)
-        return remove_members(platform.warehouse, name, wanted, skip_invalid=skip_invalid)
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = _form(csv=csv, as_json=as_json)
+    _change_members(context, "remove", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("import")
@@ -250,8 +223,7 @@ def import_lists(
     if is_custom(platform.warehouse, name):
         if on or accept:
             raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
-        add(context, name=name, lists=lists, csv=csv, as_json=as_json)
-        return
+        _change_members(context, "add", name, (), lists, form=_form(csv=csv, as_json=as_json))
     look = Look(platform, name, on, accept)
     report = look.at(MembershipLists(tuple(lists)) if lists else None)
     publish(platform.warehouse)
@@ -264,27 +236,37 @@ def import_lists(
     raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
 
 
-def _carry_out(platform: Platform, change: Callable[[], Changed], form: Form) -> NoReturn:
-    """Change a universe, publish it and say what was done; ends the command."""
-    changed = change()
-    publish(platform.warehouse)
+def _change_members(
+    context: typer.Context,
+    verb: Literal["create", "add", "remove"],
+    name: str,
+    words: Sequence[str] | None,
+    lists: Sequence[str] | None,
+    *,
+    form: Form,
+    skip_invalid: bool = False,
+) -> NoReturn:
+    """Change a universe of the user's own, publish it and print the change; ends the command."""
+    if verb != "create" and not (words or lists):
+        raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
+    warehouse = options.platform_of(context).warehouse
+    symbols = _symbols(words, lists)
+    if verb == "remove":
+        changed = remove_members(warehouse, name, symbols, skip_invalid=skip_invalid)
+    else:
+        change = create_universe if verb == "create" else add_members
+        changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
+    publish(warehouse)
     print_changed(changed, form)
     raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
 
 
-def _some(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
-    """``_symbols``, of which there must be any."""
-    if not (words or lists):
-        raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
-    return _symbols(words, lists)
-
-
 def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
-    """The symbols said on the command line, commas or not, and those of the lists."""
-    said = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
+    """The symbols given as words, commas or not, and those of the lists."""
+    given = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
     for location in lists or ():
-        said += _listed(location)
-    return said
+        given += _listed(location)
+    return given
 
 
 def _listed(location: str) -> tuple[str, ...]:
