@@ -13,26 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.data_folder import data_folder_app
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.cli.loads import live_app
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.load_reports import print_demo, print_report
-from quant_assets.cli.terminal.tables import print_prices
 from quant_assets.cli.universes import universe_app
-from quant_assets.health.status import warehouse_status
-from quant_assets.loading.load import load
-from quant_assets.loading.run import MixedMarketsError
-from quant_assets.loading.work import Window
-from quant_assets.reference.identity import canonical_symbol
-from quant_assets.refreshing.steps import known_symbols
-from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import SIMULATED, Platform
 
 if TYPE_CHECKING:
     from quant_assets.cli.in_process import Materialized
+    from quant_assets.loading.work import Window
+    from quant_assets.wiring.platform import Platform
 
 app = typer.Typer(
     cls=Commands,
@@ -71,6 +62,10 @@ def demo(
 ) -> None:
     """Materialize the whole asset graph on a simulated market; no network is used."""
     from quant_assets.cli.in_process import materialize_all_prices, materialize_asset
+    from quant_assets.cli.terminal.load_reports import print_demo
+    from quant_assets.health.status import warehouse_status
+    from quant_assets.warehouse.published_copy import publish
+    from quant_assets.wiring.platform import SIMULATED
 
     size = {} if symbols is None else {"symbols": symbols}
     platform = options.platform_of(context, source=SIMULATED, simulated=size, universe={})
@@ -115,6 +110,8 @@ def demo(
 
 
 def _refuse_mixing(platform: Platform, source: str, *, simulated: bool) -> None:
+    from quant_assets.loading.run import MixedMarketsError
+
     if not platform.warehouse.exists():
         return
     with platform.warehouse.reading() as con:
@@ -141,6 +138,13 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
+    from quant_assets.cli.terminal.load_reports import print_report
+    from quant_assets.loading.load import load
+    from quant_assets.loading.work import Window
+    from quant_assets.reference.identity import canonical_symbol
+    from quant_assets.refreshing.steps import known_symbols
+    from quant_assets.warehouse.published_copy import publish
+
     if start and days:
         raise typer.BadParameter("--start and --days say the same; give one of them.")
     if dagster and (fail_fast or allow_mixing):
@@ -187,6 +191,7 @@ def _backfill_in_dagster(
     platform: Platform, window: Window, source: str, *, force: bool, as_json: bool
 ) -> None:
     from quant_assets.cli.in_process import backfill_prices
+    from quant_assets.warehouse.published_copy import publish
 
     profile = platform.price_source(source).profile
     _refuse_mixing(platform, profile.name, simulated=profile.simulated)
@@ -225,6 +230,9 @@ def prices(
     as_json: options.Json = False,
 ) -> None:
     """Daily prices of some symbols; by default the last 30 days."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.tables import print_prices
+
     if adjust not in ("none", "split", "total_return"):
         raise typer.BadParameter(f"--adjust {adjust}: it is none, split or total_return.")
     platform = options.platform_of(context)

@@ -14,16 +14,6 @@ import typer
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.status import (
-    print_differences,
-    print_pruned,
-    print_settings,
-    print_status,
-)
-from quant_assets.health.status import warehouse_status
-from quant_assets.journal.pruning import prune_logs
-from quant_assets.schema.catalog import data_dictionary
-from quant_assets.settings.settings import shown
 
 data_folder_app = typer.Typer()
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
@@ -33,6 +23,9 @@ data_folder_app.add_typer(config_app, name="config")
 @data_folder_app.command()
 def status(context: typer.Context, as_json: options.Json = False) -> None:
     """What the database holds, what it lacks, and the last loads."""
+    from quant_assets.cli.terminal.status import print_status
+    from quant_assets.health.status import warehouse_status
+
     found = warehouse_status(options.platform_of(context).warehouse)
     if as_json:
         show_json(found)
@@ -62,6 +55,7 @@ def reconcile(
 ) -> None:
     """Make Dagster's partitions agree with the warehouse; no source is asked."""
     from quant_assets.cli.in_process import reconcile_prices
+    from quant_assets.cli.terminal.status import print_differences
     from quant_assets.orchestration.instance.instance import open_instance
     from quant_assets.orchestration.runs.reconcile import compare
 
@@ -95,6 +89,8 @@ def prune(
     as_json: options.Json = False,
 ) -> None:
     """Delete the logs of old loads and Dagster runs; materializations and prices stay."""
+    from quant_assets.cli.terminal.status import print_pruned
+    from quant_assets.journal.pruning import prune_logs
     from quant_assets.orchestration.instance.retention import prune_folder
 
     platform = options.platform_of(context)
@@ -116,6 +112,9 @@ def prune(
 @config_app.command("show")
 def config_show(context: typer.Context, as_json: options.Json = False) -> None:
     """The settings in force: file, then environment, then flags; secrets masked."""
+    from quant_assets.cli.terminal.status import print_settings
+    from quant_assets.settings.settings import shown
+
     values = shown(options.platform_of(context).settings)
     if as_json:
         show_json(values)
@@ -126,4 +125,6 @@ def config_show(context: typer.Context, as_json: options.Json = False) -> None:
 @config_app.command("dictionary")
 def config_dictionary() -> None:
     """The data dictionary as Markdown."""
+    from quant_assets.schema.catalog import data_dictionary
+
     print(data_dictionary(), end="")

@@ -9,31 +9,19 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.load_reports import (
-    print_budget,
-    print_charts,
-    print_next_steps,
-    print_report,
-    print_sources,
-)
-from quant_assets.cli.terminal.tables import print_frame
-from quant_assets.health.status import load_history, run_log, run_symbols
-from quant_assets.loading.load import load
-from quant_assets.loading.report import LoadReport
-from quant_assets.loading.work import Asking
-from quant_assets.reference.identity import canonical_symbol
-from quant_assets.refreshing.steps import DATASETS, Step, open_steps, refresh_steps
-from quant_assets.schema.loads import PRIORITIES
-from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import YAHOO, Platform
+
+if TYPE_CHECKING:
+    from quant_assets.loading.report import LoadReport
+    from quant_assets.loading.work import Asking
+    from quant_assets.refreshing.steps import Step
+    from quant_assets.wiring.platform import Platform
 
 live_app = typer.Typer()
 sources_app = typer.Typer(help="Where the data comes from.", no_args_is_help=True)
@@ -45,9 +33,9 @@ def refresh(
     context: typer.Context,
     symbols: Annotated[str, typer.Option(help="Tickers, separated by commas.")] = "",
     universe: Annotated[str, typer.Option(help="The members of this universe.")] = "",
-    datasets: Annotated[str, typer.Option(help="What to refresh.")] = DATASETS[0],
+    datasets: Annotated[str, typer.Option(help="What to refresh.")] = "daily_prices",
     source: options.Source = "",
-    priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "",
+    priority: Annotated[str, typer.Option(help="high, normal, low.")] = "",
     force: options.Force = False,
     max_requests: Annotated[
         int | None, typer.Option(help="Make at most so many requests.", min=1)
@@ -61,6 +49,8 @@ def refresh(
 
     Without --symbols or --universe: the members of the index, and whatever was loaded before.
     """
+    from quant_assets.refreshing.steps import refresh_steps
+
     _check(datasets, priority)
     platform = options.platform_of(context)
     named = _symbols(symbols)
@@ -96,6 +86,8 @@ def resume(
     as_json: options.Json = False,
 ) -> None:
     """Go on with loads that were stopped, limited or failed."""
+    from quant_assets.refreshing.steps import open_steps
+
     platform = options.platform_of(context)
     steps = open_steps(platform, given_up=retry_failed)
     if not steps and not as_json:
@@ -115,6 +107,12 @@ def quickstart(
     source: options.Source = "",
 ) -> None:
     """From an empty folder to prices and a first chart."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.load_reports import print_charts, print_next_steps
+    from quant_assets.reference.identity import canonical_symbol
+    from quant_assets.refreshing.steps import refresh_steps
+    from quant_assets.wiring.platform import YAHOO
+
     platform = options.platform_of(context)
     named = tuple(dict.fromkeys(canonical_symbol(text) for text in symbols))
     end = platform.calendar.last_closed_session(platform.clock())
@@ -142,6 +140,9 @@ def quickstart(
 @sources_app.command("check")
 def sources_check(context: typer.Context, as_json: options.Json = False) -> None:
     """Whether each source can be reached, and what is left of its budget."""
+    from quant_assets.cli.terminal.load_reports import print_sources
+    from quant_assets.wiring.platform import YAHOO
+
     platform = options.platform_of(context)
     rows: list[dict[str, Any]] = []
     with working("asking"):
@@ -177,6 +178,9 @@ def runs(
     as_json: options.Json = False,
 ) -> None:
     """Past loads and their totals; of one run, what became of each symbol."""
+    from quant_assets.cli.terminal.tables import print_frame
+    from quant_assets.health.status import load_history, run_log, run_symbols
+
     platform = options.platform_of(context)
     if log and not run:
         raise typer.BadParameter("--log needs the id of a run.")
@@ -190,6 +194,9 @@ def runs(
 
 
 def _check(datasets: str, priority: str) -> None:
+    from quant_assets.refreshing.steps import DATASETS
+    from quant_assets.schema.loads import PRIORITIES
+
     for name in datasets.split(","):
         if name.strip() not in DATASETS:
             raise typer.BadParameter(f"--datasets {name.strip()}: known are {', '.join(DATASETS)}.")
@@ -198,6 +205,8 @@ def _check(datasets: str, priority: str) -> None:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
+    from quant_assets.reference.identity import canonical_symbol
+
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(named))
 
@@ -214,6 +223,9 @@ def _load(
     quiet: bool = False,
 ) -> list[LoadReport]:
     """Load each step; a budget of requests is shared by all."""
+    from quant_assets.cli.terminal.load_reports import print_budget, print_report
+    from quant_assets.loading.load import load
+
     reports: list[LoadReport] = []
     for step in steps:
         source = platform.price_source(step.source, step.calendar)
@@ -257,6 +269,8 @@ def _end(
     platform: Platform, reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False
 ) -> None:
     """Publish what was loaded, and end with the code that says how it went."""
+    from quant_assets.warehouse.published_copy import publish
+
     if platform.warehouse.exists() and not any(report.dry_run for report in reports):
         publish(platform.warehouse)
     if as_json:

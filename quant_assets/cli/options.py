@@ -5,17 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quant_assets.journal.handlers import LEVELS, to_console
-from quant_assets.settings.settings import load_settings
-from quant_assets.wiring.platform import Platform
+if TYPE_CHECKING:
+    from quant_assets.wiring.platform import Platform
 
 
 def platform_of(context: typer.Context, **flags: object) -> Platform:
     """What the settings file, the environment and the flags describe."""
+    from quant_assets.journal.handlers import to_console
+    from quant_assets.settings.settings import load_settings
+    from quant_assets.wiring.platform import Platform
+
     root = context.find_root()
     flags["log_level"] = root.params["log_level"]
     given = {key: value for key, value in flags.items() if value is not None}
@@ -39,7 +42,9 @@ def day_option(what: str) -> typer.models.OptionInfo:
 
 LogLevel = Annotated[
     str | None,
-    typer.Option(help=f"Show what loads say: {', '.join(LEVELS)} or off; else the settings'."),
+    typer.Option(
+        help="Show what loads say: debug, info, warning, error or off; else the settings'."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Start = Annotated[dt.date | None, day_option("First day.")]

@@ -8,40 +8,16 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
 from quant_assets.cli.terminal.console import show_json
-from quant_assets.cli.terminal.tables import print_frame
-from quant_assets.cli.terminal.universes import (
-    Form,
-    complain_of_unknown_days,
-    print_changed,
-    print_changes,
-    print_conflicts,
-    print_import,
-    print_import_rows,
-    print_members,
-    print_universes,
-)
-from quant_assets.fetching.http import fetch, is_address, read_path
-from quant_assets.membership.custom import (
-    SymbolListError,
-    add_members,
-    create_universe,
-    is_custom,
-    remove_members,
-    symbols_in,
-)
-from quant_assets.reference.identity import known_identities
-from quant_assets.refreshing.index_look import Look
-from quant_assets.settings.secrets import masked_addresses
-from quant_assets.sources.index_members.lists import MembershipLists
-from quant_assets.warehouse.published_copy import publish
+
+if TYPE_CHECKING:
+    from quant_assets.cli.terminal.universes import Form
 
 DEFAULT = "sp500"
 
@@ -86,6 +62,10 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """The members on a day, where that is known from, and how many have prices here."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.tables import print_frame
+    from quant_assets.cli.terminal.universes import complain_of_unknown_days, print_members
+
     if universe and name and universe != name:
         raise typer.BadParameter(f"{universe} and --name {name} are two universes; give one.")
     settings = options.platform_of(context).settings
@@ -103,6 +83,9 @@ def list_universes(
     context: typer.Context, *, csv: Csv = False, as_json: options.Json = False
 ) -> None:
     """Every universe: its kind, its size, its source, when it was updated."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_universes
+
     frame = read.universes(settings=options.platform_of(context).settings)
     print_universes(frame, _form(csv=csv, as_json=as_json))
 
@@ -120,6 +103,9 @@ def changes(
     as_json: options.Json = False,
 ) -> None:
     """What changed: who joined, left or was renamed, when that was noticed, and why."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_changes
+
     frame = read.universe_changes(
         name or None,
         since=since,
@@ -142,6 +128,9 @@ def conflicts(
     as_json: options.Json = False,
 ) -> None:
     """Where sources disagree about a membership, and whom we followed."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_conflicts
+
     frame = read.universe_conflicts(
         name or None,
         symbol=symbol,
@@ -219,6 +208,12 @@ def import_lists(
 
     Into a universe of your own, a list adds its symbols.
     """
+    from quant_assets.cli.terminal.universes import print_import, print_import_rows
+    from quant_assets.membership.custom import is_custom
+    from quant_assets.refreshing.index_look import Look
+    from quant_assets.sources.index_members.lists import MembershipLists
+    from quant_assets.warehouse.published_copy import publish
+
     platform = options.platform_of(context)
     if is_custom(platform.warehouse, name):
         if on or accept:
@@ -247,6 +242,11 @@ def _change_members(
     skip_invalid: bool = False,
 ) -> NoReturn:
     """Change a universe of the user's own, publish it and print the change; ends the command."""
+    from quant_assets.cli.terminal.universes import print_changed
+    from quant_assets.membership.custom import add_members, create_universe, remove_members
+    from quant_assets.reference.identity import known_identities
+    from quant_assets.warehouse.published_copy import publish
+
     if verb != "create" and not (words or lists):
         raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
     warehouse = options.platform_of(context).warehouse
@@ -271,6 +271,10 @@ def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[s
 
 def _listed(location: str) -> tuple[str, ...]:
     """The symbols of a list. Raises SymbolListError and SourceError."""
+    from quant_assets.fetching.http import fetch, is_address, read_path
+    from quant_assets.membership.custom import SymbolListError, symbols_in
+    from quant_assets.settings.secrets import masked_addresses
+
     if location == "-":
         return symbols_in(sys.stdin.read(), "standard input")
     if is_address(location):

@@ -9,17 +9,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 
 def say(text: str) -> None:
@@ -57,6 +52,8 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     if quiet or not console.is_terminal:
         yield _silent if quiet else _lines(console)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
     with _bar(console, BarColumn(), MofNCompleteColumn(), TextColumn("symbols")) as bar:
         task = bar.add_task("loading", total=None)
 
@@ -68,12 +65,16 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 def working(what: str) -> AbstractContextManager[Progress]:
     """A sign of life at a terminal, while ``what`` goes on."""
+    from rich.progress import SpinnerColumn
+
     bar = _bar(Console(stderr=True), SpinnerColumn())
     bar.add_task(what, total=None)
     return bar
 
 
 def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
     return Progress(
         TextColumn("{task.description}"),
         *columns,

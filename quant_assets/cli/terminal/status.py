@@ -13,7 +13,6 @@ from rich.table import Table
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
-from quant_assets.datasets.daily_prices.key_states import stretches
 
 if TYPE_CHECKING:
     from quant_assets.orchestration.instance.retention import Pruned
@@ -34,6 +33,8 @@ _STATUS_TITLES = {
 
 def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_run: bool) -> None:
     """Where Dagster and the warehouse differ, in stretches of consecutive sessions."""
+    from quant_assets.datasets.daily_prices.key_states import stretches
+
     table = Table("symbol", "first", "last", "sessions", "what", box=None, pad_edge=False)
     for days, before, after in (
         (found.unseen, "in the warehouse, not green", "in the warehouse; green now"),

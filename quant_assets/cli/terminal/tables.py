@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
 from quant_assets.cli.terminal.console import say, show_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WRAPPING = (
     "reason",
@@ -72,7 +73,7 @@ def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> 
             print(frame.to_string(index=False, na_rep="", formatters=volume))
         return
     volumes = frame["volume"]
-    whole = bool((volumes.isna() | (volumes == np.floor(volumes))).all())
+    whole = bool((volumes.isna() | (volumes == volumes.round())).all())
     plain = frame.assign(
         session=frame["session"].dt.strftime("%Y-%m-%d"),
         # Whole shares without a decimal point; adjusted volumes may have parts.
