@@ -1,6 +1,7 @@
-"""The command line: ``quant-assets``. Words in, plain objects called.
+"""The command line ``quant-assets``: words in, plain objects called.
 
-What a person then sees is in ``terminal``, how a command ends in ``exits``.
+``terminal`` prints the results, ``exits`` turns errors into exit codes. A command imports in its
+body what only it needs, so that no command waits for libraries of another one.
 """
 
 from __future__ import annotations
@@ -49,14 +50,15 @@ def common(
         bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
     ] = False,
 ) -> None:
-    """What holds for every command; ``options.platform_of`` looks here."""
+    """The options before the command; ``options.platform_of`` reads them."""
 
 
 @app.command()
 def demo(
     context: typer.Context,
     symbols: Annotated[
-        int | None, typer.Option(help="Companies in the market; else the settings', 20.", min=2)
+        int | None,
+        typer.Option(help="Companies in the market; by default as in the settings, 20.", min=2),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -89,12 +91,12 @@ def demo(
         complain(f"✓ {name}")
     publish(platform.warehouse)
     found = warehouse_status(platform.warehouse)
-    held = next(row for row in found["sources"] if row["source"] == SIMULATED)
-    first, last = held["first_session"], held["last_session"]
+    market = next(row for row in found["sources"] if row["source"] == SIMULATED)
+    first, last = market["first_session"], market["last_session"]
     facts = {
-        "symbols": held["symbols"],
+        "symbols": market["symbols"],
         "sessions": len(calendar.between(first, last)),
-        "rows": held["rows"],
+        "rows": market["rows"],
         "corporate_actions": sum(row["events"] for row in found["actions"]),
         "first_session": first,
         "last_session": last,
@@ -204,8 +206,8 @@ def _backfill_in_dagster(
     if platform.warehouse.exists():
         publish(platform.warehouse)
     if as_json:
-        asked = {"source": profile.name, "symbols": tickers, "start": start, "end": end}
-        show_json({**vars(result), **asked})
+        request = {"source": profile.name, "symbols": tickers, "start": start, "end": end}
+        show_json({**vars(result), **request})
     elif result.success:
         say(f"Materialized {what}, in run {result.run_id}.")
     if not result.success:
@@ -219,13 +221,16 @@ def prices(
     symbols: Annotated[
         list[str], typer.Argument(help="Tickers or security ids, such as AAPL MSFT 17.")
     ],
-    start: Annotated[dt.date | None, options.day_option("First day; 30 days before --end.")] = None,
+    start: Annotated[
+        dt.date | None, options.day_option("First day; by default 30 days before --end.")
+    ] = None,
     end: options.End = None,
     adjust: Annotated[str, typer.Option(help="none, split or total_return.")] = "none",
     adjust_to: Annotated[
-        dt.date | None, options.day_option("Day in whose shares prices are given; else the latest.")
+        dt.date | None,
+        options.day_option("Day in whose shares adjusted prices count; by default the latest."),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Rows of this source alone.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only rows of this source.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -256,7 +261,7 @@ def prices(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; ends in SystemExit with one of the exit codes above."""
+    """Entry point; raises SystemExit with an exit code of ``exits``."""
     app(args=list(arguments) if arguments is not None else None)
 
 

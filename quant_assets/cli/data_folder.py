@@ -41,7 +41,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the web page.", min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """The Dagster UI over this data folder, on http://127.0.0.1:3000 unless told otherwise."""
+    """The Dagster UI over this data folder, by default on http://127.0.0.1:3000."""
     from quant_assets.serving.ui import serve_ui
 
     home = options.platform_of(context).settings.home_path
@@ -53,7 +53,7 @@ def ui(
 def reconcile(
     context: typer.Context, dry_run: options.ChangeNothing = False, as_json: options.Json = False
 ) -> None:
-    """Make Dagster's partitions agree with the warehouse; no source is asked."""
+    """Make Dagster's partitions agree with the warehouse, without a request to any source."""
     from quant_assets.cli.in_process import reconcile_prices
     from quant_assets.cli.terminal.status import print_differences
     from quant_assets.orchestration.instance.instance import open_instance
@@ -83,7 +83,7 @@ def prune(
     context: typer.Context,
     days: Annotated[
         int | None,
-        typer.Option(help="Days to keep; else the settings' history_days.", min=1, max=36_500),
+        typer.Option(help="Days to keep; by default the history_days set.", min=1, max=36_500),
     ] = None,
     dry_run: options.DeleteNothing = False,
     as_json: options.Json = False,

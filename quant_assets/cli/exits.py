@@ -26,13 +26,13 @@ STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Commands(TyperGroup):
-    """Every command: what a user can act on becomes a sentence and an exit code."""
+    """All commands: an error becomes a sentence on standard error and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         if ctx.params["debug"]:
             return super().invoke(ctx)
         with warnings.catch_warnings(), _stopping() as stopped_by:
-            # Those of the libraries are for whoever maintains this; the tests see them.
+            # Warnings of libraries are for maintainers; the tests turn them into errors.
             warnings.simplefilter("ignore")
             try:
                 return super().invoke(ctx)
@@ -53,10 +53,10 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Let SIGTERM interrupt as Ctrl-C does; gives what tells which of the two has come, if any.
+    """Let SIGTERM interrupt as Ctrl-C does; yields a function that returns the signal received.
 
-    Dagster puts its own handlers in the place of any other while a run is under way, and they do
-    not say what they were called for. So the signals are read from Python's wakeup descriptor.
+    While a run is under way, Dagster's own handlers replace all others, and they do not tell which
+    signal they were called for. So the signals are read from Python's wakeup descriptor.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -69,10 +69,10 @@ def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
 
     def stopped_by() -> signal.Signals | None:
         try:
-            come = os.read(reading, 4096)
+            received = os.read(reading, 4096)
         except BlockingIOError:
             return None
-        return next((number for number in STOPPED if number in come), None)
+        return next((number for number in STOPPED if number in received), None)
 
     try:
         yield stopped_by
@@ -84,7 +84,7 @@ def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
 
 
 def _is_typers(error: BaseException) -> bool:
-    """Whether typer tells of it, as of wrong usage; its base class has no public name."""
+    """Whether Typer reports the error itself, as wrong usage; its base class has no public name."""
     broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
     return broken_pipe or isinstance(error, typer.Abort) or hasattr(error, "exit_code")
 
@@ -102,7 +102,7 @@ def explain(error: Exception) -> int:
         return BROKEN
     complain(
         f"Error: {type(error).__name__}: {error}\n"
-        "This was not foreseen. For the whole traceback put --debug before the command: "
+        "This error was not expected. For its traceback put --debug before the command: "
         "quant-assets --debug …"
     )
     return BROKEN

@@ -1,6 +1,6 @@
 """Commands that keep the database up to date: refresh, resume, quickstart, sources, runs.
 
-Part of the command line in ``cli``: words in, plain objects called.
+Part of the command line in ``app``: words in, plain objects called.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def refresh(
     priority: Annotated[str, typer.Option(help="high, normal, low.")] = "",
     force: options.Force = False,
     max_requests: Annotated[
-        int | None, typer.Option(help="Make at most so many requests.", min=1)
+        int | None, typer.Option(help="Make at most this many requests.", min=1)
     ] = None,
     fail_fast: options.FailFast = False,
     accept: options.Accept = False,
@@ -47,7 +47,7 @@ def refresh(
 ) -> None:
     """Bring prices up to the last closed session, with as few requests as possible.
 
-    Without --symbols or --universe: the members of the index, and whatever was loaded before.
+    Without --symbols or --universe: the members of the index and all symbols loaded before.
     """
     from quant_assets.refreshing.steps import refresh_steps
 
@@ -60,7 +60,7 @@ def refresh(
         look_back_everywhere=True,
         priority=priority or None,
         most_requests=max_requests,
-        # Whoever names a symbol wants it, whatever became of it before.
+        # A symbol that is named is loaded even where its task waits or was given up.
         heed_tasks=not (named or force),
     )
     reports = _load(
@@ -80,20 +80,20 @@ def refresh(
 def resume(
     context: typer.Context,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also what was given up on.")
+        bool, typer.Option("--retry-failed", help="Also load symbols that were given up.")
     ] = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go on with loads that were stopped, limited or failed."""
+    """Continue loads that were stopped, rate-limited or failed."""
     from quant_assets.refreshing.steps import open_steps
 
     platform = options.platform_of(context)
     steps = open_steps(platform, given_up=retry_failed)
     if not steps and not as_json:
-        say("There is nothing to go on with.")
+        say("There is nothing to resume.")
         if open_steps(platform, given_up=True):
-            say("Some symbols were given up; resume --retry-failed asks for them again.")
+            say("Some symbols were given up; resume --retry-failed loads them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = _load(platform, steps, asking, dry_run=dry_run, quiet=as_json)
     _end(platform, reports, as_json=as_json)
@@ -122,13 +122,13 @@ def quickstart(
     reports = _load(platform, steps, platform.asking)
     frame = (
         read.prices(
-            [symbol for report in reports for symbol in _known(report)],
+            [symbol for report in reports for symbol in _stored_symbols(report)],
             start,
             platform.clock().date(),
             adjust="split",
             settings=platform.settings,
         )
-        if any(_known(report) for report in reports)
+        if any(_stored_symbols(report) for report in reports)
         else None
     )
     if frame is not None and not frame.empty:
@@ -139,7 +139,7 @@ def quickstart(
 
 @sources_app.command("check")
 def sources_check(context: typer.Context, as_json: options.Json = False) -> None:
-    """Whether each source can be reached, and what is left of its budget."""
+    """Whether each source can be reached, and how much of its request budget is used."""
     from quant_assets.cli.terminal.load_reports import print_sources
     from quant_assets.wiring.platform import YAHOO
 
@@ -171,13 +171,13 @@ def sources_check(context: typer.Context, as_json: options.Json = False) -> None
 @live_app.command()
 def runs(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, or how it begins.")] = "",
+    run: Annotated[str, typer.Argument(help="A run's id, or its first characters.")] = "",
     last: Annotated[int, typer.Option(help="How many loads to show.", min=1)] = 20,
-    log: Annotated[bool, typer.Option("--log", help="What the run said.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="The log of the run.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Past loads and their totals; of one run, what became of each symbol."""
+    """Past loads and their totals; for one run, the outcome of each symbol."""
     from quant_assets.cli.terminal.tables import print_frame
     from quant_assets.health.status import load_history, run_log, run_symbols
 
@@ -260,15 +260,15 @@ def _load(
     return reports
 
 
-def _known(report: LoadReport) -> list[str]:
-    """The symbols of which there is anything to show."""
+def _stored_symbols(report: LoadReport) -> list[str]:
+    """The symbols of a report that are stored as securities."""
     return [row.symbol for row in report.symbols if row.security_id is not None]
 
 
 def _end(
     platform: Platform, reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False
 ) -> None:
-    """Publish what was loaded, and end with the code that says how it went."""
+    """Publish the warehouse, and end the command: 1 where a load needs attention."""
     from quant_assets.warehouse.published_copy import publish
 
     if platform.warehouse.exists() and not any(report.dry_run for report in reports):

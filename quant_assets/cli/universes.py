@@ -1,6 +1,6 @@
-"""Commands about universes: who belongs to an index, and sets of securities of one's own.
+"""Commands about universes: the members of an index, and sets of securities of one's own.
 
-Part of the command line in ``cli``: words in, plain objects called.
+Part of the command line in ``app``: words in, plain objects called.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 DEFAULT = "sp500"
 
 universe_app = typer.Typer(
-    help="Who belongs to an index, and when; and universes of your own.", no_args_is_help=True
+    help="The members of an index on any day, and universes of your own.", no_args_is_help=True
 )
 
 Named = Annotated[str, typer.Argument(help="Name of the universe.")]
-OneOrAll = Annotated[str, typer.Argument(help="Name of the universe; all unless said.")]
+OneOrAll = Annotated[str, typer.Argument(help="Name of the universe; by default all.")]
 Members = Annotated[
     list[str] | None, typer.Argument(help="Tickers such as AAPL MSFT or AAPL,MSFT, or ids.")
 ]
@@ -35,7 +35,7 @@ Lists = Annotated[
     typer.Option("--from", help="CSV or JSON of symbols: a file, a URL, or - for standard input."),
 ]
 SkipInvalid = Annotated[
-    bool, typer.Option("--skip-invalid", help="Leave out what can't be a symbol.")
+    bool, typer.Option("--skip-invalid", help="Leave out texts that can't be a symbol.")
 ]
 OfSymbol = Annotated[
     str | None, typer.Option(help="Only securities that ever went by this ticker.")
@@ -52,16 +52,16 @@ def show(
     context: typer.Context,
     *,
     universe: Annotated[
-        str, typer.Argument(metavar="[NAME]", help=f"Name of the universe; {DEFAULT} unless said.")
+        str, typer.Argument(metavar="[NAME]", help=f"Name of the universe; by default {DEFAULT}.")
     ] = "",
     on: Annotated[
-        dt.date | None, options.day_option("Day of the membership; today unless said.")
+        dt.date | None, options.day_option("Day of the membership; by default today.")
     ] = None,
     name: Annotated[str, typer.Option(help="The same as NAME.")] = "",
     csv: Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """The members on a day, where that is known from, and how many have prices here."""
+    """The members on a day, the source of the list, and how many members have prices here."""
     from quant_assets import read
     from quant_assets.cli.terminal.tables import print_frame
     from quant_assets.cli.terminal.universes import complain_of_unknown_days, print_members
@@ -96,13 +96,13 @@ def changes(
     *,
     name: OneOrAll = "",
     since: Annotated[
-        dt.date | None, options.day_option("Only what took effect on that day or later.")
+        dt.date | None, options.day_option("Only changes that took effect on that day or later.")
     ] = None,
     symbol: OfSymbol = None,
     csv: Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """What changed: who joined, left or was renamed, when that was noticed, and why."""
+    """Members that joined, left or were renamed, when that was noticed, and why."""
     from quant_assets import read
     from quant_assets.cli.terminal.universes import print_changes
 
@@ -122,12 +122,12 @@ def conflicts(
     name: OneOrAll = "",
     symbol: OfSymbol = None,
     only_open: Annotated[
-        bool, typer.Option("--open", help="Only what sources disagree about still.")
+        bool, typer.Option("--open", help="Only disagreements that are still open.")
     ] = False,
     csv: Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Where sources disagree about a membership, and whom we followed."""
+    """Where sources disagree about a membership, and which source is followed."""
     from quant_assets import read
     from quant_assets.cli.terminal.universes import print_conflicts
 
@@ -197,14 +197,14 @@ def import_lists(
         typer.Option("--from", help="File or URL: constituents or intervals; repeatable."),
     ] = None,
     name: Annotated[str, typer.Option(help="Universe to import into.")] = DEFAULT,
-    on: Annotated[dt.date | None, options.day_option("Day of the list; today unless said.")] = None,
+    on: Annotated[dt.date | None, options.day_option("Day of the list; by default today.")] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Believe the list, whatever its size and changes.")
+        bool, typer.Option("--accept", help="Accept the list, whatever its size and changes.")
     ] = False,
     csv: Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Import members and membership history; without --from, from the settings' sources.
+    """Import members and membership history; without --from, from the sources of the settings.
 
     Into a universe of your own, a list adds its symbols.
     """

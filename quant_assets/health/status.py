@@ -1,4 +1,4 @@
-"""What the warehouse holds and what it lacks, for the command line. Reads only."""
+"""The contents and the gaps of a warehouse, and its past loads. Reads only."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
 
 
 def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """What became of each symbol of a load. Raises WarehouseError, UnknownRunError."""
+    """The outcome of each symbol of a load. Raises WarehouseError, UnknownRunError."""
     with warehouse.reading() as con:
         return con.execute(
             "select symbol, requested, inserted, revised, unchanged, quarantined, empty, failed,"
@@ -113,7 +113,7 @@ def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
 
 
 def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """What a load said, in its order. Raises WarehouseError, UnknownRunError."""
+    """The log of a load, in order of time (UTC). Raises WarehouseError, UnknownRunError."""
     with warehouse.reading() as con:
         return con.execute(
             "select said_at, level, symbol, message, error_class, stack from log_entries"
@@ -122,12 +122,12 @@ def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
         ).df()
 
 
-def _run_id(con: duckdb.DuckDBPyConnection, begins: str) -> str:
+def _run_id(con: duckdb.DuckDBPyConnection, prefix: str) -> str:
     rows = con.execute(
         "select run_id::varchar from load_runs where starts_with(run_id::varchar, lower(?))"
         " order by started_at desc limit 1",
-        [begins],
+        [prefix],
     ).fetchall()
     if not rows:
-        raise UnknownRunError(begins)
+        raise UnknownRunError(prefix)
     return str(rows[0][0])

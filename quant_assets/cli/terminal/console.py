@@ -44,9 +44,9 @@ def show_json(value: object) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Symbols done and in all, on standard error, at most once a second.
+    """Print the number of symbols done, of all, to standard error at most once a second.
 
-    At a terminal a bar that goes when the work is done, elsewhere lines.
+    A bar at a terminal, removed when the work is done; lines elsewhere.
     """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -91,12 +91,12 @@ def _silent(done: int, total: int, what: str) -> None:
 
 
 def _lines(console: Console) -> Callable[[int, int, str], None]:
-    told = time.monotonic()
+    printed_at = time.monotonic()
 
     def step(done: int, total: int, what: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= 1:
-            told = time.monotonic()
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= 1:
+            printed_at = time.monotonic()
             _print(console, f"loading: {done:,} of {total:,} symbols done")
 
     return step

@@ -1,4 +1,4 @@
-"""Rows as tables, CSV or JSON. Nothing is decided here."""
+"""Rows as tables, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WRAPPING = (
     "source",
     "we followed",
 )
-"""Columns that may go on in a second line; numbers and days never do."""
+"""Columns that may wrap; numbers and days never do."""
 
 _DAYS = ("_session", "_on", "_from")
 """Endings of columns that hold days, which frames keep as times at midnight."""
@@ -86,10 +86,9 @@ def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> 
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table of rows that have the same keys; nothing where there are none.
+    """Print rows that have the same keys as a table; no rows print nothing.
 
-    Numbers stand to the right. Where the terminal is narrow, columns move together before text is
-    broken between words.
+    Numbers are right-aligned. In a narrow terminal columns move together before text wraps.
     """
     if not rows:
         return

@@ -1,4 +1,4 @@
-"""What a person sees of universes: members, changes, disagreements. Nothing is decided here."""
+"""What commands about universes print: members, changes, disagreements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 50
 
 
 def print_members(frame: pd.DataFrame) -> None:
-    """The frame of ``read.universe``: who they are, and at the foot what is known of them."""
+    """The frame of ``read.universe``: the members, then their number, their source and its age."""
     rows = [
         {
             "symbol": f"{row.symbol} *" if row.disputed else row.symbol,
@@ -44,12 +44,12 @@ def print_members(frame: pd.DataFrame) -> None:
 
 
 def _origin(facts: Mapping[Any, Any]) -> str:
-    """Where the membership comes from, and how old the news is."""
+    """The source of the membership, and its age."""
     if facts["kind"] == CUSTOM:
-        return f"A universe of your own, changed last on {_moment(facts['updated_at'])}."
+        return f"A universe of your own, last changed on {_moment(facts['updated_at'])}."
     listed = f", its list of {facts['listed_on']}" if facts["listed_on"] else ""
     looked = facts["looked_at"] or facts["updated_at"]
-    return f"From {facts['source']}{listed}; asked last on {_moment(looked)}."
+    return f"From {facts['source']}{listed}; last checked on {_moment(looked)}."
 
 
 def _moment(text: str) -> str:
@@ -57,16 +57,16 @@ def _moment(text: str) -> str:
 
 
 def _say_disputed(disputed: int, claimed: int, universe: str) -> None:
-    told = [f"* Of {counted(disputed, 'member')} a source says otherwise."] if disputed else []
+    sentences = [f"* Of {counted(disputed, 'member')} a source says otherwise."] if disputed else []
     if claimed:
         more = "more security is a member" if claimed == 1 else "more securities are members"
-        told.append(f"{claimed:,} {more} by the word of a source that was not followed.")
-    if told:
-        say(f"{' '.join(told)} quant-assets universe conflicts {universe} shows more.")
+        sentences.append(f"{claimed:,} {more} by the word of a source that was not followed.")
+    if sentences:
+        say(f"{' '.join(sentences)} quant-assets universe conflicts {universe} shows more.")
 
 
 def complain_of_unknown_days(facts: Mapping[Any, Any]) -> None:
-    """That a day lies before the history of a universe, where it does; of ``read.universe``."""
+    """Complain of a day before the universe's history; takes the attrs of ``read.universe``."""
     universe, since = facts["universe"], facts["known_from"]
     if since is None:
         wanted = f"universe add {universe} AAPL MSFT" if facts["kind"] == CUSTOM else _IMPORT
@@ -168,7 +168,7 @@ def _disagreement(row: Any) -> dict[str, Any]:
 
 
 def _print_distinct(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows without the columns that are empty, and without the universe where there is but one."""
+    """Rows without the columns that are empty, and without the universe where all have the same."""
     empty = {key for key in (rows[0] if rows else ()) if all(row[key] == "" for row in rows)}
     if len({row["universe"] for row in rows}) == 1:
         empty.add("universe")
@@ -241,8 +241,8 @@ def print_import(report: UniverseReport) -> None:
 
 def print_import_rows(report: UniverseReport) -> None:
     """What an import changed, as CSV with a row a symbol."""
-    told = {"added": report.added, "removed": report.removed, "renamed": report.renamed}
-    rows = [{"symbol": symbol, "what": what} for what, some in told.items() for symbol in some]
+    changes = {"added": report.added, "removed": report.removed, "renamed": report.renamed}
+    rows = [{"symbol": symbol, "what": what} for what, some in changes.items() for symbol in some]
     print_frame(pd.DataFrame(rows, columns=["symbol", "what"]), "csv")
 
 
