@@ -231,7 +231,7 @@ def prices(
         options.day_option("Day in whose shares adjusted prices count; by default the latest."),
     ] = None,
     source: Annotated[str | None, typer.Option(help="Only rows of this source.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Daily prices of some symbols; by default the last 30 days."""
@@ -254,7 +254,7 @@ def prices(
         source=source,
         settings=platform.settings,
     )
-    print_prices(frame, "csv" if csv else "json" if as_json else "table")
+    print_prices(frame, options.form_of(csv, as_json))
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
         raise typer.Exit(ATTENTION)

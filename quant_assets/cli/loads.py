@@ -174,7 +174,7 @@ def runs(
     run: Annotated[str, typer.Argument(help="A run's id, or its first characters.")] = "",
     last: Annotated[int, typer.Option(help="How many loads to show.", min=1)] = 20,
     log: Annotated[bool, typer.Option("--log", help="The log of the run.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Past loads and their totals; for one run, the outcome of each symbol."""
@@ -190,7 +190,7 @@ def runs(
         frame = run_symbols(platform.warehouse, run)
     else:
         frame = load_history(platform.warehouse, last)
-    print_frame(frame, "csv" if csv else "json" if as_json else "table")
+    print_frame(frame, options.form_of(csv, as_json))
 
 
 def _check(datasets: str, priority: str) -> None:

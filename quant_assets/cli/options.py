@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from quant_assets.cli.terminal.tables import Form
     from quant_assets.wiring.platform import Platform
 
 
@@ -32,6 +33,11 @@ def platform_of(context: typer.Context, **flags: object) -> Platform:
     return Platform(settings)
 
 
+def form_of(csv: bool, as_json: bool) -> Form:
+    """The form of output that ``Csv`` and ``Json`` choose."""
+    return "csv" if csv else "json" if as_json else "table"
+
+
 def _day(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text)
@@ -50,6 +56,7 @@ LogLevel = Annotated[
         help="Show the log of loads: debug, info, warning, error, off; else as in the settings."
     ),
 ]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Start = Annotated[dt.date | None, day_option("First day.")]
 End = Annotated[dt.date | None, day_option("Last day; by default the last closed session.")]

@@ -17,7 +17,7 @@ from quant_assets.cli.exits import ATTENTION, DONE
 from quant_assets.cli.terminal.console import show_json
 
 if TYPE_CHECKING:
-    from quant_assets.cli.terminal.universes import Form
+    from quant_assets.cli.terminal.tables import Form
 
 DEFAULT = "sp500"
 
@@ -40,11 +40,6 @@ SkipInvalid = Annotated[
 OfSymbol = Annotated[
     str | None, typer.Option(help="Only securities that ever went by this ticker.")
 ]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-
-
-def _form(*, csv: bool, as_json: bool) -> Form:
-    return "csv" if csv else "json" if as_json else "table"
 
 
 @universe_app.command("show")
@@ -58,7 +53,7 @@ def show(
         dt.date | None, options.day_option("Day of the membership; by default today.")
     ] = None,
     name: Annotated[str, typer.Option(help="The same as NAME.")] = "",
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """The members on a day, the source of the list, and how many members have prices here."""
@@ -71,7 +66,7 @@ def show(
     settings = options.platform_of(context).settings
     frame = read.universe(universe or name or DEFAULT, on=on, settings=settings)
     if csv or as_json:
-        print_frame(frame, _form(csv=csv, as_json=as_json))
+        print_frame(frame, options.form_of(csv, as_json))
     else:
         print_members(frame)
     complain_of_unknown_days(frame.attrs)
@@ -80,14 +75,14 @@ def show(
 
 @universe_app.command("list")
 def list_universes(
-    context: typer.Context, *, csv: Csv = False, as_json: options.Json = False
+    context: typer.Context, *, csv: options.Csv = False, as_json: options.Json = False
 ) -> None:
     """Every universe: its kind, its size, its source, when it was updated."""
     from quant_assets import read
     from quant_assets.cli.terminal.universes import print_universes
 
     frame = read.universes(settings=options.platform_of(context).settings)
-    print_universes(frame, _form(csv=csv, as_json=as_json))
+    print_universes(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("changes")
@@ -99,7 +94,7 @@ def changes(
         dt.date | None, options.day_option("Only changes that took effect on that day or later.")
     ] = None,
     symbol: OfSymbol = None,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Members that joined, left or were renamed, when that was noticed, and why."""
@@ -112,7 +107,7 @@ def changes(
         symbol=symbol,
         settings=options.platform_of(context).settings,
     )
-    print_changes(frame, _form(csv=csv, as_json=as_json))
+    print_changes(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("conflicts")
@@ -124,7 +119,7 @@ def conflicts(
     only_open: Annotated[
         bool, typer.Option("--open", help="Only disagreements that are still open.")
     ] = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Where sources disagree about a membership, and which source is followed."""
@@ -137,7 +132,7 @@ def conflicts(
         open_only=only_open,
         settings=options.platform_of(context).settings,
     )
-    print_conflicts(frame, _form(csv=csv, as_json=as_json))
+    print_conflicts(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("create")
@@ -148,11 +143,11 @@ def create(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Make a universe of your own, with its first members if you name some."""
-    form = _form(csv=csv, as_json=as_json)
+    form = options.form_of(csv, as_json)
     _change_members(context, "create", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
@@ -164,11 +159,11 @@ def add(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Make symbols members of a universe of your own, from today on."""
-    form = _form(csv=csv, as_json=as_json)
+    form = options.form_of(csv, as_json)
     _change_members(context, "add", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
@@ -180,11 +175,11 @@ def remove(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """End memberships of a universe of your own today; its past stays on record."""
-    form = _form(csv=csv, as_json=as_json)
+    form = options.form_of(csv, as_json)
     _change_members(context, "remove", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
@@ -201,7 +196,7 @@ def import_lists(
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept the list, whatever its size and changes.")
     ] = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Import members and membership history; without --from, from the sources of the settings.
@@ -218,7 +213,7 @@ def import_lists(
     if is_custom(platform.warehouse, name):
         if on or accept:
             raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
-        _change_members(context, "add", name, (), lists, form=_form(csv=csv, as_json=as_json))
+        _change_members(context, "add", name, (), lists, form=options.form_of(csv, as_json))
     look = Look(platform, name, on, accept)
     report = look.at(MembershipLists(tuple(lists)) if lists else None)
     publish(platform.warehouse)

@@ -15,6 +15,8 @@ from quant_assets.cli.terminal.console import say, show_json
 if TYPE_CHECKING:
     import pandas as pd
 
+Form = Literal["table", "csv", "json"]
+
 _WRAPPING = (
     "reason",
     "message",
@@ -43,7 +45,7 @@ _LONG = (
 """Columns of past loads that CSV and JSON have, and a table has no room for."""
 
 
-def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
+def print_frame(frame: pd.DataFrame, form: Form) -> None:
     """Rows as a table, as CSV or as JSON."""
     if form == "csv":
         print(frame.to_csv(index=False), end="")
@@ -65,7 +67,7 @@ def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> N
     print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
 
 
-def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
+def print_prices(frame: pd.DataFrame, form: Form) -> None:
     """The tidy frame of ``read.prices``, plainly: it may have thousands of lines."""
     if form == "table":
         if not frame.empty:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from quant_assets.cli.terminal.console import complain, counted, say
-from quant_assets.cli.terminal.tables import print_frame, print_rows
+from quant_assets.cli.terminal.tables import Form, print_frame, print_rows
 from quant_assets.membership.custom import CUSTOM, Changed, What
 from quant_assets.membership.report import UniverseReport
-
-Form = Literal["table", "csv", "json"]
 
 SHOWN = 50
 """Rows of changes and of disagreements that a table shows; CSV and JSON have them all."""
