@@ -1,13 +1,12 @@
-"""The command line: ``quant-assets``. Words in, plain objects called.
+"""The command line ``quant-assets``: words in, plain objects called.
 
-What a person then sees is in ``terminal``, how a command ends in ``exits``.
+``terminal`` prints the results, ``exits`` turns errors into exit codes. A command imports in its
+body what only it needs, so that no command waits for libraries of another one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,34 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
+from quant_assets.cli.data_folder import data_folder_app
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.cli.loads import live_app, load_and_show
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.load_reports import print_demo
-from quant_assets.cli.terminal.status import (
-    print_differences,
-    print_pruned,
-    print_settings,
-    print_status,
-)
-from quant_assets.cli.terminal.tables import print_prices
 from quant_assets.cli.universes import universe_app
-from quant_assets.health.status import warehouse_status
-from quant_assets.journal.pruning import prune_logs
-from quant_assets.loading.market import refuse_mixing
-from quant_assets.loading.work import Window
-from quant_assets.reference.identity import canonical_symbol
-from quant_assets.refreshing.load_steps import How
-from quant_assets.refreshing.steps import known_symbols, window_steps
-from quant_assets.schema.catalog import data_dictionary
-from quant_assets.settings.settings import shown
-from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import SIMULATED, Platform
 
 if TYPE_CHECKING:
     from quant_assets.cli.in_process import Materialized
+    from quant_assets.loading.work import Window
+    from quant_assets.wiring.platform import Platform
 
 app = typer.Typer(
     cls=Commands,
@@ -51,10 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 app.add_typer(live_app)
+app.add_typer(data_folder_app)
 app.add_typer(universe_app, name="universe")
-app.add_typer(config_app, name="config")
 
 
 @app.callback()
@@ -69,19 +50,25 @@ def common(
         bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
     ] = False,
 ) -> None:
-    """What holds for every command; ``options.platform_of`` looks here."""
+    """The options before the command; ``options.platform_of`` reads them."""
 
 
 @app.command()
 def demo(
     context: typer.Context,
     symbols: Annotated[
-        int | None, typer.Option(help="Companies in the market; else the settings', 20.", min=2)
+        int | None,
+        typer.Option(help="Companies in the market; by default as in the settings, 20.", min=2),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Materialize the whole asset graph on a simulated market; no network is used."""
     from quant_assets.cli.in_process import materialize_all_prices, materialize_asset
+    from quant_assets.cli.terminal.load_reports import print_demo
+    from quant_assets.health.status import warehouse_status
+    from quant_assets.loading.market import refuse_mixing
+    from quant_assets.warehouse.published_copy import publish
+    from quant_assets.wiring.sources import SIMULATED
 
     size = {} if symbols is None else {"symbols": symbols}
     platform = options.platform_of(context, source=SIMULATED, simulated=size, universe={})
@@ -105,12 +92,12 @@ def demo(
         complain(f"✓ {name}")
     publish(platform.warehouse)
     found = warehouse_status(platform.warehouse)
-    held = next(row for row in found["sources"] if row["source"] == SIMULATED)
-    first, last = held["first_session"], held["last_session"]
+    market = next(row for row in found["sources"] if row["source"] == SIMULATED)
+    first, last = market["first_session"], market["last_session"]
     facts = {
-        "symbols": held["symbols"],
+        "symbols": market["symbols"],
         "sessions": len(calendar.between(first, last)),
-        "rows": held["rows"],
+        "rows": market["rows"],
         "corporate_actions": sum(row["events"] for row in found["actions"]),
         "first_session": first,
         "last_session": last,
@@ -141,6 +128,12 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
+    from quant_assets.loading.work import Window
+    from quant_assets.reference.identity import canonical_symbol
+    from quant_assets.refreshing.load_steps import How
+    from quant_assets.refreshing.steps import known_symbols, window_steps
+    from quant_assets.warehouse.published_copy import publish
+
     if start and days:
         raise typer.BadParameter("--start and --days say the same; give one of them.")
     if dagster and (fail_fast or allow_mixing):
@@ -164,8 +157,7 @@ def backfill(
         fail_fast=fail_fast,
         allow_mixing=allow_mixing,
     )
-    steps = window_steps(platform, source, window)
-    reports = load_and_show(platform, steps, how, quiet=as_json)
+    reports = load_and_show(platform, window_steps(platform, source, window), how, quiet=as_json)
     if as_json:
         for report in reports:
             print(report.to_json())
@@ -178,6 +170,8 @@ def _backfill_in_dagster(
     platform: Platform, window: Window, source: str, *, force: bool, as_json: bool
 ) -> None:
     from quant_assets.cli.in_process import backfill_prices
+    from quant_assets.loading.market import refuse_mixing
+    from quant_assets.warehouse.published_copy import publish
 
     profile = platform.price_source(source).profile
     refuse_mixing(platform.warehouse, profile)
@@ -190,8 +184,8 @@ def _backfill_in_dagster(
     if platform.warehouse.exists():
         publish(platform.warehouse)
     if as_json:
-        asked = {"source": profile.name, "symbols": tickers, "start": start, "end": end}
-        show_json({**vars(result), **asked})
+        request = {"source": profile.name, "symbols": tickers, "start": start, "end": end}
+        show_json({**vars(result), **request})
     elif result.success:
         say(f"Materialized {what}, in run {result.run_id}.")
     if not result.success:
@@ -205,17 +199,23 @@ def prices(
     symbols: Annotated[
         list[str], typer.Argument(help="Tickers or security ids, such as AAPL MSFT 17.")
     ],
-    start: Annotated[dt.date | None, options.day_option("First day; 30 days before --end.")] = None,
+    start: Annotated[
+        dt.date | None, options.day_option("First day; by default 30 days before --end.")
+    ] = None,
     end: options.End = None,
     adjust: Annotated[str, typer.Option(help="none, split or total_return.")] = "none",
     adjust_to: Annotated[
-        dt.date | None, options.day_option("Day in whose shares prices are given; else the latest.")
+        dt.date | None,
+        options.day_option("Day in whose shares adjusted prices count; by default the latest."),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Rows of this source alone.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    source: Annotated[str | None, typer.Option(help="Only rows of this source.")] = None,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Daily prices of some symbols; by default the last 30 days."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.tables import print_prices
+
     if adjust not in ("none", "split", "total_return"):
         raise typer.BadParameter(f"--adjust {adjust}: it is none, split or total_return.")
     platform = options.platform_of(context)
@@ -232,132 +232,14 @@ def prices(
         source=source,
         settings=platform.settings,
     )
-    print_prices(frame, "csv" if csv else "json" if as_json else "table")
+    print_prices(frame, options.form_of(csv, as_json))
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
         raise typer.Exit(ATTENTION)
 
 
-@app.command()
-def status(context: typer.Context, as_json: options.Json = False) -> None:
-    """What the database holds, what it lacks, and the last loads."""
-    found = warehouse_status(options.platform_of(context).warehouse)
-    if as_json:
-        show_json(found)
-    else:
-        print_status(found)
-    trouble = any(row["outcome"] != "empty" for row in found["ledger"])
-    raise typer.Exit(ATTENTION if trouble else DONE)
-
-
-@app.command()
-def ui(
-    context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port of the web page.", min=1, max=65535)] = 3000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-) -> None:
-    """The Dagster UI over this data folder, on http://127.0.0.1:3000 unless told otherwise."""
-    from quant_assets.orchestration.instance.instance import prepare
-
-    platform = options.platform_of(context)
-    folder = prepare(platform.settings.home_path)
-    environment = {**os.environ, "DAGSTER_HOME": str(folder)}
-    environment["QUANT_ASSETS_HOME"] = str(platform.settings.home_path)
-    config = context.find_root().params["config"]
-    if config is not None:
-        environment["QUANT_ASSETS_CONFIG"] = str(Path(config).absolute())
-    command = [
-        *(
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "dagster",
-            "dev",
-            "--workspace",
-            str(folder / "workspace.yaml"),
-        ),
-        *("--host", host, "--port", str(port)),
-    ]
-    complain(f"Dagster UI on http://{host}:{port} over {platform.settings.home_path}")
-    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
-
-
-@app.command()
-def reconcile(
-    context: typer.Context, dry_run: options.ChangeNothing = False, as_json: options.Json = False
-) -> None:
-    """Make Dagster's partitions agree with the warehouse; no source is asked."""
-    from quant_assets.cli.in_process import reconcile_prices
-    from quant_assets.orchestration.instance.instance import open_instance
-    from quant_assets.orchestration.runs.reconcile import compare
-
-    platform = options.platform_of(context)
-    home = platform.settings.home_path
-    with open_instance(home) as instance, progress(quiet=as_json) as step:
-        found = compare(platform, instance, step)
-    run = None
-    if found.any and not dry_run:
-        with progress(quiet=as_json) as step:
-            run = reconcile_prices(platform, progress=step)
-        if not run.success and "lost" not in run.facts:
-            complain(f"Error: run {run.run_id} failed: {run.failure}")
-            raise typer.Exit(BROKEN)
-    if as_json:
-        show_json({**found.to_dict(), "dry_run": dry_run, "run_id": run.run_id if run else None})
-    else:
-        print_differences(found, platform.calendar.sessions, dry_run=dry_run)
-    amiss = found.lost or found.unseen_failures or (dry_run and found.any)
-    raise typer.Exit(ATTENTION if amiss else DONE)
-
-
-@app.command()
-def prune(
-    context: typer.Context,
-    days: Annotated[
-        int | None,
-        typer.Option(help="Days to keep; else the settings' history_days.", min=1, max=36_500),
-    ] = None,
-    dry_run: options.DeleteNothing = False,
-    as_json: options.Json = False,
-) -> None:
-    """Delete the logs of old loads and Dagster runs; materializations and prices stay."""
-    from quant_assets.orchestration.instance.retention import prune_folder
-
-    platform = options.platform_of(context)
-    before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
-    home = platform.settings.home_path
-    with working("pruning"):
-        pruned = prune_folder(home, before, dry_run=dry_run)
-        files, size = prune_logs(home, before, dry_run=dry_run)
-    if as_json:
-        log_files = {"log_files": files, "log_file_bytes": size}
-        show_json({**vars(pruned), **log_files, "before": before, "dry_run": dry_run})
-    else:
-        print_pruned(pruned, before, dry_run=dry_run)
-        if files:
-            verb = "Would delete" if dry_run else "Deleted"
-            say(f"{verb} {counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
-
-
-@config_app.command("show")
-def config_show(context: typer.Context, as_json: options.Json = False) -> None:
-    """The settings in force: file, then environment, then flags; secrets masked."""
-    values = shown(options.platform_of(context).settings)
-    if as_json:
-        show_json(values)
-    else:
-        print_settings(values)
-
-
-@config_app.command("dictionary")
-def config_dictionary() -> None:
-    """The data dictionary as Markdown."""
-    print(data_dictionary(), end="")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; ends in SystemExit with one of the exit codes above."""
+    """Entry point; raises SystemExit with an exit code of ``exits``."""
     app(args=list(arguments) if arguments is not None else None)
 
 

@@ -1,7 +1,7 @@
-"""How a command ends: its exit code, and what went wrong as a sentence.
+"""How a command ends: its exit code, and an error as a sentence.
 
-Errors that a user can act on are told as they are; anything else is named in one line, with the way
-to its traceback.
+The message of a ``ForeseenError`` is printed as it stands; any other error becomes one line that
+says how to get its traceback.
 """
 
 from __future__ import annotations
@@ -18,59 +18,21 @@ import typer
 from typer.core import TyperGroup
 
 from quant_assets.cli.terminal.console import complain
-from quant_assets.contracts.source import SourceError
-from quant_assets.datasets.daily_prices.due import OpenSessionError
-from quant_assets.fetching.pace import PacingError, PacingFileError
-from quant_assets.loading.market import AnotherMarketError, MixedMarketsError
-from quant_assets.membership.custom_errors import CustomUniverseError
-from quant_assets.membership.refusals import RefusedUniverseError
-from quant_assets.membership.unknown import UnknownUniverseError
-from quant_assets.price_rules.corporate_actions import DecisionError
-from quant_assets.read.adjusted_rows import UnknownSourceError
-from quant_assets.reference.calendars import CalendarRangeError
-from quant_assets.reference.identity import (
-    AmbiguousSymbolError,
-    InvalidSymbolError,
-    UnknownSymbolError,
-)
-from quant_assets.refreshing.steps import NothingToRefreshError
-from quant_assets.settings.settings import SettingsError
-from quant_assets.warehouse.writer_lock import WarehouseError
-from quant_assets.wiring.platform import NoListsError, UnknownSourceNameError
+from quant_assets.reference.errors import BrokenError, ForeseenError, UsageError
 
-DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
+DONE, ATTENTION, USAGE, BROKEN = 0, 1, UsageError.ends_with, BrokenError.ends_with
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """What a shell expects of a command ended by Ctrl-C, and by a supervisor or ``kill``."""
 
-_WRONG = (
-    SettingsError,
-    NoListsError,
-    UnknownSourceNameError,
-    UnknownSourceError,
-    UnknownSymbolError,
-    AmbiguousSymbolError,
-    InvalidSymbolError,
-    CalendarRangeError,
-    OpenSessionError,
-    MixedMarketsError,
-    AnotherMarketError,
-    RefusedUniverseError,
-    CustomUniverseError,
-    DecisionError,
-    UnknownUniverseError,
-    NothingToRefreshError,
-)
-_FAILED = (WarehouseError, SourceError, PacingError, PacingFileError)
-
 
 class Commands(TyperGroup):
-    """Every command: what a user can act on becomes a sentence and an exit code."""
+    """All commands: an error becomes a sentence on standard error and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         if ctx.params["debug"]:
             return super().invoke(ctx)
         with warnings.catch_warnings(), _stopping() as stopped_by:
-            # Those of the libraries are for whoever maintains this; the tests see them.
+            # Warnings of libraries are for maintainers; the tests turn them into errors.
             warnings.simplefilter("ignore")
             try:
                 return super().invoke(ctx)
@@ -86,15 +48,15 @@ class Commands(TyperGroup):
                     raise typer.Exit(STOPPED[number]) from None
                 if not isinstance(error, Exception):
                     raise
-                raise typer.Exit(_explained(error)) from error
+                raise typer.Exit(explain(error)) from error
 
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Let SIGTERM interrupt as Ctrl-C does; gives what tells which of the two has come, if any.
+    """Let SIGTERM interrupt as Ctrl-C does; yields a function that returns the signal received.
 
-    Dagster puts its own handlers in the place of any other while a run is under way, and they do
-    not say what they were called for. So the signals are read from Python's wakeup descriptor.
+    While a run is under way, Dagster's own handlers replace all others, and they do not tell which
+    signal they were called for. So the signals are read from Python's wakeup descriptor.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -107,10 +69,10 @@ def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
 
     def stopped_by() -> signal.Signals | None:
         try:
-            come = os.read(reading, 4096)
+            received = os.read(reading, 4096)
         except BlockingIOError:
             return None
-        return next((number for number in STOPPED if number in come), None)
+        return next((number for number in STOPPED if number in received), None)
 
     try:
         yield stopped_by
@@ -122,19 +84,16 @@ def _stopping() -> Iterator[Callable[[], signal.Signals | None]]:
 
 
 def _is_typers(error: BaseException) -> bool:
-    """Whether typer tells of it, as of wrong usage; its base class has no public name."""
+    """Whether Typer reports the error itself, as wrong usage; its base class has no public name."""
     broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
     return broken_pipe or isinstance(error, typer.Abort) or hasattr(error, "exit_code")
 
 
-def _explained(error: Exception) -> int:
-    """Say what went wrong; returns the exit code."""
-    if isinstance(error, _WRONG):
+def explain(error: Exception) -> int:
+    """Print what went wrong to standard error; returns the exit code."""
+    if isinstance(error, ForeseenError):
         complain(f"Error: {error}")
-        return USAGE
-    if isinstance(error, _FAILED):
-        complain(f"Error: {error}")
-        return BROKEN
+        return error.ends_with
     if isinstance(error, OSError):
         complain(
             f"Error: {error}. Check that the folder exists, may be written and has room, then run "
@@ -143,7 +102,7 @@ def _explained(error: Exception) -> int:
         return BROKEN
     complain(
         f"Error: {type(error).__name__}: {error}\n"
-        "This was not foreseen. For the whole traceback put --debug before the command: "
+        "This error was not expected. For its traceback put --debug before the command: "
         "quant-assets --debug …"
     )
     return BROKEN

@@ -29,15 +29,15 @@ from quant_assets.wiring.platform import Platform
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The terminal belongs to the command; Dagster's own lines are in the UI."""
 
-LOOKS_EVERY_SECONDS = 5.0
-"""How often to look for dead runs while one is under way."""
+SEARCH_EVERY_SECONDS = 5.0
+"""Pause between two searches for dead runs."""
 
 
 @dataclass(frozen=True)
 class Materialized:
-    """One run: its id, whether all went well, and if not, why.
+    """One run: its id, whether it succeeded, and why not.
 
-    ``facts`` are what its ops said of their outputs, or of their failure.
+    ``facts`` is the metadata of its ops' outputs, or of their failures.
     """
 
     run_id: str
@@ -49,7 +49,7 @@ class Materialized:
 def materialize_asset(platform: Platform, name: str) -> Materialized:
     """Materialize an asset without partitions.
 
-    Raises KeyboardInterrupt where a signal ended the run, and so do the others here.
+    Raises KeyboardInterrupt where a signal ended the run, as does every function here.
     """
     return _run(platform, "__ASSET_JOB", QUIET, selection=[dg.AssetKey(name)])
 
@@ -93,7 +93,7 @@ def backfill_prices(
 
 
 def reconcile_prices(platform: Platform, *, progress: Progress = unwatched) -> Materialized:
-    """Make the partitions of ``daily_prices`` agree with the warehouse, in a run of their own."""
+    """Make the partitions of ``daily_prices`` agree with the warehouse, in one run."""
     return _run(platform, "reconcile_prices", QUIET, progress=progress)
 
 
@@ -107,7 +107,7 @@ def _run(
     progress: Progress = unwatched,
 ) -> Materialized:
     definitions = build_definitions(platform, progress)
-    named = (
+    job_definition = (
         definitions.resolve_implicit_global_asset_job_def()
         if job == "__ASSET_JOB"
         else definitions.resolve_job_def(job)
@@ -119,7 +119,7 @@ def _run(
         alive(runs, run_id),
         _ending_dead_runs(instance, runs),
     ):
-        result = named.execute_in_process(
+        result = job_definition.execute_in_process(
             run_config=run_config,
             instance=instance,
             asset_selection=selection,
@@ -145,23 +145,21 @@ def _run(
 
 @contextmanager
 def _ending_dead_runs(instance: dg.DagsterInstance, runs: Path) -> Iterator[None]:
-    """End those that are dead, and those that die meanwhile: this run may be waiting for their
-    place in its pool.
-    """
+    """End dead runs, now and while the block runs: they may occupy the pool that it waits for."""
     end_dead_runs(instance, runs)
-    over = threading.Event()
+    finished = threading.Event()
 
-    def look() -> None:
-        while not over.wait(LOOKS_EVERY_SECONDS):
+    def search() -> None:
+        while not finished.wait(SEARCH_EVERY_SECONDS):
             end_dead_runs(instance, runs)
 
-    looking = threading.Thread(target=look, name="looking for dead runs", daemon=True)
-    looking.start()
+    searching = threading.Thread(target=search, name="ending dead runs", daemon=True)
+    searching.start()
     try:
         yield
     finally:
-        over.set()
-        looking.join()
+        finished.set()
+        searching.join()
 
 
 def _was_interrupted(event: DagsterEvent) -> bool:

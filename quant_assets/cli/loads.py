@@ -1,6 +1,6 @@
 """Commands that keep the database up to date: refresh, resume, quickstart, sources, runs.
 
-Part of the command line in ``cli``: words in, plain objects called.
+Part of the command line in ``app``: words in, plain objects called.
 """
 
 from __future__ import annotations
@@ -10,32 +10,21 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
-from quant_assets.cli.terminal.load_reports import (
-    print_budget,
-    print_charts,
-    print_next_steps,
-    print_report,
-    print_sources,
-)
-from quant_assets.cli.terminal.tables import print_frame
-from quant_assets.contracts.source import SourceProfile
-from quant_assets.health.status import UnknownRunError, load_history, run_log, run_symbols
-from quant_assets.journal.progress import Progress
-from quant_assets.loading.report import LoadReport
-from quant_assets.reference.identity import canonical_symbol
-from quant_assets.refreshing.load_steps import How, load_steps
-from quant_assets.refreshing.steps import DATASETS, Step, open_steps, refresh_steps
-from quant_assets.schema.loads import PRIORITIES
-from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import YAHOO, Platform
+
+if TYPE_CHECKING:
+    from quant_assets.contracts.source import SourceProfile
+    from quant_assets.journal.progress import Progress
+    from quant_assets.loading.report import LoadReport
+    from quant_assets.refreshing.load_steps import How
+    from quant_assets.refreshing.steps import Step
+    from quant_assets.wiring.platform import Platform
 
 live_app = typer.Typer()
 sources_app = typer.Typer(help="Where the data comes from.", no_args_is_help=True)
@@ -47,12 +36,12 @@ def refresh(
     context: typer.Context,
     symbols: Annotated[str, typer.Option(help="Tickers, separated by commas.")] = "",
     universe: Annotated[str, typer.Option(help="The members of this universe.")] = "",
-    datasets: Annotated[str, typer.Option(help="What to refresh.")] = DATASETS[0],
+    datasets: Annotated[str, typer.Option(help="What to refresh.")] = "daily_prices",
     source: options.Source = "",
-    priority: Annotated[str, typer.Option(help=f"{', '.join(PRIORITIES)}.")] = "",
+    priority: Annotated[str, typer.Option(help="high, normal, low.")] = "",
     force: options.Force = False,
     max_requests: Annotated[
-        int | None, typer.Option(help="Make at most so many requests.", min=1)
+        int | None, typer.Option(help="Make at most this many requests.", min=1)
     ] = None,
     fail_fast: options.FailFast = False,
     accept: options.Accept = False,
@@ -61,8 +50,11 @@ def refresh(
 ) -> None:
     """Bring prices up to the last closed session, with as few requests as possible.
 
-    Without --symbols or --universe: the members of the index, and whatever was loaded before.
+    Without --symbols or --universe: the members of the index and all symbols loaded before.
     """
+    from quant_assets.refreshing.load_steps import How
+    from quant_assets.refreshing.steps import refresh_steps
+
     _check(datasets, priority)
     platform = options.platform_of(context)
     named = _symbols(symbols)
@@ -72,7 +64,7 @@ def refresh(
         look_back_everywhere=True,
         priority=priority or None,
         most_requests=max_requests,
-        # Whoever names a symbol wants it, whatever became of it before.
+        # A symbol that is named is loaded even where its task waits or was given up.
         heed_tasks=not (named or force),
     )
     how = How(asking, force=force, dry_run=dry_run, fail_fast=fail_fast, accept=accept)
@@ -84,18 +76,21 @@ def refresh(
 def resume(
     context: typer.Context,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also what was given up on.")
+        bool, typer.Option("--retry-failed", help="Also load symbols that were given up.")
     ] = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go on with loads that were stopped, limited or failed."""
+    """Continue loads that were stopped, rate-limited or failed."""
+    from quant_assets.refreshing.load_steps import How
+    from quant_assets.refreshing.steps import open_steps
+
     platform = options.platform_of(context)
     steps = open_steps(platform, given_up=retry_failed)
     if not steps and not as_json:
-        say("There is nothing to go on with.")
+        say("There is nothing to resume.")
         if open_steps(platform, given_up=True):
-            say("Some symbols were given up; resume --retry-failed asks for them again.")
+            say("Some symbols were given up; resume --retry-failed loads them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = load_and_show(platform, steps, How(asking, dry_run=dry_run), quiet=as_json)
     _end(platform, reports, as_json=as_json)
@@ -109,6 +104,13 @@ def quickstart(
     source: options.Source = "",
 ) -> None:
     """From an empty folder to prices and a first chart."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.load_reports import print_charts, print_next_steps
+    from quant_assets.reference.identity import canonical_symbol
+    from quant_assets.refreshing.load_steps import How
+    from quant_assets.refreshing.steps import refresh_steps
+    from quant_assets.wiring.sources import YAHOO
+
     platform = options.platform_of(context)
     named = tuple(dict.fromkeys(canonical_symbol(text) for text in symbols))
     end = platform.calendar.last_closed_session(platform.clock())
@@ -118,13 +120,13 @@ def quickstart(
     reports = load_and_show(platform, steps, How(platform.asking))
     frame = (
         read.prices(
-            [symbol for report in reports for symbol in _known(report)],
+            [symbol for report in reports for symbol in _stored_symbols(report)],
             start,
             platform.clock().date(),
             adjust="split",
             settings=platform.settings,
         )
-        if any(_known(report) for report in reports)
+        if any(_stored_symbols(report) for report in reports)
         else None
     )
     if frame is not None and not frame.empty:
@@ -135,7 +137,10 @@ def quickstart(
 
 @sources_app.command("check")
 def sources_check(context: typer.Context, as_json: options.Json = False) -> None:
-    """Whether each source can be reached, and what is left of its budget."""
+    """Whether each source can be reached, and how much of its request budget is used."""
+    from quant_assets.cli.terminal.load_reports import print_sources
+    from quant_assets.wiring.sources import YAHOO
+
     platform = options.platform_of(context)
     rows: list[dict[str, Any]] = []
     with working("asking"):
@@ -164,31 +169,32 @@ def sources_check(context: typer.Context, as_json: options.Json = False) -> None
 @live_app.command()
 def runs(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, or how it begins.")] = "",
+    run: Annotated[str, typer.Argument(help="A run's id, or its first characters.")] = "",
     last: Annotated[int, typer.Option(help="How many loads to show.", min=1)] = 20,
-    log: Annotated[bool, typer.Option("--log", help="What the run said.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="The log of the run.")] = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Past loads and their totals; of one run, what became of each symbol."""
+    """Past loads and their totals; for one run, the outcome of each symbol."""
+    from quant_assets.cli.terminal.tables import print_frame
+    from quant_assets.health.status import load_history, run_log, run_symbols
+
     platform = options.platform_of(context)
     if log and not run:
         raise typer.BadParameter("--log needs the id of a run.")
-    try:
-        if log:
-            frame = run_log(platform.warehouse, run)
-        else:
-            frame = (
-                run_symbols(platform.warehouse, run)
-                if run
-                else load_history(platform.warehouse, last)
-            )
-    except UnknownRunError as error:
-        raise typer.BadParameter(str(error)) from error
-    print_frame(frame, "csv" if csv else "json" if as_json else "table")
+    if log:
+        frame = run_log(platform.warehouse, run)
+    elif run:
+        frame = run_symbols(platform.warehouse, run)
+    else:
+        frame = load_history(platform.warehouse, last)
+    print_frame(frame, options.form_of(csv, as_json))
 
 
 def _check(datasets: str, priority: str) -> None:
+    from quant_assets.refreshing.steps import DATASETS
+    from quant_assets.schema.loads import PRIORITIES
+
     for name in datasets.split(","):
         if name.strip() not in DATASETS:
             raise typer.BadParameter(f"--datasets {name.strip()}: known are {', '.join(DATASETS)}.")
@@ -197,6 +203,8 @@ def _check(datasets: str, priority: str) -> None:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
+    from quant_assets.reference.identity import canonical_symbol
+
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(named))
 
@@ -205,6 +213,8 @@ def load_and_show(
     platform: Platform, steps: Sequence[Step], how: How, *, quiet: bool = False
 ) -> list[LoadReport]:
     """Load each step, and print its report unless ``quiet``."""
+    from quant_assets.cli.terminal.load_reports import print_budget, print_report
+    from quant_assets.refreshing.load_steps import load_steps
 
     @contextmanager
     def watch(step: Step, source: SourceProfile) -> Iterator[Progress]:
@@ -226,15 +236,17 @@ def load_and_show(
     return reports
 
 
-def _known(report: LoadReport) -> list[str]:
-    """The symbols of which there is anything to show."""
+def _stored_symbols(report: LoadReport) -> list[str]:
+    """The symbols of a report that are stored as securities."""
     return [row.symbol for row in report.symbols if row.security_id is not None]
 
 
 def _end(
     platform: Platform, reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False
 ) -> None:
-    """Publish what was loaded, and end with the code that says how it went."""
+    """Publish the warehouse, and end the command: 1 where a load needs attention."""
+    from quant_assets.warehouse.published_copy import publish
+
     if platform.warehouse.exists() and not any(report.dry_run for report in reports):
         publish(platform.warehouse)
     if as_json:

@@ -1,58 +1,32 @@
-"""Commands about universes: who belongs to an index, and sets of securities of one's own.
+"""Commands about universes: the members of an index, and sets of securities of one's own.
 
-Part of the command line in ``cli``: words in, plain objects called.
+Part of the command line in ``app``: words in, plain objects called.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from quant_assets import read
 from quant_assets.cli import options
-from quant_assets.cli.exits import ATTENTION, DONE, USAGE
-from quant_assets.cli.terminal.console import complain, show_json
-from quant_assets.cli.terminal.tables import print_frame
-from quant_assets.cli.terminal.universes import (
-    Form,
-    complain_of_unknown_days,
-    print_changed,
-    print_changes,
-    print_conflicts,
-    print_import,
-    print_import_rows,
-    print_members,
-    print_universes,
-)
-from quant_assets.contracts.source import BadAnswer
-from quant_assets.fetching.http import fetch, is_address, read_path
-from quant_assets.membership.custom import (
-    CustomChange,
-    add_members,
-    create_universe,
-    is_custom,
-    remove_members,
-)
-from quant_assets.membership.custom_errors import CustomUniverseError, SymbolListError
-from quant_assets.reference.identity import known_identities
-from quant_assets.refreshing.membership import refresh_membership
-from quant_assets.settings.secrets import masked_addresses
-from quant_assets.sources.index_members.lists import MembershipLists, read_symbols
-from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import Platform
+from quant_assets.cli.exits import ATTENTION, DONE
+from quant_assets.cli.terminal.console import show_json
+
+if TYPE_CHECKING:
+    from quant_assets.cli.terminal.tables import Form
 
 DEFAULT = "sp500"
 
 universe_app = typer.Typer(
-    help="Who belongs to an index, and when; and universes of your own.", no_args_is_help=True
+    help="The members of an index on any day, and universes of your own.", no_args_is_help=True
 )
 
 Named = Annotated[str, typer.Argument(help="Name of the universe.")]
-OneOrAll = Annotated[str, typer.Argument(help="Name of the universe; all unless said.")]
+OneOrAll = Annotated[str, typer.Argument(help="Name of the universe; by default all.")]
 Members = Annotated[
     list[str] | None, typer.Argument(help="Tickers such as AAPL MSFT or AAPL,MSFT, or ids.")
 ]
@@ -61,16 +35,11 @@ Lists = Annotated[
     typer.Option("--from", help="CSV or JSON of symbols: a file, a URL, or - for standard input."),
 ]
 SkipInvalid = Annotated[
-    bool, typer.Option("--skip-invalid", help="Leave out what can't be a symbol.")
+    bool, typer.Option("--skip-invalid", help="Leave out texts that can't be a symbol.")
 ]
 OfSymbol = Annotated[
     str | None, typer.Option(help="Only securities that ever went by this ticker.")
 ]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-
-
-def _form(*, csv: bool, as_json: bool) -> Form:
-    return "csv" if csv else "json" if as_json else "table"
 
 
 @universe_app.command("show")
@@ -78,22 +47,26 @@ def show(
     context: typer.Context,
     *,
     universe: Annotated[
-        str, typer.Argument(metavar="[NAME]", help=f"Name of the universe; {DEFAULT} unless said.")
+        str, typer.Argument(metavar="[NAME]", help=f"Name of the universe; by default {DEFAULT}.")
     ] = "",
     on: Annotated[
-        dt.date | None, options.day_option("Day of the membership; today unless said.")
+        dt.date | None, options.day_option("Day of the membership; by default today.")
     ] = None,
     name: Annotated[str, typer.Option(help="The same as NAME.")] = "",
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """The members on a day, where that is known from, and how many have prices here."""
+    """The members on a day, the source of the list, and how many members have prices here."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.tables import print_frame
+    from quant_assets.cli.terminal.universes import complain_of_unknown_days, print_members
+
     if universe and name and universe != name:
         raise typer.BadParameter(f"{universe} and --name {name} are two universes; give one.")
     settings = options.platform_of(context).settings
     frame = read.universe(universe or name or DEFAULT, on=on, settings=settings)
     if csv or as_json:
-        print_frame(frame, _form(csv=csv, as_json=as_json))
+        print_frame(frame, options.form_of(csv, as_json))
     else:
         print_members(frame)
     complain_of_unknown_days(frame.attrs)
@@ -102,11 +75,14 @@ def show(
 
 @universe_app.command("list")
 def list_universes(
-    context: typer.Context, *, csv: Csv = False, as_json: options.Json = False
+    context: typer.Context, *, csv: options.Csv = False, as_json: options.Json = False
 ) -> None:
     """Every universe: its kind, its size, its source, when it was updated."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_universes
+
     frame = read.universes(settings=options.platform_of(context).settings)
-    print_universes(frame, _form(csv=csv, as_json=as_json))
+    print_universes(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("changes")
@@ -115,20 +91,23 @@ def changes(
     *,
     name: OneOrAll = "",
     since: Annotated[
-        dt.date | None, options.day_option("Only what took effect on that day or later.")
+        dt.date | None, options.day_option("Only changes that took effect on that day or later.")
     ] = None,
     symbol: OfSymbol = None,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """What changed: who joined, left or was renamed, when that was noticed, and why."""
+    """Members that joined, left or were renamed, when that was noticed, and why."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_changes
+
     frame = read.universe_changes(
         name or None,
         since=since,
         symbol=symbol,
         settings=options.platform_of(context).settings,
     )
-    print_changes(frame, _form(csv=csv, as_json=as_json))
+    print_changes(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("conflicts")
@@ -138,19 +117,22 @@ def conflicts(
     name: OneOrAll = "",
     symbol: OfSymbol = None,
     only_open: Annotated[
-        bool, typer.Option("--open", help="Only what sources disagree about still.")
+        bool, typer.Option("--open", help="Only disagreements that are still open.")
     ] = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Where sources disagree about a membership, and whom we followed."""
+    """Where sources disagree about a membership, and which source is followed."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.universes import print_conflicts
+
     frame = read.universe_conflicts(
         name or None,
         symbol=symbol,
         open_only=only_open,
         settings=options.platform_of(context).settings,
     )
-    print_conflicts(frame, _form(csv=csv, as_json=as_json))
+    print_conflicts(frame, options.form_of(csv, as_json))
 
 
 @universe_app.command("create")
@@ -161,22 +143,12 @@ def create(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Make a universe of your own, with its first members if you name some."""
-    platform = options.platform_of(context)
-
-    def change() -> CustomChange:
-        return create_universe(
-            platform.warehouse,
-            name,
-            _symbols(symbols, lists),
-            known_identities(),
-            skip_invalid=skip_invalid,
-        )
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = options.form_of(csv, as_json)
+    _change_members(context, "create", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("add")
@@ -187,22 +159,12 @@ def add(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """Make symbols members of a universe of your own, from today on."""
-    platform = options.platform_of(context)
-
-    def change() -> CustomChange:
-        return add_members(
-            platform.warehouse,
-            name,
-            _some(symbols, lists),
-            known_identities(),
-            skip_invalid=skip_invalid,
-        )
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = options.form_of(csv, as_json)
+    _change_members(context, "add", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("remove")
@@ -213,17 +175,12 @@ def remove(
     symbols: Members = None,
     lists: Lists = None,
     skip_invalid: SkipInvalid = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
     """End memberships of a universe of your own today; its past stays on record."""
-    platform = options.platform_of(context)
-
-    def change() -> CustomChange:
-        wanted = _some(symbols, lists)
-        return remove_members(platform.warehouse, name, wanted, skip_invalid=skip_invalid)
-
-    _carry_out(platform, change, _form(csv=csv, as_json=as_json))
+    form = options.form_of(csv, as_json)
+    _change_members(context, "remove", name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("import")
@@ -235,23 +192,28 @@ def import_lists(
         typer.Option("--from", help="File or URL: constituents or intervals; repeatable."),
     ] = None,
     name: Annotated[str, typer.Option(help="Universe to import into.")] = DEFAULT,
-    on: Annotated[dt.date | None, options.day_option("Day of the list; today unless said.")] = None,
+    on: Annotated[dt.date | None, options.day_option("Day of the list; by default today.")] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Believe the list, whatever its size and changes.")
+        bool, typer.Option("--accept", help="Accept the list, whatever its size and changes.")
     ] = False,
-    csv: Csv = False,
+    csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Import members and membership history; without --from, from the settings' sources.
+    """Import members and membership history; without --from, from the sources of the settings.
 
     Into a universe of your own, a list adds its symbols.
     """
+    from quant_assets.cli.terminal.universes import print_import, print_import_rows
+    from quant_assets.membership.custom import is_custom
+    from quant_assets.refreshing.membership import refresh_membership
+    from quant_assets.sources.index_members.lists import MembershipLists
+    from quant_assets.warehouse.published_copy import publish
+
     platform = options.platform_of(context)
     if is_custom(platform.warehouse, name):
         if on or accept:
             raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
-        add(context, name=name, lists=lists, csv=csv, as_json=as_json)
-        return
+        _change_members(context, "add", name, (), lists, form=options.form_of(csv, as_json))
     source = MembershipLists(tuple(lists)) if lists else None
     report = refresh_membership(platform, name, source, on=on, accept=accept)
     publish(platform.warehouse)
@@ -264,35 +226,52 @@ def import_lists(
     raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
 
 
-def _carry_out(platform: Platform, change: Callable[[], CustomChange], form: Form) -> NoReturn:
-    """Change a universe, publish it and say what was done; ends the command."""
-    try:
-        changed = change()
-    except CustomUniverseError as error:
-        complain(f"Error: {error}")
-        raise typer.Exit(USAGE) from error
-    publish(platform.warehouse)
+def _change_members(
+    context: typer.Context,
+    verb: Literal["create", "add", "remove"],
+    name: str,
+    words: Sequence[str] | None,
+    lists: Sequence[str] | None,
+    *,
+    form: Form,
+    skip_invalid: bool = False,
+) -> NoReturn:
+    """Change a universe of the user's own, publish it and print the change; ends the command."""
+    from quant_assets.cli.terminal.universes import print_changed
+    from quant_assets.membership.custom import add_members, create_universe, remove_members
+    from quant_assets.reference.identity import known_identities
+    from quant_assets.warehouse.published_copy import publish
+
+    if verb != "create" and not (words or lists):
+        raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
+    warehouse = options.platform_of(context).warehouse
+    symbols = _symbols(words, lists)
+    if verb == "remove":
+        changed = remove_members(warehouse, name, symbols, skip_invalid=skip_invalid)
+    else:
+        change = create_universe if verb == "create" else add_members
+        changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
+    publish(warehouse)
     print_changed(changed, form)
     raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
 
 
-def _some(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
-    """``_symbols``, of which there must be any."""
-    if not (words or lists):
-        raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
-    return _symbols(words, lists)
-
-
 def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
-    """The symbols said on the command line, commas or not, and those of the lists."""
-    said = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
+    """The symbols given as words, commas or not, and those of the lists."""
+    given = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
     for location in lists or ():
-        said += _listed(location)
-    return said
+        given += _listed(location)
+    return given
 
 
 def _listed(location: str) -> tuple[str, ...]:
     """The symbols of a list. Raises SymbolListError and SourceError."""
+    from quant_assets.contracts.source import BadAnswer
+    from quant_assets.fetching.http import fetch, is_address, read_path
+    from quant_assets.membership.custom_errors import SymbolListError
+    from quant_assets.settings.secrets import masked_addresses
+    from quant_assets.sources.index_members.lists import read_symbols
+
     if location == "-":
         body, shown = sys.stdin.read().encode(), "standard input"
     elif is_address(location):

@@ -20,8 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from quant_assets.reference.errors import BrokenError
 
-class SourceError(Exception):
+
+class SourceError(BrokenError):
     """Something kept a source from answering."""
 
     def __init__(self, source: str, message: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from quant_assets.contracts.source import RateLimited, SourceError, SourceUnavailable
+from quant_assets.reference.errors import BrokenError
 
 T = TypeVar("T")
 HOUR_SECONDS = 3600.0
@@ -85,7 +86,7 @@ class Budget:
     """The end of the circuit breaker's break; None while it is closed or due for a trial."""
 
 
-class PacingError(Exception):
+class PacingError(BrokenError):
     """No request is made of ``source`` before ``retry_at`` (aware UTC)."""
 
     reason = "it has to wait"
@@ -111,7 +112,7 @@ class CircuitOpen(PacingError):  # noqa: N818
     reason = "it has failed too often in a row"
 
 
-class PacingFileError(Exception):
+class PacingFileError(BrokenError):
     """The counters can't be used.
 
     A new file would lose the requests of the last hour and a source's order to stop, and the source

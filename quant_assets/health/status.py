@@ -1,18 +1,20 @@
-"""What the warehouse holds and what it lacks, for the command line. Reads only."""
+"""The contents and the gaps of a warehouse, and its past loads. Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import duckdb
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from quant_assets.loading.tasks import FAILED, MOST_ATTEMPTS
+from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
 
-class UnknownRunError(LookupError):
+
+class UnknownRunError(UsageError, LookupError):
     """No load of that id."""
 
     def __init__(self, run: str) -> None:
@@ -27,9 +29,10 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     WarehouseError.
     """
     with warehouse.reading() as con:
-
-        def rows(sql: str, *values: object) -> Sequence[dict[str, Any]]:
-            cursor = con.execute(sql, list(values))
+        # No value is bound here: DuckDB loads pandas for the first one, which takes longer than all
+        # of the queries.
+        def rows(sql: str) -> Sequence[dict[str, Any]]:
+            cursor = con.execute(sql)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -69,16 +72,15 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 " from delistings order by last_session desc, symbol"
             ),
             "possibly_delisted": rows(
-                "select t.symbol, t.source, max(p.session) as last_session, t.attempts,"
+                "select t.symbol, t.source, max(p.session) as last_session, t.attempts,"  # noqa: S608 - constants and a day
                 " 'possibly delisted: the source no longer knows it' as why"
                 " from load_tasks t join symbol_history h on h.symbol = t.symbol"
                 "  and h.valid_to is null join daily_prices p on p.security_id = h.security_id"
-                " where t.state = ? and t.attempts >= ?"
+                f" where t.state = '{FAILED}' and t.attempts >= {MOST_ATTEMPTS}"
                 " and starts_with(t.error, t.source || ' has no symbol ' || t.symbol || '.')"
                 " and not exists (from universe_membership m where m.security_id = h.security_id"
-                "  and (m.removed_on is null or m.removed_on > ?))"
-                " group by all order by t.symbol",
-                *(FAILED, MOST_ATTEMPTS, warehouse.clock().date()),
+                f"  and (m.removed_on is null or m.removed_on > date '{warehouse.clock().date()}'))"
+                " group by all order by t.symbol"
             ),
             "runs": rows(
                 "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"
@@ -101,7 +103,7 @@ def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
 
 
 def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """What became of each symbol of a load. Raises WarehouseError, UnknownRunError."""
+    """The outcome of each symbol of a load. Raises WarehouseError, UnknownRunError."""
     with warehouse.reading() as con:
         return con.execute(
             "select dataset, source, symbol, requested, inserted, revised, unchanged, quarantined,"
@@ -112,7 +114,7 @@ def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
 
 
 def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """What a load said, in its order. Raises WarehouseError, UnknownRunError."""
+    """The log of a load, in order of time (UTC). Raises WarehouseError, UnknownRunError."""
     with warehouse.reading() as con:
         return con.execute(
             "select said_at, level, symbol, message, error_class, stack from log_entries"
@@ -121,12 +123,12 @@ def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
         ).df()
 
 
-def _run_id(con: duckdb.DuckDBPyConnection, begins: str) -> str:
+def _run_id(con: duckdb.DuckDBPyConnection, prefix: str) -> str:
     rows = con.execute(
         "select run_id::varchar from load_runs where starts_with(run_id::varchar, lower(?))"
         " order by started_at desc limit 1",
-        [begins],
+        [prefix],
     ).fetchall()
     if not rows:
-        raise UnknownRunError(begins)
+        raise UnknownRunError(prefix)
     return str(rows[0][0])

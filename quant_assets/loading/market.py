@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from quant_assets.contracts.source import SourceProfile
+from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.warehouse import Warehouse
 
 
-class AnotherMarketError(Exception):
+class AnotherMarketError(UsageError):
     """A simulated market on its way into a warehouse that holds another one."""
 
     def __init__(self, incoming: str, held: str) -> None:
@@ -17,7 +18,7 @@ class AnotherMarketError(Exception):
         )
 
 
-class MixedMarketsError(Exception):
+class MixedMarketsError(UsageError):
     """Simulated rows on their way into real data, or the other way round."""
 
     def __init__(self, incoming: str, held: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quant_assets.reference.errors import UsageError
 
-class CustomUniverseError(ValueError):
+
+class CustomUniverseError(UsageError, ValueError):
     """A change of a universe that can't be made."""
 
 

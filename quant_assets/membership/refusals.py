@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from quant_assets.reference.errors import UsageError
+
 PLAUSIBLE_SIZE = {"sp500": range(490, 516)}
 """Plausible sizes of the list of an index; with share classes the S&P 500 has some 503 lines."""
 
@@ -20,7 +22,7 @@ def allowed_changes(since: dt.date, day: dt.date) -> int:
     return CHANGES_AT_ONCE + round(CHANGES_A_MONTH * abs((day - since).days) / 30.4)
 
 
-class RefusedUniverseError(ValueError):
+class RefusedUniverseError(UsageError, ValueError):
     """A list that was refused; nothing was changed. ``why`` is the reason as a sentence."""
 
     def __init__(self, universe: str, source: str, why: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quant_assets.reference.errors import UsageError
 
-class UnknownUniverseError(LookupError):
+
+class UnknownUniverseError(UsageError, LookupError):
     """A universe that is not stored."""
 
     def __init__(self, name: str, stored: Sequence[str]) -> None:

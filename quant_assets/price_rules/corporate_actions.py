@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.schema.prices import ACTION_KINDS
 
@@ -37,7 +38,7 @@ SMALLEST_YIELD = 3e-5
 """A step in adjusted over unadjusted close below this is rounding, not a distribution."""
 
 
-class DecisionError(ValueError):
+class DecisionError(UsageError, ValueError):
     """A row of an action-kinds file that can't be followed."""
 
 

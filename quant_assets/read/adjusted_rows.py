@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.price_rules.adjustment import Actions, Floats, Ints
+from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.writing import as_arrow, listed_ids
 
 
-class UnknownSourceError(LookupError):
+class UnknownSourceError(UsageError, LookupError):
     """A source no row of which is stored."""
 
     def __init__(self, source: str, stored: Sequence[str]) -> None:

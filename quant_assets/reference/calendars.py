@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from quant_assets.reference.errors import UsageError
+
 FIRST_DAY = dt.date(1990, 1, 2)
 """Sessions are known from here on; the index membership begins in 1996."""
 
@@ -31,7 +33,7 @@ QUIET_SESSIONS = 5
 """Sessions without a trade after which trading in a security counts as ended."""
 
 
-class CalendarRangeError(ValueError):
+class CalendarRangeError(UsageError, ValueError):
     """A day outside the years a calendar knows."""
 
     def __init__(self, day: dt.date, first: dt.date, last: dt.date) -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
+from quant_assets.reference.errors import UsageError
+
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,2})?")
 _PAIR = re.compile(r"[A-Z0-9]{1,12}-[A-Z]{3,4}")
 _CURRENCIES = ("USD", "EUR", "GBP", "USDT", "BTC")
 
 
-class InvalidSymbolError(ValueError):
+class InvalidSymbolError(UsageError, ValueError):
     """A text that can't be a symbol."""
 
     def __init__(self, text: object) -> None:
@@ -82,7 +84,7 @@ def bearer_on(names: Iterable[Name], day: dt.date) -> int | None:
     return next((name.security_id for name in names if name.covers(day)), None)
 
 
-class UnknownSymbolError(LookupError):
+class UnknownSymbolError(UsageError, LookupError):
     """No security had the symbol on the requested days."""
 
     def __init__(self, symbol: str, elsewhere: Sequence[Name] = ()) -> None:
@@ -96,7 +98,7 @@ class UnknownSymbolError(LookupError):
         self.symbol = symbol
 
 
-class AmbiguousSymbolError(LookupError):
+class AmbiguousSymbolError(UsageError, LookupError):
     """A symbol that named more than one security on the requested days."""
 
     def __init__(self, symbol: str, names: Sequence[Name]) -> None:

@@ -14,7 +14,8 @@ from quant_assets.loading.report import LoadReport
 from quant_assets.loading.run import Decided
 from quant_assets.loading.work import Asking
 from quant_assets.refreshing.steps import Step
-from quant_assets.wiring.platform import Platform, UnknownSourceNameError
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import UnknownSourceNameError
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from quant_assets.membership.refusals import RefusedUniverseError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_over import import_universe
 from quant_assets.sources.index_members.chain import MembershipChain
-from quant_assets.wiring.platform import SIMULATED, Platform
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import SIMULATED
 
 INDEX = "sp500"
 

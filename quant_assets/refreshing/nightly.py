@@ -18,7 +18,8 @@ from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.steps import NothingToRefreshError, known_symbols, refresh_steps
 from quant_assets.schema.prices import DAILY_PRICES
-from quant_assets.wiring.platform import FILES, Platform
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import FILES
 
 NEW_YORK = ZoneInfo("America/New_York")
 

@@ -15,10 +15,12 @@ from quant_assets.loading.tasks import Task, read_tasks
 from quant_assets.loading.work import Window
 from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import Name, bearer_on
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.securities.names import read_names
-from quant_assets.wiring.platform import YAHOO, Platform
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import YAHOO
 
 DATASETS = (DAILY_PRICES.name,)
 """What can be refreshed so far."""
@@ -31,7 +33,7 @@ LAST_LOOK_DAYS = 60
 """How long after it left; further back nobody looks."""
 
 
-class NothingToRefreshError(ValueError):
+class NothingToRefreshError(UsageError, ValueError):
     """No symbols were named, and none are known."""
 
     def __init__(self) -> None:

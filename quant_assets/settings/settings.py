@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from quant_assets.reference.errors import UsageError
 from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
 from quant_assets.settings.sources import (
     FilesArchive,
@@ -29,7 +30,7 @@ ENVIRONMENT_PREFIX = "QUANT_ASSETS_"
 CONFIG_FILE = "quant_assets.toml"
 
 
-class SettingsError(ValueError):
+class SettingsError(UsageError, ValueError):
     """Settings that can't be used; the message has each key and its error."""
 
 

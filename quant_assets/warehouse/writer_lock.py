@@ -13,6 +13,8 @@ from pathlib import Path
 
 import filelock
 
+from quant_assets.reference.errors import BrokenError
+
 Clock = Callable[[], dt.datetime]
 
 
@@ -21,7 +23,7 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class WarehouseError(Exception):
+class WarehouseError(BrokenError):
     """A problem of the warehouse that a user can act on."""
 
 

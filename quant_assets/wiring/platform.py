@@ -1,6 +1,6 @@
-"""Settings turned into the objects they describe: calendar, warehouse, sources.
+"""Settings turned into the objects they describe: calendars, warehouse, sources, datasets.
 
-The one place that knows every source by name. Nothing is opened or fetched by making a Platform.
+The one place that knows every dataset by name. Nothing is opened or fetched by making a Platform.
 """
 
 from __future__ import annotations
@@ -9,35 +9,24 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quant_assets.contracts.membership import UniverseSource
-from quant_assets.contracts.prices import PriceSource
-from quant_assets.contracts.source import Source
-from quant_assets.datasets.daily_prices.dataset import DailyPrices
-from quant_assets.fetching.http import judge
-from quant_assets.fetching.pace import Pace
-from quant_assets.fetching.pacer import Pacer
-from quant_assets.fetching.raw_bodies import RawBodies
-from quant_assets.loading.dataset import Dataset
-from quant_assets.loading.work import Asking
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
 from quant_assets.schema.prices import DAILY_PRICES
-from quant_assets.settings.settings import Settings
-from quant_assets.sources.files.archive import FilesSource
-from quant_assets.sources.index_members import wikipedia
-from quant_assets.sources.index_members.bundled import BundledList
-from quant_assets.sources.index_members.chain import LastAccepted, MembershipChain
-from quant_assets.sources.index_members.lists import MembershipLists
-from quant_assets.sources.simulated import SimulatedMarket
-from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.warehouse import Warehouse
-from quant_assets.warehouse.writer_lock import Clock, utc_now
+from quant_assets.wiring.sources import FILES, SIMULATED, YAHOO, Sources, UnknownSourceNameError
+
+if TYPE_CHECKING:
+    from quant_assets.contracts.membership import UniverseSource
+    from quant_assets.contracts.prices import PriceSource
+    from quant_assets.contracts.source import Source
+    from quant_assets.loading.dataset import Dataset
+    from quant_assets.loading.work import Asking
 
 
-class NoListsError(ValueError):
+class NoListsError(UsageError, ValueError):
     """The settings name no source of an index's members."""
 
     def __init__(self) -> None:
@@ -48,33 +37,9 @@ class NoListsError(ValueError):
         )
 
 
-SIMULATED = "simulated"
-FILES = "files"
-YAHOO = "yahoo"
-EXCHANGE = "XNYS"
-
-
-class UnknownSourceNameError(ValueError):
-    """A source that the settings do not describe."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        said = f"There is no source {name!r}." if name else "No source was chosen."
-        super().__init__(
-            f"{said} The settings know {', '.join(known)}. Choose with --source, or set source in "
-            "quant_assets.toml; an archive of files is described under [files.<name>]."
-        )
-
-
 @dataclass(frozen=True)
-class Platform:
-    """What the settings describe, as objects; ``clock`` gives aware UTC times."""
-
-    settings: Settings
-    clock: Clock = utc_now
-
-    @cached_property
-    def calendar(self) -> Calendar:
-        return exchange_calendar(EXCHANGE, self.settings.extra_closures)
+class Platform(Sources):
+    """What the settings describe, as objects: warehouse, sources, datasets."""
 
     def calendar_of(self, symbol: str) -> Calendar:
         """The calendar of a symbol's market; a pair such as BTC-USD is traded day and night."""
@@ -96,10 +61,6 @@ class Platform:
             clock=self.clock,
         )
 
-    @property
-    def source_names(self) -> tuple[str, ...]:
-        return (*(f"{FILES}:{name}" for name in self.settings.files), YAHOO, SIMULATED)
-
     def price_source(self, name: str = "", calendar: Calendar | None = None) -> PriceSource:
         """The source of that name, over the symbols of one calendar: the exchange's unless told.
 
@@ -118,7 +79,7 @@ class Platform:
         if chosen == YAHOO:
             return self.yahoo(calendar or self.calendar)
         if chosen in archives:
-            return self._archive(chosen.removeprefix(f"{FILES}:"))
+            return self.archive(chosen.removeprefix(f"{FILES}:"))
         raise UnknownSourceNameError(name, self.source_names)
 
     def feed(
@@ -129,43 +90,18 @@ class Platform:
         With ``accept`` the source is taken at its word where it contradicts what is stored. Raises
         UnknownSourceNameError.
         """
+        from quant_assets.datasets.daily_prices.dataset import DailyPrices
+
         if dataset != DAILY_PRICES.name:
             raise ValueError(f"There is no dataset {dataset!r}.")
         prices = self.price_source(source, calendar)
         return DailyPrices(prices.profile, calendar, self.identities(prices), accept), prices
 
-    def yahoo(self, calendar: Calendar) -> YahooSource:
-        """Yahoo, asked at the pace of the settings by whatever process of this data folder."""
-        asked = self.settings.yahoo
-        keep = RawBodies(self.settings.home_path / "raw" / YAHOO, self.clock).keep
-        return YahooSource(
-            calendar,
-            self.pacer(YAHOO).call,
-            clock=self.clock,
-            base_url=self.settings.yahoo_url,
-            timeout_seconds=asked.timeout_seconds,
-            in_flight=asked.in_flight,
-            keep=keep if asked.keep_raw else None,
-        )
-
-    def pacer(self, source: str) -> Pacer:
-        """The pace of a source, counted in the data folder. Raises UnknownSourceNameError."""
-        path = self.settings.home_path / "pacing.sqlite"
-        if source == wikipedia.SOURCE:
-            return Pacer(path, source, wikipedia.PACE, judge=judge)
-        if source != YAHOO:
-            raise UnknownSourceNameError(source, (YAHOO, wikipedia.SOURCE))
-        asked = self.settings.yahoo
-        pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
-        return Pacer(path, source, pace, judge=judge)
-
-    def is_paced(self, source: str) -> bool:
-        """Whether the requests to a source are counted and limited."""
-        return source in (YAHOO, wikipedia.SOURCE)
-
     @property
     def asking(self) -> Asking:
         """How far the settings have requests look back."""
+        from quant_assets.loading.work import Asking
+
         settings = self.settings
         return Asking(settings.look_back_days, settings.full_look_back_days)
 
@@ -175,12 +111,15 @@ class Platform:
         Lists alone, history included, where the settings leave no other source; the simulated
         market where that is the source and no list is named. Raises NoListsError.
         """
+        from quant_assets.sources.index_members.chain import LastAccepted, MembershipChain
+        from quant_assets.sources.index_members.lists import MembershipLists
+
         asked = self.settings.universe
         locations = [at for at in (asked.intervals, asked.constituents) if at]
         if not locations and SIMULATED in (self.settings.source, self._loaded_by()):
             return self.simulated_market()
         if asked.order:
-            sources = [(name, self._members_from(name)) for name in asked.order]
+            sources = [(name, self.members_from(name)) for name in asked.order]
             return MembershipChain(sources, LastAccepted(self.last_accepted))
         if not locations:
             raise NoListsError
@@ -188,21 +127,12 @@ class Platform:
 
     def universe_history(self) -> UniverseSource | None:
         """The list of dated stays, where ``universe_source`` does not tell them already."""
+        from quant_assets.sources.index_members.lists import MembershipLists
+
         asked = self.settings.universe
         if not (asked.intervals and asked.order):
             return None
         return MembershipLists((self.settings.resolve(asked.intervals),))
-
-    def _members_from(self, name: str) -> UniverseSource:
-        asked, resolve = self.settings.universe, self.settings.resolve
-        if name == wikipedia.SOURCE:
-            url = asked.wikipedia_url
-            return wikipedia.WikipediaSource(
-                resolve(url), self.pacer(name).call, clock=self.clock, contact=asked.contact
-            )
-        if name == "list":
-            return MembershipLists((resolve(asked.constituents),))
-        return BundledList()
 
     def last_accepted(self) -> tuple[dt.date, int] | None:
         """The day and the size of the list of the index that was accepted last, if any was."""
@@ -216,19 +146,10 @@ class Platform:
             ).fetchone()
         return (row[0], row[1]) if row else None
 
-    def simulated_market(self) -> SimulatedMarket:
-        """The simulated market up to the last closed session."""
-        market = self.settings.simulated
-        return SimulatedMarket(
-            self.calendar,
-            market.start,
-            self.calendar.last_closed_session(self.clock()),
-            securities_count=market.symbols,
-            seed=market.seed,
-        )
-
     def identities(self, source: PriceSource | UniverseSource) -> tuple[KnownIdentity, ...]:
         """Identities that hold in the source's market; real ones mean nothing in a made-up one."""
+        from quant_assets.sources.simulated import SimulatedMarket
+
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names
         return known_identities()
@@ -243,15 +164,3 @@ class Platform:
                 "select source from sources where price_basis is not null"
             ).fetchall()
         return str(rows[0][0]) if len(rows) == 1 else ""
-
-    def _archive(self, name: str) -> FilesSource:
-        archive = self.settings.files[name]
-        resolve = self.settings.resolve
-        return FilesSource(
-            name,
-            archive,
-            tuple(resolve(path) for path in archive.paths),
-            self.calendar,
-            Path(resolve(archive.actions.path)) if archive.actions else None,
-            Path(resolve(archive.action_kinds)) if archive.action_kinds else None,
-        )

@@ -18,7 +18,11 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
-from quant_assets.cli.terminal import tables as terminal
+from quant_assets.cli.terminal import status
+from quant_assets.cli.terminal.tables import print_rows
+from quant_assets.journal.handlers import LEVELS
+from quant_assets.refreshing.steps import DATASETS
+from quant_assets.schema.loads import PRIORITIES
 from quant_assets.warehouse.writer_lock import WriterLock
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +108,48 @@ def test_every_command_explains_itself_and_its_options(
 def test_every_command_is_in_the_readme(words: tuple[str, ...]) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     assert " ".join(words) in readme
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--help",), (*LEVELS, "off")),
+        (("refresh", "--help"), PRIORITIES),
+        (("refresh", "--help"), (f"default: {DATASETS[0]}",)),
+    ],
+)
+def test_the_help_names_every_value_that_an_option_takes(
+    shell: Shell, words: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    told = " ".join(shell(*words).stdout.replace("│", " ").split())
+    assert [name for name in names if name not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        (("--help",), {"dagster", "duckdb", "numpy", "pandas", "pyarrow", "pydantic", "requests"}),
+        (("status", "--help"), {"dagster", "duckdb", "numpy", "pandas", "pyarrow", "requests"}),
+        (("status",), {"dagster", "lxml", "pandas", "requests", "yfinance"}),
+    ],
+)
+def test_a_command_starts_without_the_libraries_that_it_does_not_need(
+    loaded: Shell, words: tuple[str, ...], unneeded: set[str]
+) -> None:
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "from quant_assets.cli.app import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "QUANT_ASSETS_CONFIG": str(loaded.config)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert unneeded & set(told.stderr.split()) == set()
 
 
 def test_without_a_command_the_help_is_shown(shell: Shell) -> None:
@@ -260,7 +306,7 @@ def test_what_was_not_foreseen_is_one_line_and_the_traceback_only_with_debug(
     def breaks(values: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(terminal, "print_settings", breaks)
+    monkeypatch.setattr(status, "print_settings", breaks)
     told = shell("config", "show")
     assert (told.exit_code, told.stdout) == (BROKEN, "")
     assert told.stderr.startswith("Error: KeyError: 'a bug'\n")
@@ -330,7 +376,7 @@ def test_status_fits_the_terminal_without_cutting_a_name(loaded: Shell, columns:
 
 
 def test_numbers_stand_to_the_right_under_one_another(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_rows("T", [{"what": "a", "rows": 5}, {"what": "b", "rows": 12_345}])
+    print_rows("T", [{"what": "a", "rows": 5}, {"what": "b", "rows": 12_345}])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[-2:] == ["a          5", "b     12,345"]
 
@@ -369,7 +415,7 @@ def test_the_data_dictionary_is_printed_as_markdown(shell: Shell) -> None:
 
 def test_progress_goes_to_standard_error_and_says_symbols_done() -> None:
     code = (
-        "import time; from quant_assets.cli.terminal.tables import progress\n"
+        "import time; from quant_assets.cli.terminal.console import progress\n"
         "with progress(quiet=False) as step:\n"
         "    for done in range(5):\n"
         "        step(done, 5, 'x'); time.sleep(0.4)\n"
@@ -394,7 +440,7 @@ def test_a_shell_gets_the_exit_code_and_no_traceback(
     loaded: Shell, words: tuple[str, ...], code: int
 ) -> None:
     told = subprocess.run(
-        [sys.executable, "-W", "default", "-m", "quant_assets.cli.app", *words],
+        [sys.executable, "-W", "default", "-m", "quant_assets.cli", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT), "QUANT_ASSETS_CONFIG": str(loaded.config)},
         capture_output=True,
         text=True,

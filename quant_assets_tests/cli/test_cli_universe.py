@@ -260,7 +260,7 @@ def test_a_universe_of_ones_own_is_made_changed_and_shown(shell: Shell) -> None:
     ]
     shown = shell("show", "mine", "--on", str(NO_END))
     assert [line[0] for line in lines(shown.stdout)[1:3]] == ["AAPL", "BRK.B"]
-    assert "A universe of your own, changed last on" in shown.stdout
+    assert "A universe of your own, last changed on" in shown.stdout
     kinds = [row["kind"] for row in json.loads(shell("changes", "mine", "--json").stdout)]
     assert kinds == ["added", "added", "added", "removed"]
 

@@ -198,13 +198,13 @@ def test_a_held_symbol_says_why_and_accept_takes_yahoo_at_its_word(shell: Shell)
 def test_resume_goes_on_and_retries_what_was_given_up_only_where_told(shell: Shell) -> None:
     nothing = shell("resume")
     assert nothing.exit_code == DONE
-    assert nothing.stdout.startswith("There is nothing to go on with")
+    assert nothing.stdout.startswith("There is nothing to resume")
     shell.yahoo.order(empty(), symbol="CCC", times=5)
     shell("refresh", "--symbols", "CCC")
     for _ in range(4):
         assert shell("resume").exit_code == ATTENTION
     given_up = shell("resume")
-    assert given_up.stdout.startswith("There is nothing to go on with")
+    assert given_up.stdout.startswith("There is nothing to resume")
     assert shell.asked().count("CCC") == 5
     assert shell("resume", "--retry-failed").exit_code == DONE
     assert shell.asked() == ["CCC"] * 6

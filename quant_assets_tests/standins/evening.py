@@ -31,7 +31,8 @@ from quant_assets.schema.loads import LOAD_TASKS
 from quant_assets.schema.membership import MEMBERSHIP_CHANGES
 from quant_assets.schema.table import Table
 from quant_assets.settings.settings import load_settings
-from quant_assets.wiring.platform import SIMULATED, YAHOO, Platform
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import SIMULATED, YAHOO
 from quant_assets_tests.standins.loads import load_prices
 
 XNYS = exchange_calendar("XNYS")

@@ -39,7 +39,8 @@ from quant_assets.refreshing.nightly import NEW_YORK, expected_session
 from quant_assets.refreshing.steps import LAST_LOOK_SESSIONS
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.index_members import wikipedia
-from quant_assets.wiring.platform import YAHOO, Platform
+from quant_assets.wiring.platform import Platform
+from quant_assets.wiring.sources import YAHOO
 from quant_assets_tests.standins.wikipedia_standin import (
     Change,
     Member,

@@ -9,17 +9,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 
 def say(text: str) -> None:
@@ -49,14 +44,16 @@ def show_json(value: object) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Symbols done and in all, on standard error, at most once a second.
+    """Print the number of symbols done, of all, to standard error at most once a second.
 
-    At a terminal a bar that goes when the work is done, elsewhere lines.
+    A bar at a terminal, removed when the work is done; lines elsewhere.
     """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield _silent if quiet else _lines(console)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
     with _bar(console, BarColumn(), MofNCompleteColumn(), TextColumn("symbols")) as bar:
         task = bar.add_task("loading", total=None)
 
@@ -68,12 +65,16 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 def working(what: str) -> AbstractContextManager[Progress]:
     """A sign of life at a terminal, while ``what`` goes on."""
+    from rich.progress import SpinnerColumn
+
     bar = _bar(Console(stderr=True), SpinnerColumn())
     bar.add_task(what, total=None)
     return bar
 
 
 def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
     return Progress(
         TextColumn("{task.description}"),
         *columns,
@@ -90,12 +91,12 @@ def _silent(done: int, total: int, what: str) -> None:
 
 
 def _lines(console: Console) -> Callable[[int, int, str], None]:
-    told = time.monotonic()
+    printed_at = time.monotonic()
 
     def step(done: int, total: int, what: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= 1:
-            told = time.monotonic()
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= 1:
+            printed_at = time.monotonic()
             _print(console, f"loading: {done:,} of {total:,} symbols done")
 
     return step

@@ -1,4 +1,4 @@
-"""What a person sees of a load: its report, the request budget, the demo, a first chart."""
+"""What loads print: the report, the request budget, the demo, a first chart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TROUBLED_SHOWN = 20
 
 
 def print_demo(facts: Mapping[str, Any]) -> None:
-    """What the demo made, and what to do next."""
+    """The size of the demo's market, and what to do next."""
     first, last = facts["first_session"], facts["last_session"]
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right", style="bold", no_wrap=True)
@@ -58,7 +58,7 @@ def print_report(report: LoadReport) -> None:
         say(
             f"Would ask {report.source} for {symbols}, "
             f"{counted(report.total('requested'), 'symbol-day')}, {window}; {settled} "
-            "everything already. Nothing was asked for and nothing written."
+            "everything already. Nothing was requested and nothing written."
         )
     elif report.symbols:
         say(
@@ -97,7 +97,7 @@ def print_report(report: LoadReport) -> None:
 
 
 def _print_left(left: Mapping[str, str]) -> None:
-    """Symbols with something due that were not asked for, those of one reason together."""
+    """Symbols with something due that were not requested, those of one reason together."""
     by_reason: dict[str, list[str]] = {}
     for symbol, reason in left.items():
         by_reason.setdefault(reason, []).append(symbol)
@@ -148,15 +148,15 @@ def print_next_steps(home: Path, symbols: Sequence[str]) -> None:
 
 
 def print_budget(source: str, budget: Budget) -> None:
-    """Before a source is asked: how much it was asked lately, and whether it is left alone."""
+    """The requests a source had lately, and whether its circuit breaker is open."""
     used = f"{budget.requests_last_hour:,} of {budget.hourly_cap:,} requests in the last hour"
     until = budget.breaker_until
-    down = f"; it was down, and is left alone until {until:%H:%M:%S} UTC" if until else ""
+    down = f"; it was down, and gets no request until {until:%H:%M:%S} UTC" if until else ""
     complain(f"{source}: {used}{down}.")
 
 
 def print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Each source: whether it can be reached, and what is left of its budget."""
+    """Each source: whether it can be reached, and how much of its request budget is used."""
     for row in rows:
         say(
             f"{row['source']}: {row['state']} in {row['seconds']:.1f} s; {row['detail']}\n"

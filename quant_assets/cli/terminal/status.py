@@ -1,4 +1,4 @@
-"""What a person sees of the state of things: status, differences, pruned history, settings."""
+"""What commands about the data folder print: status, differences, pruned history, settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.table import Table
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
-from quant_assets.datasets.daily_prices.key_states import stretches
 
 if TYPE_CHECKING:
     from quant_assets.orchestration.instance.retention import Pruned
@@ -23,17 +22,19 @@ _STATUS_TITLES = {
     "sources": "Daily prices by source",
     "universes": "Universes",
     "actions": "Corporate actions",
-    "ledger": "Symbol-days that are not simply present",
+    "ledger": "Symbol-days that are empty, failed or in quarantine",
     "quarantine": "Rows in quarantine",
     "tasks": "Load tasks",
     "delistings": "Delisted",
-    "possibly_delisted": "Possibly delisted: the source knows them no longer",
+    "possibly_delisted": "Possibly delisted: the source no longer has the symbol",
     "runs": "The last loads",
 }
 
 
 def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_run: bool) -> None:
     """Where Dagster and the warehouse differ, in stretches of consecutive sessions."""
+    from quant_assets.datasets.daily_prices.key_states import stretches
+
     table = Table("symbol", "first", "last", "sessions", "what", box=None, pad_edge=False)
     for days, before, after in (
         (found.unseen, "in the warehouse, not green", "in the warehouse; green now"),
@@ -65,7 +66,7 @@ def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_ru
 
 
 def print_status(found: Mapping[str, Any]) -> None:
-    """What ``warehouse_status`` found, a table a topic."""
+    """The result of ``warehouse_status``, a table for each topic."""
     say(f"{found['warehouse']}, {found['bytes'] / 1e6:,.1f} MB. Times are UTC.")
     shown = {key: found[key] for key in _STATUS_TITLES}
     shown["runs"] = [
@@ -91,7 +92,7 @@ def print_status(found: Mapping[str, Any]) -> None:
 
 
 def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:
-    """What was deleted of Dagster's history, or would be."""
+    """The part of Dagster's history that was deleted, or would be."""
     since = f"{before:%Y-%m-%d %H:%M} UTC"
     if not pruned:
         say(f"Nothing to delete of the time before {since}.")
@@ -102,7 +103,7 @@ def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:
 
 
 def print_settings(values: Mapping[str, Any], prefix: str = "") -> None:
-    """A line a setting, nested ones with dots."""
+    """One line for each setting, nested ones with dots."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             print_settings(value, f"{prefix}{key}.")

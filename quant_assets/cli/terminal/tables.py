@@ -1,18 +1,21 @@
-"""Rows as tables, CSV or JSON. Nothing is decided here."""
+"""Rows as tables, CSV or JSON."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
 from quant_assets.cli.terminal.console import say, show_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Form = Literal["table", "csv", "json"]
 
 _WRAPPING = (
     "reason",
@@ -25,7 +28,7 @@ _WRAPPING = (
     "source",
     "we followed",
 )
-"""Columns that may go on in a second line; numbers and days never do."""
+"""Columns that may wrap; numbers and days never do."""
 
 _DAYS = ("_session", "_on", "_from")
 """Endings of columns that hold days, which frames keep as times at midnight."""
@@ -42,7 +45,7 @@ _LONG = (
 """Columns of past loads that CSV and JSON have, and a table has no room for."""
 
 
-def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
+def print_frame(frame: pd.DataFrame, form: Form) -> None:
     """Rows as a table, as CSV or as JSON."""
     if form == "csv":
         print(frame.to_csv(index=False), end="")
@@ -64,7 +67,7 @@ def print_frame(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> N
     print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
 
 
-def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> None:
+def print_prices(frame: pd.DataFrame, form: Form) -> None:
     """The tidy frame of ``read.prices``, plainly: it may have thousands of lines."""
     if form == "table":
         if not frame.empty:
@@ -72,7 +75,7 @@ def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> 
             print(frame.to_string(index=False, na_rep="", formatters=volume))
         return
     volumes = frame["volume"]
-    whole = bool((volumes.isna() | (volumes == np.floor(volumes))).all())
+    whole = bool((volumes.isna() | (volumes == volumes.round())).all())
     plain = frame.assign(
         session=frame["session"].dt.strftime("%Y-%m-%d"),
         # Whole shares without a decimal point; adjusted volumes may have parts.
@@ -85,10 +88,9 @@ def print_prices(frame: pd.DataFrame, form: Literal["table", "csv", "json"]) -> 
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table of rows that have the same keys; nothing where there are none.
+    """Print rows that have the same keys as a table; no rows print nothing.
 
-    Numbers stand to the right. Where the terminal is narrow, columns move together before text is
-    broken between words.
+    Numbers are right-aligned. In a narrow terminal columns move together before text wraps.
     """
     if not rows:
         return

@@ -1,26 +1,24 @@
-"""What a person sees of universes: members, changes, disagreements. Nothing is decided here."""
+"""What commands about universes print: members, changes, disagreements."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from quant_assets.cli.terminal.console import complain, counted, say
-from quant_assets.cli.terminal.tables import print_frame, print_rows
+from quant_assets.cli.terminal.tables import Form, print_frame, print_rows
 from quant_assets.membership.custom import CUSTOM, ChangeResult, CustomChange
 from quant_assets.membership.report import UniverseReport
-
-Form = Literal["table", "csv", "json"]
 
 SHOWN = 50
 """Rows of changes and of disagreements that a table shows; CSV and JSON have them all."""
 
 
 def print_members(frame: pd.DataFrame) -> None:
-    """The frame of ``read.universe``: who they are, and at the foot what is known of them."""
+    """The frame of ``read.universe``: the members, then their number, their source and its age."""
     rows = [
         {
             "symbol": f"{row.symbol} *" if row.disputed else row.symbol,
@@ -44,12 +42,12 @@ def print_members(frame: pd.DataFrame) -> None:
 
 
 def _origin(facts: Mapping[Any, Any]) -> str:
-    """Where the membership comes from, and how old the news is."""
+    """The source of the membership, and its age."""
     if facts["kind"] == CUSTOM:
-        return f"A universe of your own, changed last on {_moment(facts['updated_at'])}."
+        return f"A universe of your own, last changed on {_moment(facts['updated_at'])}."
     listed = f", its list of {facts['listed_on']}" if facts["listed_on"] else ""
     looked = facts["looked_at"] or facts["updated_at"]
-    return f"From {facts['source']}{listed}; asked last on {_moment(looked)}."
+    return f"From {facts['source']}{listed}; last checked on {_moment(looked)}."
 
 
 def _moment(text: str) -> str:
@@ -57,16 +55,16 @@ def _moment(text: str) -> str:
 
 
 def _say_disputed(disputed: int, claimed: int, universe: str) -> None:
-    told = [f"* Of {counted(disputed, 'member')} a source says otherwise."] if disputed else []
+    sentences = [f"* Of {counted(disputed, 'member')} a source says otherwise."] if disputed else []
     if claimed:
         more = "more security is a member" if claimed == 1 else "more securities are members"
-        told.append(f"{claimed:,} {more} by the word of a source that was not followed.")
-    if told:
-        say(f"{' '.join(told)} quant-assets universe conflicts {universe} shows more.")
+        sentences.append(f"{claimed:,} {more} by the word of a source that was not followed.")
+    if sentences:
+        say(f"{' '.join(sentences)} quant-assets universe conflicts {universe} shows more.")
 
 
 def complain_of_unknown_days(facts: Mapping[Any, Any]) -> None:
-    """That a day lies before the history of a universe, where it does; of ``read.universe``."""
+    """Complain of a day before the universe's history; takes the attrs of ``read.universe``."""
     universe, since = facts["universe"], facts["known_from"]
     if since is None:
         wanted = f"universe add {universe} AAPL MSFT" if facts["kind"] == CUSTOM else _IMPORT
@@ -168,7 +166,7 @@ def _disagreement(row: Any) -> dict[str, Any]:
 
 
 def _print_distinct(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows without the columns that are empty, and without the universe where there is but one."""
+    """Rows without the columns that are empty, and without the universe where all have the same."""
     empty = {key for key in (rows[0] if rows else ()) if all(row[key] == "" for row in rows)}
     if len({row["universe"] for row in rows}) == 1:
         empty.add("universe")
@@ -183,9 +181,7 @@ def _say_left_out(shown: int, number: int, noun: str) -> None:
 def print_changed(changed: CustomChange, form: Form) -> None:
     """What a command did to a universe of the user's own."""
     if form != "table":
-        print_frame(
-            pd.DataFrame([vars(each) for each in changed.changes], columns=_CHANGE_COLUMNS), form
-        )
+        print_frame(pd.DataFrame([vars(each) for each in changed.changes], columns=_OUTCOME), form)
         return
     done: list[ChangeResult] = ["added", "removed"]
     told = [
@@ -209,7 +205,7 @@ def print_changed(changed: CustomChange, form: Form) -> None:
         )
 
 
-_CHANGE_COLUMNS = ["symbol", "what", "note"]
+_OUTCOME = ["symbol", "what", "note"]
 
 
 def _some(symbols: Sequence[str]) -> str:
@@ -243,8 +239,8 @@ def print_import(report: UniverseReport) -> None:
 
 def print_import_rows(report: UniverseReport) -> None:
     """What an import changed, as CSV with a row a symbol."""
-    told = {"added": report.added, "removed": report.removed, "renamed": report.renamed}
-    rows = [{"symbol": symbol, "what": what} for what, some in told.items() for symbol in some]
+    changes = {"added": report.added, "removed": report.removed, "renamed": report.renamed}
+    rows = [{"symbol": symbol, "what": what} for what, some in changes.items() for symbol in some]
     print_frame(pd.DataFrame(rows, columns=["symbol", "what"]), "csv")
 
 

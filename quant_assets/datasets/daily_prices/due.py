@@ -13,13 +13,14 @@ from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.dataset import Due, Look
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import Name, bearer_on
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
 
 
-class OpenSessionError(ValueError):
+class OpenSessionError(UsageError, ValueError):
     """A load asked for sessions that have not closed."""
 
     def __init__(self, start: dt.date, last_closed: dt.date) -> None:

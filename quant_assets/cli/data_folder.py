@@ -1,0 +1,130 @@
+"""Commands about a data folder: status, ui, reconcile, prune, config.
+
+Part of the command line in ``app``: words in, plain objects called.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from typing import Annotated
+
+import typer
+
+from quant_assets.cli import options
+from quant_assets.cli.exits import ATTENTION, BROKEN, DONE
+from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
+
+data_folder_app = typer.Typer()
+config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
+data_folder_app.add_typer(config_app, name="config")
+
+
+@data_folder_app.command()
+def status(context: typer.Context, as_json: options.Json = False) -> None:
+    """What the database holds, what it lacks, and the last loads."""
+    from quant_assets.cli.terminal.status import print_status
+    from quant_assets.health.status import warehouse_status
+
+    found = warehouse_status(options.platform_of(context).warehouse)
+    if as_json:
+        show_json(found)
+    else:
+        print_status(found)
+    trouble = any(row["outcome"] != "empty" for row in found["ledger"])
+    raise typer.Exit(ATTENTION if trouble else DONE)
+
+
+@data_folder_app.command()
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the web page.", min=1, max=65535)] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """The Dagster UI over this data folder, by default on http://127.0.0.1:3000."""
+    from quant_assets.serving.ui import serve_ui
+
+    home = options.platform_of(context).settings.home_path
+    complain(f"Dagster UI on http://{host}:{port} over {home}")
+    serve_ui(home, host, port, context.find_root().params["config"], os.environ)
+
+
+@data_folder_app.command()
+def reconcile(
+    context: typer.Context, dry_run: options.ChangeNothing = False, as_json: options.Json = False
+) -> None:
+    """Make Dagster's partitions agree with the warehouse, without a request to any source."""
+    from quant_assets.cli.in_process import reconcile_prices
+    from quant_assets.cli.terminal.status import print_differences
+    from quant_assets.orchestration.instance.instance import open_instance
+    from quant_assets.orchestration.runs.reconcile import compare
+
+    platform = options.platform_of(context)
+    home = platform.settings.home_path
+    with open_instance(home) as instance, progress(quiet=as_json) as step:
+        found = compare(platform, instance, step)
+    run = None
+    if found.any and not dry_run:
+        with progress(quiet=as_json) as step:
+            run = reconcile_prices(platform, progress=step)
+        if not run.success and "lost" not in run.facts:
+            complain(f"Error: run {run.run_id} failed: {run.failure}")
+            raise typer.Exit(BROKEN)
+    if as_json:
+        show_json({**found.to_dict(), "dry_run": dry_run, "run_id": run.run_id if run else None})
+    else:
+        print_differences(found, platform.calendar.sessions, dry_run=dry_run)
+    amiss = found.lost or found.unseen_failures or (dry_run and found.any)
+    raise typer.Exit(ATTENTION if amiss else DONE)
+
+
+@data_folder_app.command()
+def prune(
+    context: typer.Context,
+    days: Annotated[
+        int | None,
+        typer.Option(help="Days to keep; by default the history_days set.", min=1, max=36_500),
+    ] = None,
+    dry_run: options.DeleteNothing = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete the logs of old loads and Dagster runs; materializations and prices stay."""
+    from quant_assets.cli.terminal.status import print_pruned
+    from quant_assets.journal.pruning import prune_logs
+    from quant_assets.orchestration.instance.retention import prune_folder
+
+    platform = options.platform_of(context)
+    before = platform.clock() - dt.timedelta(days=days or platform.settings.history_days)
+    home = platform.settings.home_path
+    with working("pruning"):
+        pruned = prune_folder(home, before, dry_run=dry_run)
+        files, size = prune_logs(home, before, dry_run=dry_run)
+    if as_json:
+        log_files = {"log_files": files, "log_file_bytes": size}
+        show_json({**vars(pruned), **log_files, "before": before, "dry_run": dry_run})
+    else:
+        print_pruned(pruned, before, dry_run=dry_run)
+        if files:
+            verb = "Would delete" if dry_run else "Deleted"
+            say(f"{verb} {counted(files, 'log file')} of loads ({size / 1e6:,.1f} MB).")
+
+
+@config_app.command("show")
+def config_show(context: typer.Context, as_json: options.Json = False) -> None:
+    """The settings in force: file, then environment, then flags; secrets masked."""
+    from quant_assets.cli.terminal.status import print_settings
+    from quant_assets.settings.settings import shown
+
+    values = shown(options.platform_of(context).settings)
+    if as_json:
+        show_json(values)
+    else:
+        print_settings(values)
+
+
+@config_app.command("dictionary")
+def config_dictionary() -> None:
+    """The data dictionary as Markdown."""
+    from quant_assets.schema.catalog import data_dictionary
+
+    print(data_dictionary(), end="")

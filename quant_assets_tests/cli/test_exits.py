@@ -1,0 +1,97 @@
+"""Every error class of the package leads to an exit code on purpose."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import quant_assets
+from quant_assets.cli.exits import BROKEN, USAGE, explain
+from quant_assets.reference.errors import ForeseenError
+
+FORESEEN = {
+    "AmbiguousSymbolError": USAGE,
+    "AnotherMarketError": USAGE,
+    "BadAnswer": BROKEN,
+    "BudgetSpent": BROKEN,
+    "CalendarRangeError": USAGE,
+    "CircuitOpen": BROKEN,
+    "ClaimedElsewhereError": BROKEN,
+    "CustomUniverseError": USAGE,
+    "DecisionError": USAGE,
+    "HeldLoadError": BROKEN,
+    "ImplausibleUniverseError": USAGE,
+    "IndexUniverseError": USAGE,
+    "InvalidSymbolError": USAGE,
+    "InvalidSymbolsError": USAGE,
+    "MissingAtSource": BROKEN,
+    "MixedMarketsError": USAGE,
+    "NoListsError": USAGE,
+    "NoMembershipError": BROKEN,
+    "NothingToRefreshError": USAGE,
+    "OpenSessionError": USAGE,
+    "PacingError": BROKEN,
+    "PacingFileError": BROKEN,
+    "RateLimited": BROKEN,
+    "Refused": BROKEN,
+    "RefusedUniverseError": USAGE,
+    "SchemaVersionError": BROKEN,
+    "SettingsError": USAGE,
+    "SourceError": BROKEN,
+    "SourceUnavailable": BROKEN,
+    "StillThrottled": BROKEN,
+    "SymbolListError": USAGE,
+    "TooManyChangesError": USAGE,
+    "UniverseExistsError": USAGE,
+    "UniverseNameError": USAGE,
+    "UnknownRunError": USAGE,
+    "UnknownSourceError": USAGE,
+    "UnknownSourceNameError": USAGE,
+    "UnknownSymbolAtSource": BROKEN,
+    "UnknownSymbolError": USAGE,
+    "UnknownUniverseError": USAGE,
+    "WarehouseBusyError": BROKEN,
+    "WarehouseError": BROKEN,
+    "WarehouseMissingError": BROKEN,
+}
+"""The exit code of each error whose message the command line prints as it stands."""
+
+NEVER_SHOWN = {"DuplicateKeyError", "TaskStateError", "UnknownLevelError"}
+"""A user meets none of these: the first two are bugs, the third becomes a SettingsError."""
+
+
+def error_classes() -> dict[str, type[Exception]]:
+    for module in pkgutil.walk_packages(quant_assets.__path__, "quant_assets."):
+        importlib.import_module(module.name)
+    found, left = {}, [Exception]
+    while left:
+        for each in left.pop().__subclasses__():
+            left.append(each)
+            if each.__module__.split(".")[0] == "quant_assets":
+                found[each.__name__] = each
+    bases = {ForeseenError, *ForeseenError.__subclasses__()}
+    return {name: each for name, each in found.items() if each not in bases}
+
+
+def test_every_error_class_is_in_one_of_the_two_tables() -> None:
+    assert sorted(error_classes()) == sorted({*FORESEEN, *NEVER_SHOWN})
+
+
+def test_an_error_ends_the_command_line_with_the_code_of_the_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    classes = error_classes()
+    ends = {name: explain(classes[name].__new__(classes[name])) for name in FORESEEN}
+    assert ends == FORESEEN
+    assert set(capsys.readouterr().err.splitlines()) == {"Error: "}
+
+
+@pytest.mark.parametrize("name", NEVER_SHOWN)
+def test_an_error_that_nobody_foresaw_ends_with_3_and_names_the_way_to_its_traceback(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = error_classes()[name]
+    assert explain(error.__new__(error)) == BROKEN
+    assert "quant-assets --debug" in capsys.readouterr().err
