@@ -9,10 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from quant_assets.price_rules.adjustment import (
@@ -26,6 +25,9 @@ from quant_assets.read.adjusted_rows import actions, choose, ints, price_rows
 from quant_assets.read.identity import labels_of
 from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
 from quant_assets.settings.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Adjust = Literal["none", "split", "total_return"]
 Field = Literal["open", "high", "low", "close", "volume"]
@@ -75,6 +77,8 @@ def prices(
     Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
     days), WarehouseError.
     """
+    import pandas as pd  # noqa: PLC0415 - importing this function loads no pandas
+
     first, last = day_of(start), day_of(end)
     chosen = _fields(fields)
     settings = settings or settings_of(home)
@@ -124,6 +128,8 @@ def _codes(
     labels: Mapping[int, str], securities: Ints
 ) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
     """The symbols sorted, and for each row the place of its symbol among them."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
     symbols = sorted(labels.values())
     place = {symbol: at for at, symbol in enumerate(symbols)}
     by_security = np.zeros(max(labels, default=0) + 1, dtype=np.int64)
