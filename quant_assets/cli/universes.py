@@ -273,7 +273,7 @@ def _carry_out(platform: Platform, change: Callable[[], CustomChange], form: For
         raise typer.Exit(USAGE) from error
     publish(platform.warehouse)
     print_changed(changed, form)
-    raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
+    raise typer.Exit(ATTENTION if changed.symbols("invalid") else DONE)
 
 
 def _some(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
