@@ -253,7 +253,7 @@ def _change_members(
         changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
     publish(warehouse)
     print_changed(changed, form)
-    raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
+    raise typer.Exit(ATTENTION if changed.symbols("invalid") else DONE)
 
 
 def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:

@@ -185,7 +185,7 @@ def print_changed(changed: CustomChange, form: Form) -> None:
         return
     done: list[ChangeResult] = ["added", "removed"]
     told = [
-        f"{len(those):,} {what} ({_some(those)})" for what in done if (those := changed.those(what))
+        f"{len(those):,} {what} ({_some(those)})" for what in done if (those := changed.symbols(what))
     ]
     say(
         f"{changed.universe}: {'; '.join(told) or 'nothing to change'}. "
@@ -193,7 +193,7 @@ def print_changed(changed: CustomChange, form: Form) -> None:
     )
     idle: list[ChangeResult] = ["already a member", "not a member", "invalid"]
     for what in idle:
-        if those := changed.those(what):
+        if those := changed.symbols(what):
             say(f"{what.capitalize()}: {_some(those)}.")
     for change in changed.changes:
         if change.note:
