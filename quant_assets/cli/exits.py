@@ -25,7 +25,7 @@ from quant_assets.loading.run import AnotherMarketError, MixedMarketsError
 from quant_assets.membership.custom import CustomUniverseError
 from quant_assets.membership.refusals import RefusedUniverseError
 from quant_assets.membership.unknown import UnknownUniverseError
-from quant_assets.price_rules.corporate_actions import DecisionError
+from quant_assets.price_rules.decisions import DecisionError
 from quant_assets.read.adjusted_rows import UnknownSourceError
 from quant_assets.reference.calendars import CalendarRangeError
 from quant_assets.reference.identity import (

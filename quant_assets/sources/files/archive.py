@@ -26,7 +26,7 @@ from quant_assets.contracts.source import (
     SourceProfile,
     UnknownSymbolAtSource,
 )
-from quant_assets.price_rules.corporate_actions import read_decisions
+from quant_assets.price_rules.decisions import read_decisions
 from quant_assets.reference.calendars import Calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
