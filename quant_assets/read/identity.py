@@ -97,7 +97,8 @@ def _evidence(
     if reused:
         rows = con.execute(
             "select distinct symbol, security_id from load_run_symbols"
-            " where dataset = 'daily_prices' and list_contains($symbols, symbol) and security_id is not null",
+            " where dataset = 'daily_prices' and list_contains($symbols, symbol)"
+            " and security_id is not null",
             {"symbols": list(reused)},
         ).fetchall()
         for symbol, security in rows:

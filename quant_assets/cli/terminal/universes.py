@@ -185,7 +185,9 @@ def print_changed(changed: CustomChange, form: Form) -> None:
         return
     done: list[ChangeResult] = ["added", "removed"]
     told = [
-        f"{len(those):,} {what} ({_some(those)})" for what in done if (those := changed.symbols(what))
+        f"{len(those):,} {what} ({_some(those)})"
+        for what in done
+        if (those := changed.symbols(what))
     ]
     say(
         f"{changed.universe}: {'; '.join(told) or 'nothing to change'}. "
