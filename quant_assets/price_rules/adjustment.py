@@ -50,14 +50,15 @@ class Steps:
         result = np.ones(len(securities))
         if len(self.days) == 0:
             return result
-        at = np.searchsorted(_key(self.securities, self.days), _key(securities, days), side="right")
+        keys = sort_key(self.securities, self.days)
+        at = np.searchsorted(keys, sort_key(securities, days), side="right")
         before = np.maximum(at - 1, 0)
         found = (at > 0) & (self.securities[before] == securities)
         result[found] = self.cumulative[before[found]]
         return result
 
 
-def _key(securities: Ints, days: Ints) -> Ints:
+def sort_key(securities: Ints, days: Ints) -> Ints:
     """One sortable number for a security and a day; days stay below 2^23."""
     return securities * (1 << 23) + days
 
