@@ -140,7 +140,7 @@ def test_a_migrated_warehouse_loads_on(older: Warehouse, calendar: Calendar) -> 
     window = Window(market.symbols(), dt.date(2024, 5, 28), END)
     names = market.fetch_universe().names
     report = load_prices(older, market, window, calendar, identities=names)
-    assert (report.settled, report.symbols) == (3, ())
+    assert (report.up_to_date, report.symbols) == (3, ())
     forced = load_prices(older, market, window, calendar, identities=names, force=True)
     assert (forced.total("unchanged"), forced.total("failed")) == (12, 0)
 
