@@ -38,6 +38,8 @@ from quant_assets.wiring.platform import Platform
 from quant_assets_tests.orchestration.runs.test_backfilling import (
     BACKFILL,
     Folder,
+    folder,  # noqa: F401 - a fixture
+    prepared,  # noqa: F401 - a fixture
 )
 from quant_assets_tests.standins.loads import load_prices
 from quant_assets_tests.standins.yahoo_standin import (
@@ -844,7 +846,7 @@ class AtYahoo(Folder):
 # Dagster's own record of a backfill uses what Dagster has deprecated.
 @pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`")
 def test_a_backfill_of_twenty_symbols_in_many_runs_costs_twenty_requests(
-    folder: Folder,
+    folder: Folder,  # noqa: F811 - the fixture
     yahoo: StandIn,
 ) -> None:
     yahoo.listings = {each.symbol: each for each in invented_market(MANY, 2, FRI)}

@@ -13,7 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.contracts.rows import RowAnswer
-from quant_assets.contracts.source import Request, SourceError, SourceProfile
+from quant_assets.contracts.source import (
+    Request,
+    SourceError,
+    SourceProfile,
+    UnknownSymbolAtSource,
+)
 from quant_assets.datasets.row_dataset import RowDataset
 from quant_assets.loading.due_by_age import ByAge
 from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
@@ -97,10 +102,12 @@ class NoteSource:
         for request in requests:
             symbol = request.symbol
             self.requests.append(symbol)
-            if symbol in self.failures:
-                yield RowAnswer((symbol,), failures={symbol: self.failures[symbol]})
+            unknown = UnknownSymbolAtSource(self.name, symbol)
+            failure = self.failures.get(symbol, None if symbol in self.notes else unknown)
+            if failure:
+                yield RowAnswer((symbol,), failures={symbol: failure})
                 continue
-            kept = self.notes.get(symbol, [])
+            kept = self.notes[symbol]
             notes = [(symbol, number, text, stars) for number, text, stars, _ in kept]
             tags = [(symbol, number, tag) for number, _, _, some in kept for tag in some]
             yield RowAnswer(

@@ -23,16 +23,20 @@ from quant_assets.contracts.source import (
     Request,
     SourceUnavailable,
 )
+from quant_assets.datasets.daily_prices.dataset import DailyPrices
 from quant_assets.fetching.http import judge
 from quant_assets.fetching.pace import Pace
 from quant_assets.fetching.pacer import Pacer
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets_tests.conftest import NOW
-from quant_assets_tests.contracts.test_source_contract import (
+from quant_assets_tests.contracts.suite import (
     END,
+    PRICE_TABLES,
     START,
-    Case,
+    Pair,
+    PriceSourceContract,
+    price_tables,
 )
 from quant_assets_tests.standins.yahoo_standin import (
     CHART,
@@ -231,16 +235,20 @@ class Known(YahooSource):
         return tuple(f"Y{number:03d}" for number in range(12))
 
 
-@pytest.fixture(scope="module")
-def case() -> Iterator[Case]:
-    evening = dt.datetime.combine(END, dt.time(22, 0), dt.UTC)
-    sessions = XNYS.between(START, END)
-    listings = [Listing.invented(f"Y{number:03d}", sessions) for number in range(12)]
-    with StandIn(listings, now=evening) as standin:
-        again = partial(
-            Known, XNYS, at_once, lambda: evening, standin.url, at_least_every_seconds=60
-        )
-        yield Case(again(), again)
+class TestYahooKeepsTheContract(PriceSourceContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def pair(cls) -> Iterator[Pair]:
+        evening = dt.datetime.combine(END, dt.time(22, 0), dt.UTC)
+        sessions = XNYS.between(START, END)
+        listings = [Listing.invented(f"Y{number:03d}", sessions) for number in range(12)]
+        with StandIn(listings, now=evening) as standin:
+            again = partial(
+                Known, XNYS, at_once, lambda: evening, standin.url, at_least_every_seconds=60
+            )
+            source = again()
+            dataset = DailyPrices(source.profile, XNYS)
+            yield Pair(dataset, source, again, PRICE_TABLES, price_tables)
 
 
 # Yahoo in trouble.
