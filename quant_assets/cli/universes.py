@@ -253,7 +253,7 @@ def _change_members(
         changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
     publish(warehouse)
     print_changed(changed, form)
-    raise typer.Exit(ATTENTION if changed.those("invalid") else DONE)
+    raise typer.Exit(ATTENTION if changed.symbols("invalid") else DONE)
 
 
 def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
@@ -270,7 +270,7 @@ def _read_list(location: str) -> tuple[str, ...]:
     from quant_assets.fetching.http import fetch, is_address, read_path
     from quant_assets.membership.custom_errors import SymbolListError
     from quant_assets.settings.secrets import masked_addresses
-    from quant_assets.sources.index_members.lists import read_symbols
+    from quant_assets.sources.index_members.rows import read_symbols
 
     if location == "-":
         body, shown = sys.stdin.read().encode(), "standard input"
@@ -279,6 +279,6 @@ def _read_list(location: str) -> tuple[str, ...]:
     else:
         body, shown = read_path(location, "list"), masked_addresses(location)
     try:
-        return read_symbols(body, shown)
+        return read_symbols(body, shown, "list")
     except BadAnswer as error:
         raise SymbolListError(str(error)) from error

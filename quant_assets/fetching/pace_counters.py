@@ -1,18 +1,14 @@
-"""The request counters of all sources in one SQLite file, shared by threads and processes."""
+"""The request counters of one source: its turns, its waits and its circuit breaker."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 from quant_assets.fetching.pace import (
     HOUR_SECONDS,
     CircuitOpen,
     Pace,
-    PacingFileError,
     StillThrottled,
     earliest_start,
     utc,
@@ -27,27 +23,9 @@ LONGEST_BREAK_SECONDS = 900.0
 TRIAL_SECONDS = 60.0
 """A trial request without a result for this long counts as killed; another may be made."""
 
-BUSY_SECONDS = 30.0
-"""How long SQLite waits for another process's transaction."""
-
 LONGEST_TRANSIT_SECONDS = 0.02
 """How long after its start a request may arrive. Requests sent at even intervals arrive at uneven
 ones: at the delay of the source's own limit, one in twelve would come too early."""
-
-SCHEMA = """
-create table if not exists sources (
-    source text primary key, seen_at real, blocked_until real, throttled_at real,
-    throttled_in_a_row integer, failed_in_a_row integer, open_seconds real, open_until real
-) strict;
-create table if not exists turns (
-    turn text primary key, source text, starts_at real, begun integer
-) strict, without rowid;
-create index if not exists turns_by_start on turns (source, starts_at, begun);
-create table if not exists days (
-    source text, day text, requests integer, throttled integer, failed integer,
-    primary key (source, day)
-) strict, without rowid;
-"""
 
 
 @dataclass(frozen=True)
@@ -219,38 +197,3 @@ class SourceCounters:
             longer = state.open_seconds * 2 or pace.breaker_seconds
             state.open_seconds = min(longer, LONGEST_BREAK_SECONDS)
             state.open_until = self.now + state.open_seconds
-
-
-@dataclass(frozen=True)
-class CounterFile:
-    """The file of counters, open for one call.
-
-    A connection that is kept for longer breaks where a process forks; one for every transaction
-    makes the start of a request wait for the disk.
-    """
-
-    db: sqlite3.Connection
-    path: Path
-    source: str
-    clock: Callable[[], float]
-
-    @contextmanager
-    def transaction(self) -> Iterator[SourceCounters]:
-        """The counters of the source in one transaction, which an exception undoes.
-
-        The clock is read inside, so that times are stored in the order in which they are read.
-        """
-        with explained(self.path), self.db:
-            self.db.execute("begin immediate")
-            counters = SourceCounters(self.db, self.source, self.clock())
-            yield counters
-            counters.save()
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an error of the file at ``path`` into PacingFileError."""
-    try:
-        yield
-    except (sqlite3.DatabaseError, OSError) as error:
-        raise PacingFileError(path, error) from error

@@ -9,14 +9,14 @@ is known here. The errors are drawn in ``pace.py``.
 from __future__ import annotations
 
 import random
-import sqlite3
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from quant_assets.fetching.counter_file import CounterFile, open_counters
 from quant_assets.fetching.pace import (
     Budget,
     BudgetSpent,
@@ -30,7 +30,7 @@ from quant_assets.fetching.pace import (
     earliest_start,
     utc,
 )
-from quant_assets.fetching.pace_counters import BUSY_SECONDS, SCHEMA, CounterFile, Turn, explained
+from quant_assets.fetching.pace_counters import Turn
 
 
 def extra_wait(wait_seconds: float) -> float:
@@ -53,7 +53,8 @@ class Pacer:
         jitter: Callable[[float], float] = extra_wait,
     ) -> None:
         """``path`` may be shared by sources; ``jitter`` gives the seconds to add to a wait."""
-        self._path, self._source, self._pace = path, source, pace
+        self._source, self._pace = source, pace
+        self._open = partial(open_counters, path, source, clock)
         self._judge, self._clock, self._sleep, self._jitter = judge, clock, sleep, jitter
 
     def call(self, request: Callable[[], T]) -> T:
@@ -199,21 +200,3 @@ class Pacer:
     def _wait_seconds(self, failed: int) -> float:
         wait = self._pace.first_wait_seconds * 2.0 ** (failed - 1)
         return min(wait + self._jitter(wait), self._pace.longest_wait_seconds)
-
-    @contextmanager
-    def _open(self) -> Iterator[CounterFile]:
-        with explained(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None)
-        with closing(db):
-            with explained(self._path):
-                with suppress(sqlite3.OperationalError):
-                    # Where two processes open a new file, it is locked at once, without a wait; the
-                    # next to open it switches over. Until then only commits are slower.
-                    db.execute("pragma journal_mode = wal")
-                db.execute("pragma synchronous = normal")
-                with db:
-                    db.execute("begin immediate")
-                    for statement in SCHEMA.split(";"):
-                        db.execute(statement)
-            yield CounterFile(db, self._path, self._source, self._clock)

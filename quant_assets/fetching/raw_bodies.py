@@ -35,10 +35,3 @@ class RawBodies:
         with pa.output_stream(str(beside), compression="zstd") as file:
             file.write(body)
         beside.replace(path)
-
-
-def read_body(path: Path) -> bytes:
-    """A kept body, unpacked."""
-    with pa.input_stream(str(path), compression="zstd") as file:
-        body: bytes = file.read()
-        return body

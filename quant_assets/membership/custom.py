@@ -67,7 +67,7 @@ class CustomChange:
     changes: tuple[MemberChange, ...]
     without_prices: tuple[str, ...] = ()
 
-    def those(self, what: ChangeResult) -> tuple[str, ...]:
+    def symbols(self, what: ChangeResult) -> tuple[str, ...]:
         return tuple(change.symbol for change in self.changes if change.what == what)
 
 

@@ -14,6 +14,7 @@ Stored prices are never adjusted. What is computed here follows three rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,14 +51,20 @@ class Steps:
         result = np.ones(len(securities))
         if len(self.days) == 0:
             return result
-        at = np.searchsorted(_key(self.securities, self.days), _key(securities, days), side="right")
+        keys = sort_key(self.securities, self.days)
+        at = np.searchsorted(keys, sort_key(securities, days), side="right")
         before = np.maximum(at - 1, 0)
         found = (at > 0) & (self.securities[before] == securities)
         result[found] = self.cumulative[before[found]]
         return result
 
+    def upto_day(self, securities: Ints, day: int) -> Floats:
+        """``upto`` of one day, looked up once a security."""
+        each = np.arange(securities.max(initial=0) + 1)
+        return self.upto(each, np.full_like(each, day))[securities]
 
-def _key(securities: Ints, days: Ints) -> Ints:
+
+def sort_key(securities: Ints, days: Ints) -> Ints:
     """One sortable number for a security and a day; days stay below 2^23."""
     return securities * (1 << 23) + days
 
@@ -83,18 +90,20 @@ class Actions:
     close_before: Floats
     before_basis: Ints
 
+    @cached_property
     def shares(self) -> Steps:
         """Share ratios: new shares per old."""
         return self._steps(~np.isnan(self.ratio), self.ratio)
 
     def capital(self) -> Steps:
         """Share ratios and spin-offs together."""
+        if not self.in_kind.any():
+            return self.shares
         has_ratio = ~np.isnan(self.ratio)
         factors = np.where(has_ratio, self.ratio, self.value_factor)
-        shares = self.shares()
         by_amount = self.in_kind & ~np.isnan(self.amount)
-        amount = self._in_day(self.amount, self.amount_basis, shares)
-        before = self._in_day(self.close_before, self.before_basis, shares)
+        amount = self._in_day(self.amount, self.amount_basis)
+        before = self._in_day(self.close_before, self.before_basis)
         with np.errstate(divide="ignore", invalid="ignore"):
             from_amount = before / (before - amount)
         factors = np.where(by_amount, from_amount, factors)
@@ -104,16 +113,15 @@ class Actions:
 
     def growth(self) -> Steps:
         """Growth of a holding by reinvested distributions: (P + D) / P, or a value factor."""
-        shares = self.shares()
-        amount = self._in_day(self.amount, self.amount_basis, shares)
-        close = self._in_day(self.close, self.close_basis, shares)
+        amount = self._in_day(self.amount, self.amount_basis)
+        close = self._in_day(self.close, self.close_basis)
         growth = np.where(np.isnan(self.value_factor), (close + amount) / close, self.value_factor)
         return self._steps(np.isfinite(growth) & np.isnan(self.ratio), growth)
 
-    def _in_day(self, values: Floats, basis: Ints, shares: Steps) -> Floats:
+    def _in_day(self, values: Floats, basis: Ints) -> Floats:
         """``values`` expressed in the shares of the ex-date."""
-        now = shares.upto(self.securities, self.days)
-        return values * shares.upto(self.securities, basis) / now
+        now = self.shares.upto(self.securities, self.days)
+        return values * self.shares.upto(self.securities, basis) / now
 
     def _steps(self, which: np.ndarray[tuple[int], np.dtype[np.bool_]], factors: Floats) -> Steps:
         return Steps.of(self.securities[which], self.days[which], factors[which])
@@ -131,21 +139,22 @@ def split_factors(
     actions: Actions, securities: Ints, basis: Ints, adjust_to: int, *, spin_offs: bool = True
 ) -> Factors:
     """Factors for ``adjust="split"``, for rows expressed in the shares of ``basis``."""
-    to = np.full_like(basis, adjust_to)
-    steps = actions.capital() if spin_offs else actions.shares()
-    shares = actions.shares()
-    return Factors(
-        steps.upto(securities, basis) / steps.upto(securities, to),
-        shares.upto(securities, to) / shares.upto(securities, basis),
+    then, now = (
+        actions.shares.upto(securities, basis),
+        actions.shares.upto_day(securities, adjust_to),
     )
+    capital = actions.capital() if spin_offs else actions.shares
+    if capital is actions.shares:
+        return Factors(then / now, now / then)
+    price = capital.upto(securities, basis) / capital.upto_day(securities, adjust_to)
+    return Factors(price, now / then)
 
 
 def total_return_factors(
     actions: Actions, securities: Ints, days: Ints, basis: Ints, adjust_to: int
 ) -> Factors:
     """Factors for ``adjust="total_return"``: share basis first, then reinvested distributions."""
-    to = np.full_like(basis, adjust_to)
     split = split_factors(actions, securities, basis, adjust_to, spin_offs=False)
     growth = actions.growth()
-    reinvested = growth.upto(securities, days) / growth.upto(securities, to)
+    reinvested = growth.upto(securities, days) / growth.upto_day(securities, adjust_to)
     return Factors(split.price * reinvested, split.volume)

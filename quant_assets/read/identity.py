@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -41,27 +42,104 @@ def labels_of(
             if number not in latest:
                 raise UnknownSymbolError(f"Security {number}")
             shown.setdefault(number, latest[number])
-    by_symbol: dict[str, list[Name]] = {}
+    by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in spelt}
     for name in read_names(con, spelt) if spelt else ():
-        by_symbol.setdefault(name.symbol, []).append(name)
-    for symbol in spelt:
-        names = by_symbol.get(symbol, ())
-        security = _meant(con, symbol, names, first, last, alone=len(asked) == 1)
+        by_symbol[name.symbol].append(name)
+    reused = {s: names for s, names in by_symbol.items() if len(_bearers(names)) > 1}
+    evidence = _evidence(con, reused, first, last)
+    for symbol, names in by_symbol.items():
+        if symbol in reused:
+            security = _meant(symbol, names, evidence, alone=len(asked) == 1)
+        else:
+            security = resolve(names[:1], symbol, first, last)
         borne = [name for name in names if name.security_id == security]
         shown.setdefault(security, max(borne, key=lambda name: name.valid_from))
     return _apart(shown)
 
 
-def _meant(
+def _bearers(names: Iterable[Name]) -> set[int]:
+    return {name.security_id for name in names}
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is stored, in the days of a read, of the securities that reused tickers may mean."""
+
+    first: dt.date
+    last: dt.date
+    loaded: Mapping[str, Collection[int]]
+    """By ticker, the securities with prices that loads of the ticker were stored under."""
+    priced: Collection[_Span]
+
+    def has_prices(self, security: int, names: Iterable[Name]) -> bool:
+        """Whether a security has prices in the days of these names."""
+        return any(_span(security, name, self.first, self.last) in self.priced for name in names)
+
+
+_Span = tuple[int, dt.date, dt.date]
+"""A security, the first and the last of some days."""
+
+
+def _span(security: int, name: Name, first: dt.date, last: dt.date) -> _Span:
+    """The days of a name between ``first`` and ``last``."""
+    end = min(last, name.valid_to - dt.timedelta(days=1)) if name.valid_to else last
+    return security, max(first, name.valid_from), end
+
+
+def _evidence(
     con: duckdb.DuckDBPyConnection,
-    symbol: str,
-    names: Sequence[Name],
+    reused: Mapping[str, Sequence[Name]],
     first: dt.date,
     last: dt.date,
-    *,
-    alone: bool,
-) -> int:
-    """The security a symbol means here, in these days.
+) -> _Evidence:
+    loaded: dict[str, set[int]] = {symbol: set() for symbol in reused}
+    spans: set[_Span] = set()
+    if reused:
+        rows = con.execute(
+            "select distinct symbol, security_id from load_run_symbols"
+            " where dataset = 'daily_prices' and list_contains($symbols, symbol)"
+            " and security_id is not null",
+            {"symbols": list(reused)},
+        ).fetchall()
+        for symbol, security in rows:
+            loaded[symbol].add(security)
+    for symbol, names in reused.items():
+        within = _bearers(name for name in names if name.overlaps(first, last))
+        if len(within) == 1 and loaded[symbol] <= within:
+            continue  # days and loads agree
+        for security in loaded[symbol] | _bearers(names):
+            spans |= {(security, first, last), *(_span(security, n, first, last) for n in names)}
+    priced = _priced(con, spans) if spans else set()
+    loaded = {
+        symbol: {security for security in ids if (security, first, last) in priced}
+        for symbol, ids in loaded.items()
+    }
+    return _Evidence(first, last, loaded, priced)
+
+
+def _priced(con: duckdb.DuckDBPyConnection, spans: Collection[_Span]) -> set[_Span]:
+    """Those of the spans in which the security has a price."""
+    securities, starts, ends = map(list, zip(*spans, strict=True))
+    return set(
+        con.execute(
+            "select distinct s.* from (select unnest($securities) as security_id,"
+            "  unnest($starts) as start_on, unnest($ends) as end_on) s"
+            " join daily_prices p on p.security_id = s.security_id"
+            "  and p.session between s.start_on and s.end_on"
+            " where p.session between $first and $last",
+            {
+                "securities": securities,
+                "starts": starts,
+                "ends": ends,
+                "first": min(starts),
+                "last": max(ends),
+            },
+        ).fetchall()
+    )
+
+
+def _meant(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
+    """The security a reused ticker means here, in these days.
 
     Archives give a company's whole history under its latest ticker: JCI of 2014 is then the later
     JCI, and the company that bore the ticker has no prices. So where the days leave it open, or
@@ -69,49 +147,22 @@ def _meant(
     symbol asked for alone only if no other bearer has prices of its own days. Raises
     UnknownSymbolError, AmbiguousSymbolError.
     """
-    if len({name.security_id for name in names}) < 2:
-        return resolve(names, symbol, first, last)
-    loaded = con.execute(
-        "select distinct security_id from load_run_symbols s"
-        " where dataset = 'daily_prices' and symbol = ? and exists (from"
-        " daily_prices p where p.security_id = s.security_id and p.session between ? and ?)",
-        [symbol, first, last],
-    ).fetchall()
+    loaded = next(iter(evidence.loaded[symbol])) if len(evidence.loaded[symbol]) == 1 else None
     try:
-        security = resolve(names, symbol, first, last)
+        security = resolve(names, symbol, evidence.first, evidence.last)
     except AmbiguousSymbolError:
-        others = [name for name in names if (name.security_id,) not in loaded]
-        if len(loaded) == 1 and (
-            not alone
-            or (
-                _priced(con, loaded[0][0], others, first, last)
-                and not any(_priced(con, n.security_id, [n], first, last) for n in others)
-            )
+        if loaded is None:
+            raise
+        others = [name for name in names if name.security_id != loaded]
+        if alone and (
+            not evidence.has_prices(loaded, others)
+            or any(evidence.has_prices(name.security_id, [name]) for name in others)
         ):
-            return int(loaded[0][0])
-        raise
-    if len(loaded) == 1 and not _priced(con, security, names, first, last):
-        return int(loaded[0][0])
-    return security
-
-
-def _priced(
-    con: duckdb.DuckDBPyConnection,
-    security: int,
-    names: Sequence[Name],
-    first: dt.date,
-    last: dt.date,
-) -> bool:
-    """Whether a security has prices between ``first`` and ``last`` in the days of these names."""
-    for name in names:
-        end = min(last, name.valid_to - dt.timedelta(days=1)) if name.valid_to else last
-        [(found,)] = con.execute(
-            "select exists (from daily_prices where security_id = ? and session between ? and ?)",
-            [security, max(first, name.valid_from), end],
-        ).fetchall()
-        if found:
-            return True
-    return False
+            raise
+        return loaded
+    if loaded is None or evidence.has_prices(security, names):
+        return security
+    return loaded
 
 
 def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
 
 from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.settings.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def universe(
@@ -51,8 +54,8 @@ def universe(
             {"name": name, "on": day},
         ).fetchall()
         facts = _typed(con.execute(_UNIVERSES, {"on": day}).df()).set_index("universe").loc[name]
-    told = {key: None if pd.isna(value) else _text(value) for key, value in facts.items()}
-    frame.attrs |= told | {
+    frame.attrs |= dict.fromkeys(facts.index) | {
+        **{key: _text(value) for key, value in facts.dropna().items()},
         "universe": name,
         "on": day.isoformat(),
         "members": len(frame),
@@ -228,6 +231,6 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _text(value: object) -> str:
     """A day or a time in ISO form, anything else as it is: what ``attrs`` holds can be saved."""
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat() if value.tz else value.date().isoformat()
+    if isinstance(value, dt.datetime):
+        return value.isoformat() if value.tzinfo else value.date().isoformat()
     return str(value)

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import duckdb
-import pandas as pd
 
 from quant_assets.settings.settings import Settings, load_settings
 from quant_assets.warehouse.published_copy import open_published
 from quant_assets.warehouse.warehouse import Warehouse
 
-Day = dt.date | str | pd.Timestamp
+Day = dt.date | str
+"""A date, a text such as 2024-05-21, or a datetime or pandas Timestamp, whose time is dropped."""
 
 
 def connect(*, home: Path | str | None = None) -> duckdb.DuckDBPyConnection:
@@ -35,4 +35,6 @@ def warehouse_of(settings: Settings) -> Warehouse:
 
 
 def day_of(day: Day) -> dt.date:
+    import pandas as pd  # noqa: PLC0415 - importing a reading function loads no pandas
+
     return pd.Timestamp(day).date()

@@ -9,23 +9,27 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from quant_assets.price_rules.adjustment import (
     Actions,
     Factors,
+    Floats,
     Ints,
+    sort_key,
     split_factors,
     total_return_factors,
 )
-from quant_assets.read.adjusted_rows import actions, choose, ints, price_rows
+from quant_assets.read.adjusted_rows import actions, choose, days, ints, price_rows
 from quant_assets.read.identity import labels_of
 from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
 from quant_assets.settings.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Adjust = Literal["none", "split", "total_return"]
 Field = Literal["open", "high", "low", "close", "volume"]
@@ -75,32 +79,40 @@ def prices(
     Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
     days), WarehouseError.
     """
+    import pandas as pd  # noqa: PLC0415 - importing this function loads no pandas
+
     first, last = day_of(start), day_of(end)
     chosen = _fields(fields)
     settings = settings or settings_of(home)
     with warehouse_of(settings).reading() as con:
         labels = labels_of(con, symbols, first, last)
         choice = choose(con, labels, settings.source_order, source)
-        rows = price_rows(con, choice, first, last)
         to = None if adjust_to is None else day_of(adjust_to)
-        untouched = adjust == "none" and to is None
+        as_stored = adjust == "none" and to is None
+        columns = chosen if as_stored else (*chosen, "basis_on")
+        rows = price_rows(con, choice, first, last, dict.fromkeys(columns))
         after = min(first, to) if to else first
-        events = None if untouched else actions(con, choice, after)
-    securities, sessions = ints(rows, "security_id"), ints(rows, "day")
+        events = None if as_stored else actions(con, choice, after)
     factors = None if events is None else _factors(rows, events, adjust, to, spin_offs)
-    symbols_sorted, codes = _codes(labels, securities)
-    order = np.lexsort((sessions, codes))
-    columns: dict[str, object] = {
-        "symbol": symbols_sorted.take(codes[order]),
-        "session": sessions[order].astype("datetime64[D]").astype("datetime64[s]"),
-    }
-    for field in chosen:
-        values = rows[field].to_numpy()
-        if factors is not None:
-            values = values * (factors.volume if field == "volume" else factors.price)
-        columns[field] = values[order]
-    frame = pd.DataFrame(columns, copy=False)
+    sessions = days(rows, "session")
+    symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
+    order = np.argsort(sort_key(codes, sessions), kind="stable")[np.count_nonzero(codes < 0) :]
+    frame = pd.DataFrame(
+        {
+            "symbol": symbols_sorted.take(codes[order]),
+            "session": (sessions[order] * 86_400).view("datetime64[s]"),
+        }
+        | {field: _values(rows, field, factors)[order] for field in chosen},
+        copy=False,
+    )
     return frame if shape == "tidy" else _wide(frame, chosen)
+
+
+def _values(rows: pa.Table, field: Field, factors: Factors | None) -> Floats:
+    values: Floats = rows[field].to_numpy()
+    if factors is None:
+        return values
+    return values * (factors.volume if field == "volume" else factors.price)
 
 
 def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
@@ -114,19 +126,21 @@ def _factors(
     rows: pa.Table, events: Actions, adjust: Adjust, to: dt.date | None, spin_offs: bool
 ) -> Factors:
     day = LATEST if to is None else (to - dt.date(1970, 1, 1)).days
-    securities, basis = ints(rows, "security_id"), ints(rows, "basis_day")
+    securities, basis = ints(rows, "security_id"), days(rows, "basis_on")
     if adjust == "total_return":
-        return total_return_factors(events, securities, ints(rows, "day"), basis, day)
+        return total_return_factors(events, securities, days(rows, "session"), basis, day)
     return split_factors(events, securities, basis, day, spin_offs=spin_offs and adjust == "split")
 
 
 def _codes(
     labels: Mapping[int, str], securities: Ints
 ) -> tuple[pd.api.extensions.ExtensionArray, Ints]:
-    """The symbols sorted, and for each row the place of its symbol among them."""
+    """The symbols sorted, and for each row the place of its symbol among them, or -1."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
     symbols = sorted(labels.values())
     place = {symbol: at for at, symbol in enumerate(symbols)}
-    by_security = np.zeros(max(labels, default=0) + 1, dtype=np.int64)
+    by_security = np.full(max(labels, default=0) + 1, -1)
     for security, symbol in labels.items():
         by_security[security] = place[symbol]
     return pd.array(symbols, dtype="str"), by_security[securities]

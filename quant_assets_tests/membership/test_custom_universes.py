@@ -69,9 +69,9 @@ def test_members_belong_from_the_day_they_are_added_until_the_day_they_are_remov
 ) -> None:
     create_universe(warehouse, "mine", ["AAPL", "MSFT"])
     removed = remove_members(at(warehouse, TUESDAY), "mine", ["msft"])
-    assert (removed.members, removed.those("removed")) == (1, ("MSFT",))
+    assert (removed.members, removed.symbols("removed")) == (1, ("MSFT",))
     added = add_members(at(warehouse, WEDNESDAY), "mine", ["MSFT", "NVDA"])
-    assert (added.members, added.those("added")) == (3, ("MSFT", "NVDA"))
+    assert (added.members, added.symbols("added")) == (3, ("MSFT", "NVDA"))
     assert members(warehouse, MONDAY - dt.timedelta(days=1)) == []
     assert members(warehouse, MONDAY) == ["AAPL", "MSFT"]
     assert members(warehouse, TUESDAY) == ["AAPL"]
@@ -128,8 +128,8 @@ def test_every_invalid_symbol_is_named_and_nothing_applied(warehouse: Warehouse)
     assert refused.value.texts == ("A B", "x_y")
     assert members(warehouse, MONDAY) == []
     changed = add_members(warehouse, "mine", wanted, skip_invalid=True)
-    assert changed.those("added") == ("BRK.B", "BTC-USD")
-    assert changed.those("invalid") == ("A B", "x_y")
+    assert changed.symbols("added") == ("BRK.B", "BTC-USD")
+    assert changed.symbols("invalid") == ("A B", "x_y")
 
 
 def test_an_unknown_symbol_is_accepted_and_reported_without_prices(
@@ -140,7 +140,7 @@ def test_an_unknown_symbol_is_accepted_and_reported_without_prices(
     load_prices(warehouse, market, window, calendar, identities=market.fetch_universe().names)
     loaded = market.symbols()[0]
     changed = create_universe(warehouse, "mine", [loaded, "ZZZQ"])
-    assert changed.those("added") == (loaded, "ZZZQ")
+    assert changed.symbols("added") == (loaded, "ZZZQ")
     assert changed.without_prices == ("ZZZQ",)
 
 
@@ -153,7 +153,7 @@ def test_a_former_ticker_means_the_company_that_goes_by_another_one_now(
         MemberChange("META", "already a member"),
     )
     assert members(warehouse, MONDAY) == ["META"]
-    assert remove_members(warehouse, "mine", ["FB"]).those("removed") == ("META",)
+    assert remove_members(warehouse, "mine", ["FB"]).symbols("removed") == ("META",)
 
 
 def test_a_ticker_that_changed_hands_means_its_bearer_of_today(warehouse: Warehouse) -> None:
@@ -187,8 +187,8 @@ def test_a_ticker_of_two_companies_is_refused_with_both_named_and_an_id_chooses(
     with pytest.raises(UnknownSymbolError, match="Security 9 is not known here"):
         add_members(warehouse, "mine", ["9"])
     assert members(warehouse, MONDAY) == ["TWIN"]
-    assert remove_members(warehouse, "mine", ["7"]).those("not a member") == ("7",)
-    assert remove_members(warehouse, "mine", ["TWIN"]).those("removed") == ("TWIN",)
+    assert remove_members(warehouse, "mine", ["7"]).symbols("not a member") == ("7",)
+    assert remove_members(warehouse, "mine", ["TWIN"]).symbols("removed") == ("TWIN",)
 
 
 @pytest.mark.parametrize("name", ["", "My", "a b", "-x", "ä", "x" * 41])

@@ -12,15 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.prices import ACTION_COLUMNS
-from quant_assets.price_rules.corporate_actions import (
-    DecisionError,
-    Decisions,
-    Reported,
-    distributions_from_adjusted_close,
-    plain_ratio,
-    read_decisions,
-    records,
-)
+from quant_assets.price_rules.corporate_actions import Reported, plain_ratio, records
+from quant_assets.price_rules.decisions import DecisionError, Decisions, read_decisions
+from quant_assets.price_rules.vendor_numbers import distributions_from_adjusted_close
 
 DAY = dt.date(2017, 1, 4)
 HEADER = "symbol,ex_date,kind,made_from,repeats,ratio,amount,note\n"

@@ -236,6 +236,19 @@ def test_days_without_rows_give_an_empty_frame_of_the_same_types(two: Shelf) -> 
     assert two.read([], shape="wide", fields=["close"]).shape == (0, 0)
 
 
+def test_a_frame_may_be_written_into(two: Shelf) -> None:
+    for adjust in ("none", "split"):
+        frame = two.read(adjust=adjust)
+        frame.loc[0, ["symbol", "session", "close"]] = ["MSFT", pd.Timestamp(FRIDAY), 9.0]
+        assert frame.iloc[0].tolist() == ["MSFT", pd.Timestamp(FRIDAY), 10, 10, 10, 9, 100]
+
+
+def test_securities_between_those_asked_for_are_left_out(shelf: Shelf) -> None:
+    shelf.put(FakeSource([*bars("A", [1]), *bars("B", [2]), *bars("C", [3]), *bars("D", [4])]))
+    assert shelf.closes(["A", "C", "D"]) == [1, 3, 4]
+    assert shelf.closes(["A", "D"]) == [1, 4]
+
+
 def test_an_unknown_symbol_says_how_to_get_it(two: Shelf) -> None:
     with pytest.raises(UnknownSymbolError, match=r"ORCL is not known here\. Load it with quant-"):
         two.read(["AAPL", "ORCL"])

@@ -184,16 +184,18 @@ def print_changed(changed: CustomChange, form: Form) -> None:
         print_frame(pd.DataFrame([vars(each) for each in changed.changes], columns=_OUTCOME), form)
         return
     done: list[ChangeResult] = ["added", "removed"]
-    changes = [
-        f"{len(those):,} {what} ({_some(those)})" for what in done if (those := changed.those(what))
+    told = [
+        f"{len(those):,} {what} ({_some(those)})"
+        for what in done
+        if (those := changed.symbols(what))
     ]
     say(
-        f"{changed.universe}: {'; '.join(changes) or 'nothing to change'}. "
+        f"{changed.universe}: {'; '.join(told) or 'nothing to change'}. "
         f"It has {counted(changed.members, 'member')} now."
     )
     idle: list[ChangeResult] = ["already a member", "not a member", "invalid"]
     for what in idle:
-        if those := changed.those(what):
+        if those := changed.symbols(what):
             say(f"{what.capitalize()}: {_some(those)}.")
     for change in changed.changes:
         if change.note:

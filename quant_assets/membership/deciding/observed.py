@@ -104,7 +104,7 @@ def observed(runs: Mapping[str, Sequence[ListRun]], lists: Lists) -> list[Span]:
     """The spans in which the lists, taken together, have the security."""
     spans: list[Span] = []
     joined: ListChange | None = None
-    member: bool | None = None
+    member = False
     last: dt.date | None = None
     own: dict[str, tuple[bool, dt.date]] = {}
     for day, family, decides in lists.by_day:
@@ -113,7 +113,7 @@ def observed(runs: Mapping[str, Sequence[ListRun]], lists: Lists) -> list[Span]:
         changed = before is not None and before[0] != present
         if not decides and (not changed or lists.overruled(family, day)):
             continue
-        if present != member and not (member is None and not present):
+        if present != member:
             change = ListChange(last if decides or not before else before[1], day, family)
             if present:
                 joined = change

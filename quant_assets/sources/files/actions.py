@@ -14,14 +14,9 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import ACTION_COLUMNS, UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, Request
-from quant_assets.price_rules.corporate_actions import (
-    Decisions,
-    Reported,
-    eventful,
-    numbers_by_day,
-    records,
-    split_kind,
-)
+from quant_assets.price_rules.corporate_actions import Reported, records, split_kind
+from quant_assets.price_rules.decisions import Decisions
+from quant_assets.price_rules.vendor_numbers import eventful, numbers_by_day
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.contents import Contents
 from quant_assets.sources.files.conventions import (

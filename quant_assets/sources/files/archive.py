@@ -20,8 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import EMPTY_COLUMNS, PriceAnswer, PriceProfile
-from quant_assets.contracts.source import BadAnswer, Request, SourceError, UnknownSymbolAtSource
-from quant_assets.price_rules.corporate_actions import read_decisions
+from quant_assets.contracts.source import (
+    BadAnswer,
+    Request,
+    SourceError,
+    UnknownSymbolAtSource,
+)
+from quant_assets.price_rules.decisions import read_decisions
 from quant_assets.reference.calendars import Calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file

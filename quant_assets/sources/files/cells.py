@@ -52,7 +52,7 @@ def typed_columns(
     if not bad.any():
         return typed, UNREADABLE_COLUMNS.empty_table()
     rejected = pa.table(dict(named)).filter(pa.array(bad)).to_pylist()
-    aside = pa.table(
+    unreadable_rows = pa.table(
         {
             "symbol": pc.fill_null(symbols.filter(pa.array(bad)), ""),
             "session": [str(row["session"]) for row in rejected],
@@ -61,7 +61,7 @@ def typed_columns(
         },
         schema=UNREADABLE_COLUMNS,
     )
-    return typed.filter(pa.array(~bad)), aside
+    return typed.filter(pa.array(~bad)), unreadable_rows
 
 
 def _nulls(array: pa.Array) -> Mask:

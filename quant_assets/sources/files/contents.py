@@ -1,4 +1,4 @@
-"""All rows of an archive, sorted, and where each symbol's rows stand among them."""
+"""All rows of an archive, sorted, and the places of each symbol's rows among them."""
 
 from __future__ import annotations
 

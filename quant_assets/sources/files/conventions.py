@@ -1,4 +1,4 @@
-"""What the declaration of an archive says of its rows: dialect, price basis, distributions."""
+"""The declaration of an archive applied to its rows: dialect, price basis, distributions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from quant_assets.contracts.prices import PRICE_COLUMNS
-from quant_assets.price_rules.corporate_actions import distributions_from_adjusted_close
+from quant_assets.price_rules.vendor_numbers import distributions_from_adjusted_close
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.reading import Dialect
 

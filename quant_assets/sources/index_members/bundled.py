@@ -6,9 +6,7 @@ it, since its own functions prefer a cache in the user's home to the installed f
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +15,9 @@ from pathlib import Path
 
 from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
-from quant_assets.sources.index_members.headers import SYMBOL, column, header_key, read_members
+from quant_assets.fetching.http import read_path
+from quant_assets.sources.index_members.headers import read_members
+from quant_assets.sources.index_members.rows import check_symbols, read_rows
 
 SOURCE = "bundled"
 LIBRARY = "pitindex"
@@ -43,13 +43,10 @@ class BundledList:
         """No request. Raises SourceUnavailable and BadAnswer."""
         folder = self.data()
         # Without its day an old list would pass for today's, so the day is read first.
-        made_on = _made_on(_text(folder / _MADE))
-        rows = [
-            {header_key(name or ""): text.strip() for name, text in row.items() if text}
-            for row in csv.DictReader(io.StringIO(_text(folder / _LIST)), restval="")
-        ]
-        if not rows or not column(rows[0], SYMBOL):
-            raise BadAnswer(SOURCE, f"{LIBRARY} has no symbols in its {_LIST}.")
+        made_on = _made_on(read_path(str(folder / _MADE), SOURCE))
+        name = f"{_LIST} of {LIBRARY}"
+        rows = read_rows(read_path(str(folder / _LIST), SOURCE), name, SOURCE)
+        check_symbols(rows, name, SOURCE)
         constituents, notices = read_members(rows, LIBRARY, SOURCE)
         return UniverseAnswer(
             f"{SOURCE}:{LIBRARY}",
@@ -59,18 +56,9 @@ class BundledList:
         )
 
 
-def _made_on(text: str) -> dt.date:
+def _made_on(body: bytes) -> dt.date:
     try:
-        return dt.date.fromisoformat(json.loads(text)["indices"]["sp500"]["end_date"])
+        return dt.date.fromisoformat(json.loads(body)["indices"]["sp500"]["end_date"])
     except (ValueError, KeyError, TypeError) as error:
         message = f"{LIBRARY} has no readable day of its list in {_MADE}."
         raise BadAnswer(SOURCE, message) from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise SourceUnavailable(SOURCE, f"{path} can't be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise BadAnswer(SOURCE, f"{path} is not UTF-8: {error}.") from error

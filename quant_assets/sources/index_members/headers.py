@@ -1,6 +1,6 @@
 """Rows of text read as members of an index: the meaning of headers, symbols and dates.
 
-The rows come from CSV and JSON (``lists.py``) and HTML (``html.py``). Which lists are refused is
+The rows come from CSV and JSON (``rows.py``) and HTML (``html.py``). Which lists are refused is
 decided in ``membership/refusals.py``.
 """
 

@@ -6,10 +6,6 @@ by its headers (``headers.py``). Which lists are refused is decided in ``members
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,13 +22,13 @@ from quant_assets.sources.index_members.headers import (
     Row,
     RowProblems,
     column,
-    header_key,
     read_date,
     read_members,
     read_symbol,
     value,
 )
 from quant_assets.sources.index_members.html import as_of_last_edit, read_page
+from quant_assets.sources.index_members.rows import check_symbols, read_rows
 
 if TYPE_CHECKING:
     from requests import Session
@@ -72,7 +68,9 @@ class MembershipLists:
         if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
             page = read_page(body, shown, SOURCE)
             return page if is_address(location) else as_of_last_edit(page, body)
-        rows = _rows(body, shown)
+        rows = read_rows(body, shown, SOURCE)
+        if not _has_changes(rows[0]):
+            check_symbols(rows, shown, SOURCE)
         if column(rows[0], _START):
             return _intervals(rows, shown)
         if _has_changes(rows[0]):
@@ -90,108 +88,6 @@ class MembershipLists:
 
 def _file_name(location: str) -> str:
     return (urlsplit(location).path if is_address(location) else location).rsplit("/", 1)[-1]
-
-
-def read_symbols(body: bytes, where: str) -> tuple[str, ...]:
-    """The symbols of a list as they are written there, valid or not; ``where`` names the list.
-
-    The list is CSV with a column of symbols, JSON, or symbols between white space, commas and
-    semicolons. Raises BadAnswer.
-    """
-    text = _text(body, where).strip()
-    header = dict.fromkeys(map(header_key, next(csv.reader([text.partition("\n")[0]]))), "")
-    if text[:1] in ("[", "{"):
-        found = _json_symbols(text, where)
-    elif text.startswith("<"):
-        raise BadAnswer(SOURCE, f"{where} is HTML.")
-    elif column(header, SYMBOL):
-        found = [value(row, SYMBOL) or "" for row in _csv_rows(text, where)]
-    elif len(header) > 1 and "\n" in text:
-        # The words of a table without such a column would pass for symbols.
-        raise BadAnswer(SOURCE, f"{where} has no column symbol or ticker.")
-    else:
-        found = re.split(r"[\s,;]+", text)
-    symbols = tuple(each.strip() for each in found if each.strip())
-    if not symbols:
-        raise BadAnswer(SOURCE, f"{where} holds no symbols.")
-    return symbols
-
-
-def _json_symbols(text: str, where: str) -> list[str]:
-    items = _parsed(text, where)
-    if isinstance(items, dict):
-        items = items.get("symbols", items.get("members", []))
-    if not isinstance(items, list):
-        raise BadAnswer(SOURCE, f"{where} holds no array of symbols.")
-    symbols = []
-    for item in items:
-        row = (
-            {header_key(name): each for name, each in item.items()}
-            if isinstance(item, dict)
-            else {}
-        )
-        symbol = row.get(column(row, SYMBOL) or "", item)
-        symbols.append(symbol if isinstance(symbol, str) else json.dumps(symbol))
-    return symbols
-
-
-def _text(body: bytes, where: str) -> str:
-    try:
-        # A list served without a charset is UTF-8, although HTTP's default is Latin-1.
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadAnswer(SOURCE, f"{where} is not UTF-8: {error}.") from error
-
-
-def _rows(body: bytes, where: str) -> list[Row]:
-    """The rows of a CSV or JSON list, of which there is at least one, with symbols."""
-    text = _text(body, where)
-    rows = _json_rows(text, where) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text, where)
-    if not rows:
-        raise BadAnswer(SOURCE, f"{where} holds no rows.")
-    if not (column(rows[0], SYMBOL) or _has_changes(rows[0])):
-        raise BadAnswer(
-            SOURCE, f"{where} has no column symbol or ticker; it has {', '.join(rows[0])}."
-        )
-    return rows
-
-
-def _csv_rows(text: str, where: str) -> list[Row]:
-    try:
-        return [
-            {
-                header_key(name or ""): (value or "").strip()
-                for name, value in row.items()
-                if isinstance(value, str | None)
-            }
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        ]
-    except csv.Error as error:
-        raise BadAnswer(SOURCE, f"{where} is not CSV: {error}.") from error
-
-
-def _parsed(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadAnswer(SOURCE, f"{where} is not JSON: {error}.") from error
-
-
-def _json_rows(text: str, where: str) -> list[Row]:
-    items = _parsed(text, where)
-    if not isinstance(items, list) or not all(isinstance(each, str | dict) for each in items):
-        raise BadAnswer(
-            SOURCE, f"{where} is JSON, but no array of symbols or of objects with a symbol."
-        )
-    return [
-        {"symbol": each}
-        if isinstance(each, str)
-        else {
-            header_key(name): "" if value is None else str(value).strip()
-            for name, value in each.items()
-        }
-        for each in items
-    ]
 
 
 def _has_changes(row: Row) -> bool:

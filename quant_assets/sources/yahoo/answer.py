@@ -82,11 +82,8 @@ def _within(chart: Chart, first: dt.date, today: dt.date) -> Chart:
 def _unknown_currency(instrument: Instrument) -> PriceAnswer:
     """A failure: prices in an unknown currency can't be stored, and no other one is assumed."""
     symbol, currency = instrument.symbol, instrument.currency
-    reason = (
-        f"prices {symbol} in {currency}, which is no currency known here."
-        if currency
-        else f"names no currency for {symbol}."
-    )
+    prices = f"prices {symbol} in {currency}, which is no currency known here."
+    reason = prices if currency else f"names no currency for {symbol}."
     return PriceAnswer(
         (symbol,),
         PRICE_COLUMNS.empty_table(),

@@ -108,7 +108,7 @@ def _refusal(symbol: str, error: Mapping[str, Any]) -> Chart:
         days, bars = np.array([], "datetime64[D]"), np.empty((0, len(BAR)))
         return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, no_data=words)
     if code == "Not Found":
-        hint = "Yahoo says the same of a symbol it never had and of one it has dropped."
+        hint = "Yahoo answers the same for a symbol it never had and for one it has dropped."
         raise UnknownSymbolAtSource(SOURCE, symbol, hint)
     reason = f"{code}: {words}" if error else "neither data nor a reason"
     raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} with {reason}.")
@@ -122,7 +122,7 @@ def _zone(symbol: str, meta: Mapping[str, Any]) -> dt.tzinfo:
         offset = number(meta.get("gmtoffset"))
     if abs(offset) < 86_400:
         return dt.timezone(dt.timedelta(seconds=offset))
-    raise BadAnswer(SOURCE, f"{SOURCE} doesn't say in which time zone {symbol} trades.")
+    raise BadAnswer(SOURCE, f"{SOURCE} names no time zone for {symbol}.")
 
 
 def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instrument:

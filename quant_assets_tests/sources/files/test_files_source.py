@@ -21,7 +21,7 @@ from quant_assets.contracts.source import (
     SourceUnavailable,
     UnknownSymbolAtSource,
 )
-from quant_assets.price_rules.corporate_actions import DecisionError
+from quant_assets.price_rules.decisions import DecisionError
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource

@@ -239,8 +239,8 @@ MADE = json.dumps({"indices": {"sp500": {"end_date": "2026-07-13"}}})
         ({}, "build_metadata.json can't be read: No such file"),
         ({"build_metadata.json": "{}"}, "has no readable day of its list in build_metadata.json"),
         ({"build_metadata.json": MADE}, "sp500_current.csv can't be read: No such file"),
-        ({"build_metadata.json": MADE, "sp500_current.csv": "a,b\n1,2\n"}, "has no symbols in its"),
-        ({"build_metadata.json": MADE, "sp500_current.csv": ""}, "has no symbols in its"),
+        ({"build_metadata.json": MADE, "sp500_current.csv": "a,b\n1,2\n"}, "has no column symbol"),
+        ({"build_metadata.json": MADE, "sp500_current.csv": ""}, "holds no rows"),
     ],
 )
 def test_a_library_whose_data_changed_is_no_source(

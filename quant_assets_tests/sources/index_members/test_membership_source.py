@@ -20,7 +20,8 @@ from quant_assets.contracts.membership import (
     UniverseAnswer,
 )
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.sources.index_members.lists import MembershipLists, read_symbols
+from quant_assets.sources.index_members.lists import MembershipLists
+from quant_assets.sources.index_members.rows import read_symbols
 from quant_assets_tests.standins.wikipedia_standin import Change, Member, page
 
 ADDRESS = "https://me:hush@example.org/lists/sp500.csv?token=hush"
@@ -341,7 +342,7 @@ def test_a_list_of_changes_has_a_day_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_a_list_of_symbols_is_csv_json_or_just_symbols(text: str, found: tuple[str, ...]) -> None:
-    assert read_symbols(text.encode(), "x") == found
+    assert read_symbols(text.encode(), "x", "list") == found
 
 
 @pytest.mark.parametrize(
@@ -358,4 +359,4 @@ def test_a_list_of_symbols_is_csv_json_or_just_symbols(text: str, found: tuple[s
 )
 def test_a_list_without_symbols_is_refused(text: str, why: str) -> None:
     with pytest.raises(BadAnswer, match=f"^{why}"):
-        read_symbols(text.encode(), "x")
+        read_symbols(text.encode(), "x", "list")

@@ -1,0 +1,120 @@
+"""The bytes of a list as rows of text under headers, or as bare symbols."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from quant_assets.contracts.source import BadAnswer
+from quant_assets.sources.index_members.headers import SYMBOL, Row, column, header_key, value
+
+
+def read_rows(body: bytes, where: str, source: str) -> list[Row]:
+    """The rows of a CSV or JSON list, at least one; ``where`` names the list. Raises BadAnswer."""
+    with _explained(where, source):
+        text = _text(body)
+        rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+    if rows is None:
+        message = f"{where} is JSON, but no array of symbols or of objects with a symbol."
+        raise BadAnswer(source, message)
+    if not rows:
+        raise BadAnswer(source, f"{where} holds no rows.")
+    return rows
+
+
+def read_symbols(body: bytes, where: str, source: str) -> tuple[str, ...]:
+    """The symbols of a list as they are written there, valid or not; ``where`` names the list.
+
+    The list is CSV with a column of symbols, JSON, or symbols between white space, commas and
+    semicolons. Raises BadAnswer.
+    """
+    with _explained(where, source):
+        text = _text(body).strip()
+        header = dict.fromkeys(map(header_key, next(csv.reader([text.partition("\n")[0]]))), "")
+        if text[:1] in ("[", "{"):
+            found = _json_symbols(json.loads(text))
+        elif column(header, SYMBOL):
+            found = [value(row, SYMBOL) or "" for row in _csv_rows(text)]
+        else:
+            found = re.split(r"[\s,;]+", text)
+            if text.startswith("<"):
+                raise BadAnswer(source, f"{where} is HTML.")
+            if len(header) > 1 and "\n" in text:
+                # The words of a table without such a column would pass for symbols.
+                raise BadAnswer(source, f"{where} has no column symbol or ticker.")
+    if found is None:
+        raise BadAnswer(source, f"{where} holds no array of symbols.")
+    symbols = tuple(each.strip() for each in found if each.strip())
+    if not symbols:
+        raise BadAnswer(source, f"{where} holds no symbols.")
+    return symbols
+
+
+@contextmanager
+def _explained(where: str, source: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise BadAnswer(source, f"{where} is not UTF-8: {error}.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadAnswer(source, f"{where} is not JSON: {error}.") from error
+    except csv.Error as error:
+        raise BadAnswer(source, f"{where} is not CSV: {error}.") from error
+
+
+def _text(body: bytes) -> str:
+    # A list served without a charset is UTF-8, although HTTP's default is Latin-1.
+    return body.decode("utf-8-sig")
+
+
+def check_symbols(rows: Sequence[Row], where: str, source: str) -> None:
+    """Raise BadAnswer where no column holds symbols."""
+    if not column(rows[0], SYMBOL):
+        message = f"{where} has no column symbol or ticker; it has {', '.join(rows[0])}."
+        raise BadAnswer(source, message)
+
+
+def _csv_rows(text: str) -> list[Row]:
+    return [
+        {
+            header_key(name or ""): (value or "").strip()
+            for name, value in row.items()
+            if isinstance(value, str | None)
+        }
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]
+
+
+def _json_rows(text: str) -> list[Row] | None:
+    """None where the JSON is no array of texts and objects."""
+    items = json.loads(text)
+    if not isinstance(items, list) or not all(isinstance(each, str | dict) for each in items):
+        return None
+    return [
+        {"symbol": each}
+        if isinstance(each, str)
+        else {
+            header_key(name): "" if value is None else str(value).strip()
+            for name, value in each.items()
+        }
+        for each in items
+    ]
+
+
+def _json_symbols(items: object) -> list[str] | None:
+    """None where the JSON holds no array."""
+    if isinstance(items, dict):
+        items = items.get("symbols", items.get("members", []))
+    if not isinstance(items, list):
+        return None
+    symbols = []
+    for item in items:
+        pairs = item.items() if isinstance(item, dict) else ()
+        row = {header_key(name): each for name, each in pairs}
+        symbol = row.get(column(row, SYMBOL) or "", item)
+        symbols.append(symbol if isinstance(symbol, str) else json.dumps(symbol))
+    return symbols

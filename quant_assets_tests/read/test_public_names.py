@@ -1,0 +1,66 @@
+"""What a notebook imports from ``quant_assets``: functions, and nothing heavy before a call."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quant_assets
+from quant_assets import read
+
+ROOT = Path(__file__).parents[2]
+
+FUNCTION_NAMES = {
+    *("prices", "universe", "universes", "universe_changes", "universe_conflicts", "delistings"),
+    *("connect", "market", "fundamentals", "ratios", "news", "posts", "sentiment", "cache_entry"),
+    *("panel", "gaps", "staleness", "changes", "why", "refresh", "backfill", "universe_add"),
+    *("backup", "restore"),
+}
+"""Functions that read or act, written or planned."""
+
+
+@pytest.mark.parametrize("name", read.__all__)
+def test_a_reading_function_is_handed_on_by_the_package(name: str) -> None:
+    assert getattr(quant_assets, name) is getattr(read, name)
+    assert inspect.isfunction(getattr(read, name))
+
+
+def test_the_package_hands_on_what_the_read_api_has_and_nothing_else() -> None:
+    assert quant_assets.__all__ == read.__all__
+    with pytest.raises(AttributeError, match="'quant_assets' has no attribute 'price'"):
+        quant_assets.price  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import quant_assets", {"duckdb", "numpy", "pyarrow", "pandas", "dagster"}),
+        (f"from quant_assets import {', '.join(read.__all__)}", {"pandas", "dagster"}),
+        ("from quant_assets import read", {"pandas", "dagster"}),
+    ],
+)
+def test_an_import_loads_nothing_heavy(statement: str, absent: set[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{statement}\nprint(*sys.modules)"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    loaded = set(done.stdout.split())
+    assert "quant_assets" in loaded
+    assert loaded.isdisjoint(absent)
+
+
+@pytest.mark.parametrize("folder", [quant_assets, read])
+def test_no_module_beside_a_function_has_a_function_s_name(folder: object) -> None:
+    """Once such a module is imported, the package has it in the function's place."""
+    at = Path(inspect.getfile(folder)).parent  # type: ignore[arg-type]
+    assert FUNCTION_NAMES.isdisjoint(path.stem for path in at.iterdir())
+    assert set(read.__all__) <= FUNCTION_NAMES
