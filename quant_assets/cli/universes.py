@@ -260,11 +260,11 @@ def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[s
     """The symbols given as words, commas or not, and those of the lists."""
     given = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
     for location in lists or ():
-        given += _listed(location)
+        given += _read_list(location)
     return given
 
 
-def _listed(location: str) -> tuple[str, ...]:
+def _read_list(location: str) -> tuple[str, ...]:
     """The symbols of a list. Raises SymbolListError and SourceError."""
     from quant_assets.contracts.source import BadAnswer
     from quant_assets.fetching.http import fetch, is_address, read_path

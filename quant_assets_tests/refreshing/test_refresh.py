@@ -170,7 +170,7 @@ def test_an_outage_is_one_notice_and_no_list_of_symbols(shell: Shell) -> None:
     assert "Needs attention" not in told.stdout
     later = shell("refresh")
     assert later.exit_code == ATTENTION
-    assert re.search(r"Not asked for: S00, .* and 7 more; not to be asked before ", later.stderr)
+    assert re.search(r"Not requested: S00, .* and 7 more; not to be asked before ", later.stderr)
     assert len(shell.asked()) == 20
     assert shell("refresh", "--symbols", ",".join(many)).exit_code == DONE
     assert len(shell.asked()) == 32

@@ -102,7 +102,7 @@ def _print_left(left: Mapping[str, str]) -> None:
     for symbol, reason in left.items():
         by_reason.setdefault(reason, []).append(symbol)
     for reason, symbols in by_reason.items():
-        complain(f"Not asked for: {_few(symbols)}; {reason}.")
+        complain(f"Not requested: {_few(symbols)}; {reason}.")
 
 
 def _few(symbols: Sequence[str]) -> str:
