@@ -467,7 +467,7 @@ def test_no_data_for_the_days_asked_for_is_confirmed_in_yahoos_words() -> None:
 
 
 def test_an_unknown_symbol_is_told_with_what_yahoo_leaves_open() -> None:
-    with pytest.raises(UnknownSymbolAtSource, match="never had and of one it has dropped"):
+    with pytest.raises(UnknownSymbolAtSource, match="never had and for one it has dropped"):
         read_chart("AAA", refused("Not Found", "No data found, symbol may be delisted"))
 
 
