@@ -28,12 +28,9 @@ from quant_assets_tests.contracts.test_source_contract import (
     START,
     Case,
 )
-from quant_assets_tests.standins.yahoo_standin import (
-    CHART,
-    CRUMB,
-    Listing,
+from quant_assets_tests.standins.yahoo_listings import CHART, CRUMB, Listing
+from quant_assets_tests.standins.yahoo_misbehaviours import (
     Misbehaviour,
-    StandIn,
     cut,
     doubled,
     empty,
@@ -47,6 +44,7 @@ from quant_assets_tests.standins.yahoo_standin import (
     without_session,
     words,
 )
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import read_body, read_chart, yahoo_symbol
 from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
-from quant_assets_tests.standins.yahoo_standin import recorded
+from quant_assets_tests.standins.yahoo_listings import recorded
 
 XNYS, DAILY = exchange_calendar("XNYS"), exchange_calendar("24/7")
 NEW_YORK = ZoneInfo("America/New_York")
