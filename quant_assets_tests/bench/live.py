@@ -34,7 +34,8 @@ from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.writer_lock import utc_now
 from quant_assets_tests.sources.yahoo.test_yahoo_standin import Rewriting
-from quant_assets_tests.standins.yahoo_standin import StandIn, invented_market
+from quant_assets_tests.standins.yahoo_listings import invented_market
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 Row = tuple[str, str, str, str]
 

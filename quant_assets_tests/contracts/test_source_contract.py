@@ -79,7 +79,8 @@ class TestPrices(PriceSourceContract):
     def pair(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
         folder = tmp_path_factory.mktemp("source")
         source = request.param(folder)
-        dataset = DailyPrices(source.profile, XNYS, market().fetch_universe().names)
+        names = market().fetch_universe().names if source.profile.simulated else ()
+        dataset = DailyPrices(source.profile, XNYS, names)
         again = lambda: request.param(folder)  # noqa: E731
         return Pair(dataset, source, again, PRICE_TABLES, price_tables)
 

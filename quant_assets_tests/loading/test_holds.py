@@ -22,14 +22,9 @@ from quant_assets.loading.report import LoadReport, SymbolReport
 from quant_assets.loading.work import Asking
 from quant_assets.refreshing.steps import open_steps
 from quant_assets_tests.loading.test_live_loads import FRI, MON, ROWS, THU, WED, Desk, up_to
-from quant_assets_tests.standins.yahoo_standin import (
-    Listing,
-    Reply,
-    StandIn,
-    empty,
-    status,
-    without_session,
-)
+from quant_assets_tests.standins.yahoo_listings import Listing, Reply
+from quant_assets_tests.standins.yahoo_misbehaviours import empty, status, without_session
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 MANY = tuple(f"S{number:02}" for number in range(16))
 HALF_AN_HOUR = 1800

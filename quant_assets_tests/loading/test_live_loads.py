@@ -42,19 +42,21 @@ from quant_assets_tests.orchestration.runs.test_backfilling import (
     prepared,  # noqa: F401 - a fixture
 )
 from quant_assets_tests.standins.loads import load_prices
-from quant_assets_tests.standins.yahoo_standin import (
+from quant_assets_tests.standins.yahoo_listings import (
     CHART,
     CRUMB,
     CRYPTO,
     Listing,
-    Misbehaviour,
     Reply,
-    StandIn,
+    invented_market,
+    yahoo_price_set,
+)
+from quant_assets_tests.standins.yahoo_misbehaviours import (
+    Misbehaviour,
     cut,
     doubled,
     empty,
     html,
-    invented_market,
     reset,
     restated,
     silence,
@@ -65,8 +67,8 @@ from quant_assets_tests.standins.yahoo_standin import (
     without_prices,
     without_session,
     words,
-    yahoo_price_set,
 )
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 XNYS = exchange_calendar("XNYS")
 WED, THU, FRI = (dt.date(2024, 5, day) for day in (29, 30, 31))

@@ -27,17 +27,14 @@ from quant_assets.cli.exits import ATTENTION, DONE, USAGE
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writer_lock import utc_now
-from quant_assets_tests.standins.yahoo_standin import (
-    CHART,
-    Listing,
-    Reply,
-    StandIn,
+from quant_assets_tests.standins.yahoo_listings import CHART, Listing, Reply, invented_market
+from quant_assets_tests.standins.yahoo_misbehaviours import (
     empty,
-    invented_market,
     without_events,
     without_session,
     words,
 )
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 ROOT = Path(__file__).parents[2]
 XNYS = exchange_calendar("XNYS")

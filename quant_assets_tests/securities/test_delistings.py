@@ -22,7 +22,8 @@ from quant_assets.refreshing.steps import open_steps, refresh_steps
 from quant_assets.securities.delistings import note_delistings
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.loading.test_live_loads import FRI, MON, THU, TUE, WED, XNYS, Desk, Row
-from quant_assets_tests.standins.yahoo_standin import Listing, StandIn
+from quant_assets_tests.standins.yahoo_listings import Listing
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 NAMES = ("AAA", "BBB")
 BAR = (9.0, 9.5, 8.5, 9.0, 100)

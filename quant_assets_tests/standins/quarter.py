@@ -48,13 +48,9 @@ from quant_assets_tests.standins.wikipedia_standin import (
     WikipediaStandIn,
     without,
 )
-from quant_assets_tests.standins.yahoo_standin import (
-    CHART,
-    Listing,
-    StandIn,
-    status,
-    without_session,
-)
+from quant_assets_tests.standins.yahoo_listings import CHART, Listing
+from quant_assets_tests.standins.yahoo_misbehaviours import status, without_session
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 XNYS = exchange_calendar("XNYS")
 JOIN, LEFT = "JOIN", "LEFT"

@@ -38,12 +38,9 @@ from quant_assets_tests.contracts.suite import (
     PriceSourceContract,
     price_tables,
 )
-from quant_assets_tests.standins.yahoo_standin import (
-    CHART,
-    CRUMB,
-    Listing,
+from quant_assets_tests.standins.yahoo_listings import CHART, CRUMB, Listing
+from quant_assets_tests.standins.yahoo_misbehaviours import (
     Misbehaviour,
-    StandIn,
     cut,
     doubled,
     empty,
@@ -57,6 +54,7 @@ from quant_assets_tests.standins.yahoo_standin import (
     without_session,
     words,
 )
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 T = TypeVar("T")
 

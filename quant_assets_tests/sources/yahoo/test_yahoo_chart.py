@@ -30,7 +30,7 @@ from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import read_body, read_chart, yahoo_symbol
 from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
-from quant_assets_tests.standins.yahoo_standin import recorded
+from quant_assets_tests.standins.yahoo_listings import recorded
 
 XNYS, DAILY = exchange_calendar("XNYS"), exchange_calendar("24/7")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -466,7 +466,7 @@ def test_no_data_for_the_days_asked_for_is_confirmed_in_yahoos_words() -> None:
 
 
 def test_an_unknown_symbol_is_told_with_what_yahoo_leaves_open() -> None:
-    with pytest.raises(UnknownSymbolAtSource, match="never had and of one it has dropped"):
+    with pytest.raises(UnknownSymbolAtSource, match="never had and for one it has dropped"):
         read_chart("AAA", refused("Not Found", "No data found, symbol may be delisted"))
 
 

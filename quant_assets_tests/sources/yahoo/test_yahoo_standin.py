@@ -23,8 +23,11 @@ from yfinance.data import YfData
 from yfinance.exceptions import YFRateLimitError
 from yfinance.scrapers.history import PriceHistory
 
-from quant_assets_tests.standins import yahoo_standin as yahoo
-from quant_assets_tests.standins.yahoo_standin import CHART, CRUMB, Listing, Misbehaviour, StandIn
+from quant_assets_tests.standins import yahoo_listings as listings
+from quant_assets_tests.standins import yahoo_misbehaviours as misbehaviours
+from quant_assets_tests.standins.yahoo_listings import CHART, CRUMB, Listing
+from quant_assets_tests.standins.yahoo_misbehaviours import Misbehaviour
+from quant_assets_tests.standins.yahoo_standin import StandIn
 
 PROJECT = Path(__file__).parents[3]
 RECORDINGS = "yahoo_http/yahoo-finance2_recorded_2025"
@@ -57,7 +60,7 @@ def standin() -> Iterator[StandIn]:
 
 
 def ask(standin: StandIn, symbol: str = "AAPL", **params: Any) -> requests.Response:
-    everything: dict[str, Any] = {"period1": 0, "period2": 2**34, "events": yahoo.ALL_EVENTS}
+    everything: dict[str, Any] = {"period1": 0, "period2": 2**34, "events": listings.ALL_EVENTS}
     with requests.Session() as session:
         return session.get(f"{standin.url}{CHART}{symbol}", params=everything | params, timeout=10)
 
@@ -166,7 +169,7 @@ def test_a_weekend_between_sessions_has_meta_data_only(standin: StandIn) -> None
 
 def test_coins_trade_every_day_from_midnight_utc() -> None:
     day = dt.date(2020, 1, 4), 7345.38, 7433.0, 7291.4, 7410.66, 18_444_271_275
-    coin = Listing.of("BTC-USD", day, kind="CRYPTOCURRENCY", market=yahoo.CRYPTO)
+    coin = Listing.of("BTC-USD", day, kind="CRYPTOCURRENCY", market=listings.CRYPTO)
     said = json.loads(coin.chart(0, 2**40, AFTER_SPLIT).body)["chart"]["result"][0]
     assert said["timestamp"] == [1578096000]
     assert said["meta"]["exchangeTimezoneName"] == "UTC"
@@ -191,7 +194,7 @@ def shape(value: Any) -> Any:
         ("chart-QQQ-2020-01-01-to-2020-01-03", {"kind": "ETF"}, (OPENS[3], OPENS[3])),
         (
             "chart-BTC-USD-2020-01-01-to-2020-01-03",
-            {"kind": "CRYPTOCURRENCY", "market": yahoo.CRYPTO},
+            {"kind": "CRYPTOCURRENCY", "market": listings.CRYPTO},
             (OPENS[3] - 48_600, OPENS[3]),
         ),
     ],
@@ -199,13 +202,13 @@ def shape(value: Any) -> Any:
 def test_an_answer_has_the_shape_of_the_recorded_one(
     real: Path, recording: str, facts: dict[str, Any], query: tuple[int, int]
 ) -> None:
-    said = yahoo.recorded(real / RECORDINGS / f"{recording}.json")
+    said = listings.recorded(real / RECORDINGS / f"{recording}.json")
     rows = apple().rows.itertuples(index=False, name=None)
     ours = Listing.of(
         said.symbol, *rows, splits=[SPLIT], dividends=[(dt.date(2020, 9, 1), 0.2)], **facts
     )
     has_events = b'"events"' in said.reply.body
-    reply = ours.chart(*query, said.at, events=yahoo.ALL_EVENTS if has_events else "")
+    reply = ours.chart(*query, said.at, events=listings.ALL_EVENTS if has_events else "")
     theirs, rendered = json.loads(said.reply.body), json.loads(reply.body)
     assert shape(rendered) == shape(theirs)
     for name in ("instrumentType", "exchangeTimezoneName", "validRanges", "dataGranularity"):
@@ -220,7 +223,7 @@ def test_the_trading_periods_of_the_day_are_the_recorded_ones(real: Path) -> Non
         "chart-AAPL-2020-01-01-to-2020-01-03",  # on a Thursday before the open
         "historical-via-chart-AAPL-2020-01-01-to-2020-01-03",  # on a Saturday
     ):
-        said = yahoo.recorded(real / RECORDINGS / f"{recording}.json")
+        said = listings.recorded(real / RECORDINGS / f"{recording}.json")
         day_before = said.at.date() - dt.timedelta(days=1)
         ours = Listing.of("AAPL", (day_before, 1.0, 1.0, 1.0, 1.0, 1)).chart(0, 2**40, said.at)
         metas = [
@@ -250,9 +253,9 @@ def test_the_trading_periods_of_the_day_are_the_recorded_ones(real: Path) -> Non
     ],
 )
 def test_closes_as_traded_become_the_recorded_ones_bit_for_bit(
-    real: Path, recording: str, splits: list[yahoo.Split], sessions: int, alike: float
+    real: Path, recording: str, splits: list[listings.Split], sessions: int, alike: float
 ) -> None:
-    said = yahoo.recorded(real / RECORDINGS / f"{recording}.json")
+    said = listings.recorded(real / RECORDINGS / f"{recording}.json")
     traded = pd.read_parquet(
         real / "prices/alphavantage_sp500_daily_adjusted_20130102_20210421.parquet",
         filters=[("symbol", "==", said.symbol)],
@@ -269,14 +272,14 @@ def test_closes_as_traded_become_the_recorded_ones_bit_for_bit(
 
 
 def test_a_split_adjusted_set_is_restored_to_the_cents_that_were_paid(real: Path) -> None:
-    (listing,) = yahoo.yahoo_price_set(real, ["AAPL"])
+    (listing,) = listings.yahoo_price_set(real, ["AAPL"])
     assert listing.splits == [(dt.date(2014, 6, 9), 7, 1), SPLIT]
     closes = dict(zip(listing.rows["session"], listing.rows["close"], strict=True))
     assert (closes[dt.date(2020, 8, 28)], closes[dt.date(2014, 6, 6)]) == (499.23, 645.57)
 
 
 def test_a_recording_is_said_again_for_its_symbol(real: Path) -> None:
-    said = yahoo.recorded(real / RECORDINGS / "chart-BTC-USD-2020-01-01-to-2020-01-03.json")
+    said = listings.recorded(real / RECORDINGS / "chart-BTC-USD-2020-01-01-to-2020-01-03.json")
     with StandIn([said]) as standin:
         assert ask(standin, "BTC-USD", period1=5).content == said.reply.body
     assert said.at == dt.datetime(2025, 2, 20, 11, 47, 41, tzinfo=dt.UTC)
@@ -286,8 +289,8 @@ def test_a_recording_is_said_again_for_its_symbol(real: Path) -> None:
 
 
 def test_a_refusal_may_say_when_to_come_back(standin: StandIn) -> None:
-    standin.order(yahoo.status(429, retry_after=7))
-    standin.order(yahoo.status(429))
+    standin.order(misbehaviours.status(429, retry_after=7))
+    standin.order(misbehaviours.status(429))
     replies = [ask(standin) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [429, 429, 200]
     assert [reply.headers.get("Retry-After") for reply in replies] == ["7", None, None]
@@ -295,7 +298,7 @@ def test_a_refusal_may_say_when_to_come_back(standin: StandIn) -> None:
 
 
 def test_an_order_may_be_for_one_symbol_and_for_ever(standin: StandIn) -> None:
-    standin.order(yahoo.status(500), symbol="AAPL", times=math.inf)
+    standin.order(misbehaviours.status(500), symbol="AAPL", times=math.inf)
     assert [ask(standin).status_code for _ in range(3)] == [500, 500, 500]
     assert ask(standin, "MSFT").status_code == 404
     standin.relent()
@@ -303,8 +306,8 @@ def test_an_order_may_be_for_one_symbol_and_for_ever(standin: StandIn) -> None:
 
 
 def test_the_crumb_may_be_refused_with_either_status(standin: StandIn) -> None:
-    standin.order(yahoo.words("Too Many Requests", code=429), path=CRUMB)
-    standin.order(yahoo.words("Too Many Requests"), path=CRUMB)
+    standin.order(misbehaviours.words("Too Many Requests", code=429), path=CRUMB)
+    standin.order(misbehaviours.words("Too Many Requests"), path=CRUMB)
     with requests.Session() as session:
         session.get(standin.url, timeout=10)
         replies = [session.get(standin.url + CRUMB, timeout=10) for _ in range(3)]
@@ -318,9 +321,9 @@ def test_the_crumb_may_be_refused_with_either_status(standin: StandIn) -> None:
 @pytest.mark.parametrize(
     ("misbehave", "error"),
     [
-        (yahoo.reset(), requests.ConnectionError),
-        (yahoo.cut(), requests.exceptions.ChunkedEncodingError),
-        (yahoo.silence(seconds=0.01), requests.ConnectionError),
+        (misbehaviours.reset(), requests.ConnectionError),
+        (misbehaviours.cut(), requests.exceptions.ChunkedEncodingError),
+        (misbehaviours.silence(seconds=0.01), requests.ConnectionError),
     ],
 )
 def test_a_broken_connection_is_felt_once(
@@ -334,14 +337,14 @@ def test_a_broken_connection_is_felt_once(
 
 def test_silence_outlasts_the_client_and_ends_with_the_stand_in() -> None:
     with StandIn([apple()]) as standin:
-        standin.order(yahoo.silence(seconds=3600))
+        standin.order(misbehaviours.silence(seconds=3600))
         with pytest.raises(requests.Timeout):
             requests.get(f"{standin.url}{CHART}AAPL", timeout=0.05)
     assert [asked.status for asked in standin.requests] == [None]
 
 
 def test_a_held_connection_can_be_released(standin: StandIn) -> None:
-    standin.order(yahoo.silence(seconds=3600))
+    standin.order(misbehaviours.silence(seconds=3600))
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask, standin)
         while not held.done():
@@ -349,7 +352,7 @@ def test_a_held_connection_can_be_released(standin: StandIn) -> None:
     assert isinstance(held.exception(), requests.ConnectionError)
 
 
-@pytest.mark.parametrize("misbehave", [yahoo.truncated(), yahoo.html()])
+@pytest.mark.parametrize("misbehave", [misbehaviours.truncated(), misbehaviours.html()])
 def test_what_should_be_json_may_not_be(standin: StandIn, misbehave: Misbehaviour) -> None:
     standin.order(misbehave)
     reply = ask(standin)
@@ -359,7 +362,7 @@ def test_what_should_be_json_may_not_be(standin: StandIn, misbehave: Misbehaviou
 
 
 def test_a_chart_may_be_empty(standin: StandIn) -> None:
-    standin.order(yahoo.empty())
+    standin.order(misbehaviours.empty())
     assert list(chart(standin)) == ["meta", "indicators"]
 
 
@@ -379,29 +382,29 @@ FOURTH = OPENS[3], 134.18, 151_948_100
 @pytest.mark.parametrize(
     ("misbehave", "rows"),
     [
-        (yahoo.without_session("2020-08-28"), [FIRST, THIRD, FOURTH]),
+        (misbehaviours.without_session("2020-08-28"), [FIRST, THIRD, FOURTH]),
         (
-            yahoo.restated("2020-08-31", "volume", 9),
+            misbehaviours.restated("2020-08-31", "volume", 9),
             [FIRST, SECOND, (OPENS[2], 129.04, 9), FOURTH],
         ),
         (
-            yahoo.without_prices("2020-09-01", volume=5),
+            misbehaviours.without_prices("2020-09-01", volume=5),
             [FIRST, SECOND, THIRD, (OPENS[3], None, 5)],
         ),
-        (yahoo.doubled("2020-08-31"), [FIRST, SECOND, THIRD, THIRD, FOURTH]),
+        (misbehaviours.doubled("2020-08-31"), [FIRST, SECOND, THIRD, THIRD, FOURTH]),
         (
-            yahoo.doubled("2020-09-01", seconds_later=60, close=134.5),
+            misbehaviours.doubled("2020-09-01", seconds_later=60, close=134.5),
             [FIRST, SECOND, THIRD, FOURTH, (OPENS[3] + 60, 134.5, 151_948_101)],
         ),
         (
-            yahoo.with_live_bar(1599055200, 137.0),
+            misbehaviours.with_live_bar(1599055200, 137.0),
             [FIRST, SECOND, THIRD, FOURTH, (1599055200, 137.0, 1000)],
         ),
         (
-            yahoo.split_not_applied("2020-08-31"),
+            misbehaviours.split_not_applied("2020-08-31"),
             [(OPENS[0], 500.04, 38_888_100), (OPENS[1], 499.23, 46_907_500), THIRD, FOURTH],
         ),
-        (yahoo.without_session("2020-08-30"), [FIRST, SECOND, THIRD, FOURTH]),
+        (misbehaviours.without_session("2020-08-30"), [FIRST, SECOND, THIRD, FOURTH]),
     ],
 )
 def test_rows_may_be_wrong_in_one_answer(
@@ -413,14 +416,14 @@ def test_rows_may_be_wrong_in_one_answer(
 
 
 def test_a_split_may_be_left_out_though_prices_are_adjusted_for_it(standin: StandIn) -> None:
-    standin.order(yahoo.without_events("splits"))
+    standin.order(misbehaviours.without_events("splits"))
     said = chart(standin)
     assert list(said["events"]) == ["dividends"]
     assert column(said, "close")[0] == 125.01000213623047
 
 
 def test_anything_else_can_be_ordered_as_an_edit(standin: StandIn) -> None:
-    standin.order(yahoo.edited(lambda result: result["meta"].pop("currency")))
+    standin.order(misbehaviours.edited(lambda result: result["meta"].pop("currency")))
     assert "currency" not in chart(standin)["meta"]
 
 
@@ -457,7 +460,7 @@ def test_every_request_is_on_record(standin: StandIn) -> None:
 
 
 def test_counts_and_orders_are_exact_under_threads(standin: StandIn) -> None:
-    standin.order(yahoo.status(500), times=30)
+    standin.order(misbehaviours.status(500), times=30)
     symbols = ["AAPL", "MSFT"] * 100
     with ThreadPoolExecutor(8) as pool:
         codes = [reply.status_code for reply in pool.map(lambda s: ask(standin, s), symbols)]
@@ -529,7 +532,7 @@ def test_yfinance_reads_prices_and_events(standin: StandIn, yf: YfData) -> None:
 def test_yfinance_walks_through_the_consent_form_after_a_refusal(
     standin: StandIn, yf: YfData
 ) -> None:
-    standin.order(yahoo.status(401))
+    standin.order(misbehaviours.status(401))
     assert yf.get(f"https://query2.finance.yahoo.com{CHART}AAPL").status_code == 200
     paths = [f"{asked.method} {asked.path}" for asked in standin.requests]
     assert "POST /v2/collectConsent" in paths
@@ -537,7 +540,7 @@ def test_yfinance_walks_through_the_consent_form_after_a_refusal(
 
 
 def test_yfinance_asks_twice_on_a_429_and_then_says_so(standin: StandIn, yf: YfData) -> None:
-    standin.order(yahoo.status(429), times=math.inf)
+    standin.order(misbehaviours.status(429), times=math.inf)
     with pytest.raises(YFRateLimitError):
         history(yf)
     assert standin.price_requests() == 2
@@ -546,7 +549,7 @@ def test_yfinance_asks_twice_on_a_429_and_then_says_so(standin: StandIn, yf: YfD
 @yfinance_warns
 def test_yfinance_keeps_a_refused_crumb(standin: StandIn, yf: YfData) -> None:
     """Its fault, not ours: the stand-in must be able to show it."""
-    standin.order(yahoo.words("Too Many Requests"), path=CRUMB)
+    standin.order(misbehaviours.words("Too Many Requests"), path=CRUMB)
     assert len(history(yf)) == 4
     assert yf._crumb == "Too Many Requests"
 
@@ -578,7 +581,7 @@ def test_it_runs_by_itself_takes_orders_and_ends_on_sigterm() -> None:
 
 
 def test_an_invented_market_is_the_same_every_time() -> None:
-    markets = [yahoo.invented_market(["AAA", "BBB"], 1, dt.date(2020, 8, 31)) for _ in range(2)]
+    markets = [listings.invented_market(["AAA", "BBB"], 1, dt.date(2020, 8, 31)) for _ in range(2)]
     first, second = (
         [listing.chart(0, 2**40, AFTER_SPLIT).body for listing in market] for market in markets
     )
