@@ -1,4 +1,4 @@
-"""Which securities the symbols of a reader mean, and what they are called in the frame."""
+"""The securities that the symbols of a read mean, and their labels in the frame."""
 
 from __future__ import annotations
 
@@ -25,36 +25,39 @@ def labels_of(
     first: dt.date,
     last: dt.date,
 ) -> dict[int, str]:
-    """The securities asked for, each with the symbol it is shown under.
+    """The requested securities, each with the symbol that is its label in the frame.
 
-    That is the symbol it was asked for by, the first of several; else its latest up to ``last``.
+    The label is the requested symbol, the first of several for one security; for a security
+    requested by id, or by None, its latest symbol up to ``last``.
     """
     if symbols is None:
-        return _apart(_latest_names(read_names(con), last))
-    asked = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
+        return _distinct_labels(_latest_names(read_names(con), last))
+    requested = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
     # A column of ids of a frame has numpy's integers, which are no int.
-    ids = [int(item) for item in asked if isinstance(item, int | np.integer)]
-    spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int | np.integer)]
-    shown: dict[int, Name] = {}
+    ids = [int(item) for item in requested if isinstance(item, int | np.integer)]
+    tickers = [
+        canonical_symbol(item) for item in requested if not isinstance(item, int | np.integer)
+    ]
+    named: dict[int, Name] = {}
     if ids:
         latest = _latest_names(read_names(con), last)
         for number in ids:
             if number not in latest:
                 raise UnknownSymbolError(f"Security {number}")
-            shown.setdefault(number, latest[number])
-    by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in spelt}
-    for name in read_names(con, spelt) if spelt else ():
+            named.setdefault(number, latest[number])
+    by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in tickers}
+    for name in read_names(con, tickers) if tickers else ():
         by_symbol[name.symbol].append(name)
     reused = {s: names for s, names in by_symbol.items() if len(_bearers(names)) > 1}
     evidence = _evidence(con, reused, first, last)
     for symbol, names in by_symbol.items():
         if symbol in reused:
-            security = _meant(symbol, names, evidence, alone=len(asked) == 1)
+            security = _security_of(symbol, names, evidence, alone=len(requested) == 1)
         else:
             security = resolve(names[:1], symbol, first, last)
-        borne = [name for name in names if name.security_id == security]
-        shown.setdefault(security, max(borne, key=lambda name: name.valid_from))
-    return _apart(shown)
+        names_of_it = [name for name in names if name.security_id == security]
+        named.setdefault(security, max(names_of_it, key=lambda name: name.valid_from))
+    return _distinct_labels(named)
 
 
 def _bearers(names: Iterable[Name]) -> set[int]:
@@ -137,13 +140,13 @@ def _priced(con: duckdb.DuckDBPyConnection, spans: Collection[_Span]) -> set[_Sp
     )
 
 
-def _meant(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
+def _security_of(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
     """The security a reused ticker means here, in these days.
 
     Archives give a company's whole history under its latest ticker: JCI of 2014 is then the later
     JCI, and the company that bore the ticker has no prices. So where the days leave it open, or
     point at a bearer without prices, the one security loaded under the symbol is meant; for a
-    symbol asked for alone only if no other bearer has prices of its own days. Raises
+    symbol requested alone only if no other bearer has prices of its own days. Raises
     UnknownSymbolError, AmbiguousSymbolError.
     """
     loaded = next(iter(evidence.loaded[symbol])) if len(evidence.loaded[symbol]) == 1 else None
@@ -165,7 +168,7 @@ def _meant(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bo
 
 
 def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:
-    """Every security's latest name up to ``last``; its first where it got none until then."""
+    """Every security's latest name up to ``last``; its first where it had none until then."""
     latest: dict[int, Name] = {}
     for name in sorted(names, key=lambda n: n.valid_from):
         if name.valid_from <= last or name.security_id not in latest:
@@ -173,14 +176,14 @@ def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:
     return latest
 
 
-def _apart(shown: Mapping[int, Name]) -> dict[int, str]:
-    """Symbols that tell securities apart.
+def _distinct_labels(named: Mapping[int, Name]) -> dict[int, str]:
+    """A label for each security, no two the same.
 
-    Where two go by one ticker, the one that bore it first carries its id too, as in ``DOC#17``.
+    Where two have one ticker, the label of the one that bore it first ends in its id: ``DOC#17``.
     """
-    in_turn = sorted(shown.items(), key=lambda item: item[1].valid_from)
+    in_turn = sorted(named.items(), key=lambda item: item[1].valid_from)
     owner = {name.symbol: security for security, name in in_turn}
     return {
         security: name.symbol if owner[name.symbol] == security else f"{name.symbol}#{security}"
-        for security, name in shown.items()
+        for security, name in named.items()
     }

@@ -1,7 +1,7 @@
-"""The read API for notebooks: prices and universes as pandas frames.
+"""Daily prices as pandas frames.
 
-Read-only: each function opens the warehouse, reads and closes it, so a notebook never stands in a
-load's way. ``connect`` is for free SQL; it opens a published copy. Nothing is written here.
+``prices`` opens the warehouse read-only and closes it before it returns, so that a notebook never
+keeps a load waiting. ``connect`` is for free SQL; it opens a published copy.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ def prices(
     """Daily prices from ``start`` to ``end``, both included.
 
     ``symbols`` are tickers, security ids, or None for everything loaded. A ticker stands for the
-    company that bears it in these days, under all of its names. One that several companies bore in
-    these days is refused, with their names; in a list of tickers, or where no other of them has
-    prices of its own days, it stands for the one that an archive gave under that ticker.
+    company that bears it in these days, under all of its names. A ticker that several companies
+    bore in these days is refused, with their names; in a list of tickers, or where no other of
+    those companies has prices of its own days, it stands for the company that an archive gave under
+    that ticker.
 
     ``adjust="none"`` gives prices as traded where the source has them so. ``"split"`` takes out
     splits, stock dividends and (unless ``spin_offs=False``) spin-offs. ``"total_return"``
@@ -67,7 +68,7 @@ def prices(
     where Yahoo's adjusted close gives P / (P0 - D). ``adjust_to`` is the day whose shares prices
     are expressed in; by default that of the latest corporate action known. A price a source gives
     only split-adjusted is brought to the shares of ``adjust_to`` from the day of its basis, also
-    with ``adjust="none"`` and an ``adjust_to``. Rules: ``derive/adjusted_prices.py``.
+    with ``adjust="none"`` and an ``adjust_to``. Rules: ``price_rules/adjustment.py``.
 
     Where several sources have a row, the preferred one (``source_order``) is taken, or only rows of
     ``source``. ``settings`` are used as they are, in place of those found for ``home``.
