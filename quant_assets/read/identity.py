@@ -48,13 +48,13 @@ def labels_of(
     by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in tickers}
     for name in read_names(con, tickers) if tickers else ():
         by_symbol[name.symbol].append(name)
-    reused = {s: names for s, names in by_symbol.items() if len(_bearers(names)) > 1}
-    evidence = _evidence(con, reused, first, last)
+    reused = [n for names in by_symbol.values() if len(_bearers(names)) > 1 for n in names]
+    evidence = _evidence(con, reused, first, last) if reused else None
     for symbol, names in by_symbol.items():
-        if symbol in reused:
-            security = _security_of(symbol, names, evidence, alone=len(requested) == 1)
-        else:
+        if evidence is None or len(_bearers(names)) < 2:
             security = resolve(names[:1], symbol, first, last)
+        else:
+            security = _security_of(symbol, names, evidence, alone=len(requested) == 1)
         names_of_it = [name for name in names if name.security_id == security]
         named.setdefault(security, max(names_of_it, key=lambda name: name.valid_from))
     return _distinct_labels(named)
@@ -64,23 +64,23 @@ def _bearers(names: Iterable[Name]) -> set[int]:
     return {name.security_id for name in names}
 
 
+_Span = tuple[int, dt.date, dt.date]
+"""A security, the first and the last of some days."""
+
+
 @dataclass(frozen=True)
 class _Evidence:
     """What is stored, in the days of a read, of the securities that reused tickers may mean."""
 
     first: dt.date
     last: dt.date
-    loaded: Mapping[str, Collection[int]]
-    """By ticker, the securities with prices that loads of the ticker were stored under."""
+    loaded: Collection[tuple[str, int]]
+    """Tickers that were loaded, with the securities they were stored under."""
     priced: Collection[_Span]
 
     def has_prices(self, security: int, names: Iterable[Name]) -> bool:
         """Whether a security has prices in the days of these names."""
         return any(_span(security, name, self.first, self.last) in self.priced for name in names)
-
-
-_Span = tuple[int, dt.date, dt.date]
-"""A security, the first and the last of some days."""
 
 
 def _span(security: int, name: Name, first: dt.date, last: dt.date) -> _Span:
@@ -90,54 +90,28 @@ def _span(security: int, name: Name, first: dt.date, last: dt.date) -> _Span:
 
 
 def _evidence(
-    con: duckdb.DuckDBPyConnection,
-    reused: Mapping[str, Sequence[Name]],
-    first: dt.date,
-    last: dt.date,
+    con: duckdb.DuckDBPyConnection, reused: Iterable[Name], first: dt.date, last: dt.date
 ) -> _Evidence:
-    loaded: dict[str, set[int]] = {symbol: set() for symbol in reused}
-    spans: set[_Span] = set()
-    if reused:
-        rows = con.execute(
-            "select distinct symbol, security_id from load_run_symbols"
-            " where list_contains($symbols, symbol) and security_id is not null",
-            {"symbols": list(reused)},
-        ).fetchall()
-        for symbol, security in rows:
-            loaded[symbol].add(security)
-    for symbol, names in reused.items():
-        within = _bearers(name for name in names if name.overlaps(first, last))
-        if len(within) == 1 and loaded[symbol] <= within:
-            continue  # days and loads agree
-        for security in loaded[symbol] | _bearers(names):
-            spans |= {(security, first, last), *(_span(security, n, first, last) for n in names)}
-    priced = _priced(con, spans) if spans else set()
-    loaded = {
-        symbol: {security for security in ids if (security, first, last) in priced}
-        for symbol, ids in loaded.items()
+    names = list(reused)
+    loaded = con.execute(
+        "select distinct symbol, security_id from load_run_symbols"
+        " where list_contains($symbols, symbol) and security_id is not null",
+        {"symbols": [name.symbol for name in names]},
+    ).fetchall()
+    bearers = {*loaded, *((name.symbol, name.security_id) for name in names)}
+    spans = {(security, first, last) for _, security in bearers} | {
+        _span(security, name, first, last)
+        for symbol, security in bearers
+        for name in names
+        if name.symbol == symbol and name.overlaps(first, last)
     }
-    return _Evidence(first, last, loaded, priced)
-
-
-def _priced(con: duckdb.DuckDBPyConnection, spans: Collection[_Span]) -> set[_Span]:
-    """Those of the spans in which the security has a price."""
-    securities, starts, ends = map(list, zip(*spans, strict=True))
-    return set(
-        con.execute(
-            "select distinct s.* from (select unnest($securities) as security_id,"
-            "  unnest($starts) as start_on, unnest($ends) as end_on) s"
-            " join daily_prices p on p.security_id = s.security_id"
-            "  and p.session between s.start_on and s.end_on"
-            " where p.session between $first and $last",
-            {
-                "securities": securities,
-                "starts": starts,
-                "ends": ends,
-                "first": min(starts),
-                "last": max(ends),
-            },
-        ).fetchall()
-    )
+    priced = con.execute(
+        "select distinct s.* from (select unnest(?) as security_id, unnest(?) as start_on,"
+        " unnest(?) as end_on) s join daily_prices p on p.security_id = s.security_id"
+        " and p.session between s.start_on and s.end_on where p.session between ? and ?",
+        [*map(list, zip(*spans, strict=True)), first, last],
+    ).fetchall()
+    return _Evidence(first, last, loaded, set(priced))
 
 
 def _security_of(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
@@ -149,22 +123,24 @@ def _security_of(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alo
     symbol requested alone only if no other bearer has prices of its own days. Raises
     UnknownSymbolError, AmbiguousSymbolError.
     """
-    loaded = next(iter(evidence.loaded[symbol])) if len(evidence.loaded[symbol]) == 1 else None
+    days = evidence.first, evidence.last
+    loaded = [n for s, n in evidence.loaded if s == symbol and (n, *days) in evidence.priced]
     try:
-        security = resolve(names, symbol, evidence.first, evidence.last)
+        security = resolve(names, symbol, *days)
     except AmbiguousSymbolError:
-        if loaded is None:
-            raise
-        others = [name for name in names if name.security_id != loaded]
-        if alone and (
-            not evidence.has_prices(loaded, others)
-            or any(evidence.has_prices(name.security_id, [name]) for name in others)
+        others = [name for name in names if name.security_id not in loaded]
+        if len(loaded) == 1 and (
+            not alone
+            or (
+                evidence.has_prices(loaded[0], others)
+                and not any(evidence.has_prices(n.security_id, [n]) for n in others)
+            )
         ):
-            raise
-        return loaded
-    if loaded is None or evidence.has_prices(security, names):
-        return security
-    return loaded
+            return loaded[0]
+        raise
+    if len(loaded) == 1 and not evidence.has_prices(security, names):
+        return loaded[0]
+    return security
 
 
 def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:

@@ -17,7 +17,6 @@ import pyarrow as pa
 from quant_assets.price_rules.adjustment import (
     Actions,
     Factors,
-    Floats,
     Ints,
     sort_key,
     split_factors,
@@ -90,30 +89,25 @@ def prices(
         choice = choose(con, labels, settings.source_order, source)
         to = None if adjust_to is None else day_of(adjust_to)
         as_stored = adjust == "none" and to is None
-        columns = chosen if as_stored else (*chosen, "basis_on")
-        rows = price_rows(con, choice, first, last, dict.fromkeys(columns))
+        columns = {*chosen} if as_stored else {*chosen, "basis_on"}
+        rows = price_rows(con, choice, first, last, columns)
         after = min(first, to) if to else first
         events = None if as_stored else actions(con, choice, after)
     factors = None if events is None else _factors(rows, events, adjust, to, spin_offs)
     sessions = days(rows, "session")
     symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
     order = np.argsort(sort_key(codes, sessions), kind="stable")[np.count_nonzero(codes < 0) :]
-    frame = pd.DataFrame(
-        {
-            "symbol": symbols_sorted.take(codes[order]),
-            "session": (sessions[order] * 86_400).view("datetime64[s]"),
-        }
-        | {field: _values(rows, field, factors)[order] for field in chosen},
-        copy=False,
-    )
-    return frame if shape == "tidy" else _wide(frame, chosen)
-
-
-def _values(rows: pa.Table, field: Field, factors: Factors | None) -> Floats:
-    values: Floats = rows[field].to_numpy()
-    if factors is None:
-        return values
-    return values * (factors.volume if field == "volume" else factors.price)
+    frame: dict[str, object] = {
+        "symbol": symbols_sorted.take(codes[order]),
+        "session": (sessions[order] * 86_400).view("datetime64[s]"),
+    }
+    for field in chosen:
+        values = rows[field].to_numpy()
+        if factors is not None:
+            values = values * (factors.volume if field == "volume" else factors.price)
+        frame[field] = values[order]
+    tidy = pd.DataFrame(frame, copy=False)
+    return tidy if shape == "tidy" else _wide(tidy, chosen)
 
 
 def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
