@@ -139,14 +139,12 @@ def split_factors(
     actions: Actions, securities: Ints, basis: Ints, adjust_to: int, *, spin_offs: bool = True
 ) -> Factors:
     """Factors for ``adjust="split"``, for rows expressed in the shares of ``basis``."""
-    then, now = (
-        actions.shares.upto(securities, basis),
-        actions.shares.upto_day(securities, adjust_to),
-    )
-    capital = actions.capital() if spin_offs else actions.shares
-    if capital is actions.shares:
-        return Factors(then / now, now / then)
-    price = capital.upto(securities, basis) / capital.upto_day(securities, adjust_to)
+    shares = actions.shares
+    capital = actions.capital() if spin_offs else shares
+    then, now = shares.upto(securities, basis), shares.upto_day(securities, adjust_to)
+    price = then / now
+    if capital is not shares:
+        price = capital.upto(securities, basis) / capital.upto_day(securities, adjust_to)
     return Factors(price, now / then)
 
 

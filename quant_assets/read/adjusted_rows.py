@@ -1,7 +1,8 @@
-"""Which stored rows and corporate actions a reader gets, where several sources have some.
+"""The stored prices and corporate actions of a read, from the preferred of several sources.
 
-One row a symbol-day, from the source the reader prefers; one account of each corporate action, from
-the source whose price stands on its ex-date. SQL on an open connection; nothing is adjusted here.
+Each symbol-day has one row, from the source that comes first in the reader's order. Each corporate
+action is taken from the source of the price on its ex-date. SQL on an open connection; nothing is
+adjusted here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from quant_assets.warehouse.writing import as_arrow, listed_ids
 
 
 class UnknownSourceError(UsageError, LookupError):
-    """A source no row of which is stored."""
+    """A read of a source that has no stored rows."""
 
     def __init__(self, source: str, stored: Sequence[str]) -> None:
         super().__init__(
@@ -30,7 +31,7 @@ class UnknownSourceError(UsageError, LookupError):
 
 @dataclass(frozen=True)
 class Choice:
-    """Which securities a reader wants, and the sources it takes, best first."""
+    """The securities of a read, and its sources, the preferred one first."""
 
     securities: tuple[int, ...]
     sources: tuple[str, ...]
@@ -47,9 +48,9 @@ def choose(
     preferred: Sequence[str],
     only: str | None = None,
 ) -> Choice:
-    """Settle securities and sources; sources not in ``preferred`` follow by name.
+    """The securities with all sources in order; those not in ``preferred`` follow by name.
 
-    With ``only``, that one alone gives rows. Raises UnknownSourceError.
+    With ``only``, that source alone. Raises UnknownSourceError.
     """
     names = [
         row[0]
@@ -94,13 +95,13 @@ def price_rows(
 def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> Actions:
     """The corporate actions of the wanted securities with an ex-date later than ``after``.
 
-    Where several sources tell of an event, the one whose price stands on the ex-date is believed,
-    if it reports that class of event at all: its prices and its actions belong together.
+    Where several sources report an event, the source of the price on the ex-date is followed, if it
+    reports that class of event at all: its prices and its actions belong together.
     """
     bound = {"sources": list(choice.sources), "after": after}
     rows = as_arrow(
         con.execute(
-            "with told as ("  # noqa: S608 - no user text
+            "with reported as ("  # noqa: S608 - no user text
             " select *, ratio is not null as of_shares,"
             "  coalesce(list_position($sources, source), 1000) as rank"
             f" from corporate_actions where security_id in ({listed_ids(choice.securities)})"
@@ -109,11 +110,11 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
             "priced as ("
             " select p.security_id, p.session, p.source, p.close, p.basis_on"
             " from daily_prices p where session > $after and list_contains($sources, source)"
-            "  and (security_id, session) in (select security_id, ex_date from told)"
+            "  and (security_id, session) in (select security_id, ex_date from reported)"
             + _best(choice)
             + ") select t.security_id, t.ex_date, t.ratio, t.amount, t.value_factor, t.basis_on,"
             " t.kind = 'spin_off' as in_kind, p.close, p.basis_on as close_basis"
-            " from told t left join priced p"
+            " from reported t left join priced p"
             "  on p.security_id = t.security_id and p.session = t.ex_date"
             " left join sources s on s.source = p.source"
             " where p.source is null or p.source = t.source"
@@ -143,36 +144,36 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
 def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa.Table) -> pa.Table:
     """``rows`` with the close before each spin-off, and the next close where the ex-date has none.
 
-    Few actions need either, so only their securities are looked through; those after the last
-    price have no next close.
+    Few actions need either, so only the prices of their securities are read. An action after the
+    last price has no next close.
     """
     unpriced = rows["close"].is_null()
-    needy = rows.filter(pc.and_(rows["amount"].is_valid(), pc.or_(rows["in_kind"], unpriced)))
-    if needy["close"].null_count:
+    incomplete = rows.filter(pc.and_(rows["amount"].is_valid(), pc.or_(rows["in_kind"], unpriced)))
+    if incomplete["close"].null_count:
         [(last,)] = con.execute(
             "select max(session) from daily_prices where list_contains($sources, source)"  # noqa: S608 - no user text
-            f" and security_id in ({listed_ids(needy['security_id'].unique().to_pylist())})",
+            f" and security_id in ({listed_ids(incomplete['security_id'].unique().to_pylist())})",
             {"sources": list(choice.sources)},
         ).fetchall()
         end = pa.scalar(last, pa.date32())
-        needy = needy.filter(pc.less_equal(needy["ex_date"], end))
-    if needy.num_rows == 0:
+        incomplete = incomplete.filter(pc.less_equal(incomplete["ex_date"], end))
+    if incomplete.num_rows == 0:
         count = rows.num_rows
         return rows.append_column("close_before", pa.nulls(count, pa.float64())).append_column(
             "before_basis", pa.nulls(count, pa.date32())
         )
-    con.register("needy", needy)
+    con.register("incomplete", incomplete)
     con.register("events", rows)
     return as_arrow(
         con.execute(
             "with around as ("  # noqa: S608 - no user text
             " select security_id, session, close, basis_on from daily_prices p"
-            f" where security_id in ({listed_ids(needy['security_id'].unique().to_pylist())})"
+            f" where security_id in ({listed_ids(incomplete['security_id'].unique().to_pylist())})"
             "  and list_contains($sources, source)"
             + _best(choice)
             + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
             "  b.close as close_before, b.basis_on as before_basis"
-            " from (select distinct security_id, ex_date from needy) n"
+            " from (select distinct security_id, ex_date from incomplete) n"
             " asof left join around x on x.security_id = n.security_id and x.session >= n.ex_date"
             " asof left join around b on b.security_id = n.security_id and b.session < n.ex_date)"
             "select e.* replace (coalesce(e.close, c.close) as close,"
@@ -185,7 +186,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
 
 
 def _best(choice: Choice) -> str:
-    """Keep the row of the best source; no work where there is only one."""
+    """SQL that keeps the row of the preferred source; none where there is only one source."""
     if len(choice.sources) < 2:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Which securities the symbols of a reader mean, and what they are called in the frame."""
+"""The securities that the symbols of a read mean, and their labels in the frame."""
 
 from __future__ import annotations
 
@@ -25,40 +25,47 @@ def labels_of(
     first: dt.date,
     last: dt.date,
 ) -> dict[int, str]:
-    """The securities asked for, each with the symbol it is shown under.
+    """The requested securities, each with the symbol that is its label in the frame.
 
-    That is the symbol it was asked for by, the first of several; else its latest up to ``last``.
+    The label is the requested symbol, the first of several for one security; for a security
+    requested by id, or by None, its latest symbol up to ``last``.
     """
     if symbols is None:
-        return _apart(_latest_names(read_names(con), last))
-    asked = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
+        return _distinct_labels(_latest_names(read_names(con), last))
+    requested = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
     # A column of ids of a frame has numpy's integers, which are no int.
-    ids = [int(item) for item in asked if isinstance(item, int | np.integer)]
-    spelt = [canonical_symbol(item) for item in asked if not isinstance(item, int | np.integer)]
-    shown: dict[int, Name] = {}
+    ids = [int(item) for item in requested if isinstance(item, int | np.integer)]
+    tickers = [
+        canonical_symbol(item) for item in requested if not isinstance(item, int | np.integer)
+    ]
+    named: dict[int, Name] = {}
     if ids:
         latest = _latest_names(read_names(con), last)
         for number in ids:
             if number not in latest:
                 raise UnknownSymbolError(f"Security {number}")
-            shown.setdefault(number, latest[number])
-    by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in spelt}
-    for name in read_names(con, spelt) if spelt else ():
+            named.setdefault(number, latest[number])
+    by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in tickers}
+    for name in read_names(con, tickers) if tickers else ():
         by_symbol[name.symbol].append(name)
-    reused = {s: names for s, names in by_symbol.items() if len(_bearers(names)) > 1}
-    evidence = _evidence(con, reused, first, last)
+    reused = [n for names in by_symbol.values() if len(_bearers(names)) > 1 for n in names]
+    evidence = _evidence(con, reused, first, last) if reused else None
     for symbol, names in by_symbol.items():
-        if symbol in reused:
-            security = _meant(symbol, names, evidence, alone=len(asked) == 1)
-        else:
+        if evidence is None or len(_bearers(names)) < 2:
             security = resolve(names[:1], symbol, first, last)
-        borne = [name for name in names if name.security_id == security]
-        shown.setdefault(security, max(borne, key=lambda name: name.valid_from))
-    return _apart(shown)
+        else:
+            security = _security_of(symbol, names, evidence, alone=len(requested) == 1)
+        names_of_it = [name for name in names if name.security_id == security]
+        named.setdefault(security, max(names_of_it, key=lambda name: name.valid_from))
+    return _distinct_labels(named)
 
 
 def _bearers(names: Iterable[Name]) -> set[int]:
     return {name.security_id for name in names}
+
+
+_Span = tuple[int, dt.date, dt.date]
+"""A security, the first and the last of some days."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +74,13 @@ class _Evidence:
 
     first: dt.date
     last: dt.date
-    loaded: Mapping[str, Collection[int]]
-    """By ticker, the securities with prices that loads of the ticker were stored under."""
+    loaded: Collection[tuple[str, int]]
+    """Tickers that were loaded, with the securities they were stored under."""
     priced: Collection[_Span]
 
     def has_prices(self, security: int, names: Iterable[Name]) -> bool:
         """Whether a security has prices in the days of these names."""
         return any(_span(security, name, self.first, self.last) in self.priced for name in names)
-
-
-_Span = tuple[int, dt.date, dt.date]
-"""A security, the first and the last of some days."""
 
 
 def _span(security: int, name: Name, first: dt.date, last: dt.date) -> _Span:
@@ -87,86 +90,62 @@ def _span(security: int, name: Name, first: dt.date, last: dt.date) -> _Span:
 
 
 def _evidence(
-    con: duckdb.DuckDBPyConnection,
-    reused: Mapping[str, Sequence[Name]],
-    first: dt.date,
-    last: dt.date,
+    con: duckdb.DuckDBPyConnection, reused: Iterable[Name], first: dt.date, last: dt.date
 ) -> _Evidence:
-    loaded: dict[str, set[int]] = {symbol: set() for symbol in reused}
-    spans: set[_Span] = set()
-    if reused:
-        rows = con.execute(
-            "select distinct symbol, security_id from load_run_symbols"
-            " where dataset = 'daily_prices' and list_contains($symbols, symbol)"
-            " and security_id is not null",
-            {"symbols": list(reused)},
-        ).fetchall()
-        for symbol, security in rows:
-            loaded[symbol].add(security)
-    for symbol, names in reused.items():
-        within = _bearers(name for name in names if name.overlaps(first, last))
-        if len(within) == 1 and loaded[symbol] <= within:
-            continue  # days and loads agree
-        for security in loaded[symbol] | _bearers(names):
-            spans |= {(security, first, last), *(_span(security, n, first, last) for n in names)}
-    priced = _priced(con, spans) if spans else set()
-    loaded = {
-        symbol: {security for security in ids if (security, first, last) in priced}
-        for symbol, ids in loaded.items()
+    names = list(reused)
+    loaded = con.execute(
+        "select distinct symbol, security_id from load_run_symbols"
+        " where dataset = 'daily_prices' and list_contains($symbols, symbol)"
+        " and security_id is not null",
+        {"symbols": [name.symbol for name in names]},
+    ).fetchall()
+    bearers = {*loaded, *((name.symbol, name.security_id) for name in names)}
+    spans = {(security, first, last) for _, security in bearers} | {
+        _span(security, name, first, last)
+        for symbol, security in bearers
+        for name in names
+        if name.symbol == symbol and name.overlaps(first, last)
     }
-    return _Evidence(first, last, loaded, priced)
+    priced = con.execute(
+        "select distinct s.* from (select unnest(?) as security_id, unnest(?) as start_on,"
+        " unnest(?) as end_on) s join daily_prices p on p.security_id = s.security_id"
+        " and p.session between s.start_on and s.end_on where p.session between ? and ?",
+        [*map(list, zip(*spans, strict=True)), first, last],
+    ).fetchall()
+    return _Evidence(first, last, loaded, set(priced))
 
 
-def _priced(con: duckdb.DuckDBPyConnection, spans: Collection[_Span]) -> set[_Span]:
-    """Those of the spans in which the security has a price."""
-    securities, starts, ends = map(list, zip(*spans, strict=True))
-    return set(
-        con.execute(
-            "select distinct s.* from (select unnest($securities) as security_id,"
-            "  unnest($starts) as start_on, unnest($ends) as end_on) s"
-            " join daily_prices p on p.security_id = s.security_id"
-            "  and p.session between s.start_on and s.end_on"
-            " where p.session between $first and $last",
-            {
-                "securities": securities,
-                "starts": starts,
-                "ends": ends,
-                "first": min(starts),
-                "last": max(ends),
-            },
-        ).fetchall()
-    )
-
-
-def _meant(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
+def _security_of(symbol: str, names: Sequence[Name], evidence: _Evidence, *, alone: bool) -> int:
     """The security a reused ticker means here, in these days.
 
     Archives give a company's whole history under its latest ticker: JCI of 2014 is then the later
     JCI, and the company that bore the ticker has no prices. So where the days leave it open, or
     point at a bearer without prices, the one security loaded under the symbol is meant; for a
-    symbol asked for alone only if no other bearer has prices of its own days. Raises
+    symbol requested alone only if no other bearer has prices of its own days. Raises
     UnknownSymbolError, AmbiguousSymbolError.
     """
-    loaded = next(iter(evidence.loaded[symbol])) if len(evidence.loaded[symbol]) == 1 else None
+    days = evidence.first, evidence.last
+    loaded = [n for s, n in evidence.loaded if s == symbol and (n, *days) in evidence.priced]
     try:
-        security = resolve(names, symbol, evidence.first, evidence.last)
+        security = resolve(names, symbol, *days)
     except AmbiguousSymbolError:
-        if loaded is None:
-            raise
-        others = [name for name in names if name.security_id != loaded]
-        if alone and (
-            not evidence.has_prices(loaded, others)
-            or any(evidence.has_prices(name.security_id, [name]) for name in others)
+        others = [name for name in names if name.security_id not in loaded]
+        if len(loaded) == 1 and (
+            not alone
+            or (
+                evidence.has_prices(loaded[0], others)
+                and not any(evidence.has_prices(n.security_id, [n]) for n in others)
+            )
         ):
-            raise
-        return loaded
-    if loaded is None or evidence.has_prices(security, names):
-        return security
-    return loaded
+            return loaded[0]
+        raise
+    if len(loaded) == 1 and not evidence.has_prices(security, names):
+        return loaded[0]
+    return security
 
 
 def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:
-    """Every security's latest name up to ``last``; its first where it got none until then."""
+    """Every security's latest name up to ``last``; its first where it had none until then."""
     latest: dict[int, Name] = {}
     for name in sorted(names, key=lambda n: n.valid_from):
         if name.valid_from <= last or name.security_id not in latest:
@@ -174,14 +153,14 @@ def _latest_names(names: Sequence[Name], last: dt.date) -> dict[int, Name]:
     return latest
 
 
-def _apart(shown: Mapping[int, Name]) -> dict[int, str]:
-    """Symbols that tell securities apart.
+def _distinct_labels(named: Mapping[int, Name]) -> dict[int, str]:
+    """A label for each security, no two the same.
 
-    Where two go by one ticker, the one that bore it first carries its id too, as in ``DOC#17``.
+    Where two have one ticker, the label of the one that bore it first ends in its id: ``DOC#17``.
     """
-    in_turn = sorted(shown.items(), key=lambda item: item[1].valid_from)
+    in_turn = sorted(named.items(), key=lambda item: item[1].valid_from)
     owner = {name.symbol: security for security, name in in_turn}
     return {
         security: name.symbol if owner[name.symbol] == security else f"{name.symbol}#{security}"
-        for security, name in shown.items()
+        for security, name in named.items()
     }

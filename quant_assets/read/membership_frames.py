@@ -31,15 +31,15 @@ def universe(
     record, else the one the list used), security_id, name, sector, industry (the latest known),
     effective_on, removed_on, source (of the interval), has_prices (whether any price of that
     member is stored for that day or, if it was no session, for the session before) and disputed
-    (whether a source says otherwise of that day; see ``universe_conflicts``).
+    (whether a source contradicts that membership; see ``universe_conflicts``).
 
-    ``frame.attrs`` has what ``universes`` says of it (kind, source, passed_over, known_from,
-    listed_on, looked_at, updated_at: texts, times in UTC, None where not known), and says how many
-    ``members`` there were, how many ``with_prices``, and how many securities that are not among
-    them a source has as members (``claimed``). Of days before ``known_from`` the members, if any,
-    are those that later lists date back so far: not all there were.
+    ``frame.attrs`` has the columns of ``universes`` (kind, source, passed_over, known_from,
+    listed_on, looked_at, updated_at: texts, times in UTC, None where not known) and the number of
+    ``members``, of those ``with_prices``, and of other securities that some source reports as
+    members (``claimed``). For days before ``known_from`` the frame has only the members that later
+    lists date back so far, not all there were.
 
-    Raises UnknownUniverseError where it is not stored, WarehouseError.
+    Raises UnknownUniverseError where the universe is not stored, WarehouseError.
     """
     day = day_of(on) if on is not None else dt.datetime.now(dt.UTC).date()
     with warehouse_of(settings or settings_of(home)).reading() as con:
@@ -88,10 +88,10 @@ def universe_changes(
     home: Path | str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
-    """What changed in a universe, or in all, in the order in which it was noticed.
+    """The changes of a universe, or of all, in the order in which they were detected.
 
-    ``since`` leaves changes that took effect earlier out; ``symbol`` asks for the securities that
-    ever went by it, under all of their names. Columns: change_id, universe, kind (added, removed,
+    ``since`` leaves out changes that took effect earlier; ``symbol`` selects the securities that
+    ever bore it, under all of their names. Columns: change_id, universe, kind (added, removed,
     renamed, announced, withdrawn), symbol, former_symbol (before a renaming), security_id,
     effective_on (the first session on which it holds), announced_on, detected_at (UTC), source and
     reason. Days are datetime64 without a zone.
@@ -117,12 +117,13 @@ def universe_conflicts(
     home: Path | str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
-    """Where a source says other than what was decided of a membership, by symbol and day.
+    """Where a source contradicts the decided membership, sorted by symbol and day.
 
-    ``open_only`` leaves out what is over; ``symbol`` as for ``universe_changes``. Columns:
-    universe, symbol, security_id, source (who says otherwise), says_member (whether it has it as a
-    member in these days), from_on, until_on (exclusive; NaT while it lasts), cause, decided_by (the
-    source that was followed) and detected_at (UTC). Days are datetime64 without a zone.
+    ``open_only`` leaves out conflicts that are over; ``symbol`` as for ``universe_changes``.
+    Columns: universe, symbol, security_id, source (the one that contradicts), says_member (whether
+    it has the security as a member in these days), from_on, until_on (exclusive; NaT while it
+    lasts), cause, decided_by (the source that was followed) and detected_at (UTC). Days are
+    datetime64 without a zone.
 
     Raises UnknownUniverseError, InvalidSymbolError, WarehouseError.
     """
@@ -139,10 +140,10 @@ def universe_conflicts(
 
 
 def delistings(*, home: Path | str | None = None, settings: Settings | None = None) -> pd.DataFrame:
-    """Securities that are traded no more, the latest last.
+    """Securities that are no longer traded, the latest delisting last.
 
     Columns: symbol (its last ticker), security_id, name, last_session (datetime64, no zone), reason
-    (unknown where nobody said), terminal_value (float64, what a share was worth at the end, in
+    (unknown where no source gave one), terminal_value (float64, the worth of a share at the end, in
     currency; NaN where unknown), currency, source and detected_at (UTC).
 
     Raises WarehouseError.
@@ -177,8 +178,8 @@ order by 1
 """
 
 
-# A list says who all the members of its day are, a file of intervals those of all its days. Without
-# either, as in universes that users make, what is known begins with the first member.
+# A list has all the members of its day, a file of intervals those of all its days. A universe with
+# neither, such as one that a user makes, is known from its first member on.
 _UNIVERSES = """
 select u.universe, coalesce(u.kind, 'index') as kind, coalesce(m.members, 0) as members,
     coalesce(e.known_from, m.first_on) as known_from, u.source, u.passed_over, u.listed_on,
@@ -220,7 +221,7 @@ def _require_universe(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Texts as ``str``, which DuckDB makes objects where all are missing, and times in UTC."""
+    """Texts as ``str``, where DuckDB gives objects if all are missing, and times in UTC."""
     for column in frame.columns:
         if frame[column].dtype == object:
             frame[column] = frame[column].astype("str")

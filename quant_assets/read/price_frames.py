@@ -1,7 +1,7 @@
-"""The read API for notebooks: prices and universes as pandas frames.
+"""Daily prices as pandas frames.
 
-Read-only: each function opens the warehouse, reads and closes it, so a notebook never stands in a
-load's way. ``connect`` is for free SQL; it opens a published copy. Nothing is written here.
+``prices`` opens the warehouse read-only and closes it before it returns, so that a notebook never
+keeps a load waiting. ``connect`` is for free SQL; it opens a published copy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pyarrow as pa
 from quant_assets.price_rules.adjustment import (
     Actions,
     Factors,
-    Floats,
     Ints,
     sort_key,
     split_factors,
@@ -57,9 +56,10 @@ def prices(
     """Daily prices from ``start`` to ``end``, both included.
 
     ``symbols`` are tickers, security ids, or None for everything loaded. A ticker stands for the
-    company that bears it in these days, under all of its names. One that several companies bore in
-    these days is refused, with their names; in a list of tickers, or where no other of them has
-    prices of its own days, it stands for the one that an archive gave under that ticker.
+    company that bears it in these days, under all of its names. A ticker that several companies
+    bore in these days is refused, with their names; in a list of tickers, or where no other of
+    those companies has prices of its own days, it stands for the company that an archive gave under
+    that ticker.
 
     ``adjust="none"`` gives prices as traded where the source has them so. ``"split"`` takes out
     splits, stock dividends and (unless ``spin_offs=False``) spin-offs. ``"total_return"``
@@ -67,7 +67,7 @@ def prices(
     where Yahoo's adjusted close gives P / (P0 - D). ``adjust_to`` is the day whose shares prices
     are expressed in; by default that of the latest corporate action known. A price a source gives
     only split-adjusted is brought to the shares of ``adjust_to`` from the day of its basis, also
-    with ``adjust="none"`` and an ``adjust_to``. Rules: ``derive/adjusted_prices.py``.
+    with ``adjust="none"`` and an ``adjust_to``. Rules: ``price_rules/adjustment.py``.
 
     Where several sources have a row, the preferred one (``source_order``) is taken, or only rows of
     ``source``. ``settings`` are used as they are, in place of those found for ``home``.
@@ -89,30 +89,25 @@ def prices(
         choice = choose(con, labels, settings.source_order, source)
         to = None if adjust_to is None else day_of(adjust_to)
         as_stored = adjust == "none" and to is None
-        columns = chosen if as_stored else (*chosen, "basis_on")
-        rows = price_rows(con, choice, first, last, dict.fromkeys(columns))
+        columns = {*chosen} if as_stored else {*chosen, "basis_on"}
+        rows = price_rows(con, choice, first, last, columns)
         after = min(first, to) if to else first
         events = None if as_stored else actions(con, choice, after)
     factors = None if events is None else _factors(rows, events, adjust, to, spin_offs)
     sessions = days(rows, "session")
     symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
     order = np.argsort(sort_key(codes, sessions), kind="stable")[np.count_nonzero(codes < 0) :]
-    frame = pd.DataFrame(
-        {
-            "symbol": symbols_sorted.take(codes[order]),
-            "session": (sessions[order] * 86_400).view("datetime64[s]"),
-        }
-        | {field: _values(rows, field, factors)[order] for field in chosen},
-        copy=False,
-    )
-    return frame if shape == "tidy" else _wide(frame, chosen)
-
-
-def _values(rows: pa.Table, field: Field, factors: Factors | None) -> Floats:
-    values: Floats = rows[field].to_numpy()
-    if factors is None:
-        return values
-    return values * (factors.volume if field == "volume" else factors.price)
+    frame: dict[str, object] = {
+        "symbol": symbols_sorted.take(codes[order]),
+        "session": (sessions[order] * 86_400).view("datetime64[s]"),
+    }
+    for field in chosen:
+        values = rows[field].to_numpy()
+        if factors is not None:
+            values = values * (factors.volume if field == "volume" else factors.price)
+        frame[field] = values[order]
+    tidy = pd.DataFrame(frame, copy=False)
+    return tidy if shape == "tidy" else _wide(tidy, chosen)
 
 
 def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
