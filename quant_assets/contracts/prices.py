@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from quant_assets.contracts.source import Source, SourceError, SourceProfile
+from quant_assets.schema.row_rules import REJECTED
 
 PRICE_COLUMNS = pa.schema(
     [
@@ -49,14 +50,7 @@ EMPTY_COLUMNS = pa.schema(
 )
 """Symbol-days for which the source confirmed that there is nothing."""
 
-UNREADABLE_COLUMNS = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("session", pa.string()),
-        ("reason", pa.string()),
-        ("raw", pa.string()),
-    ]
-)
+UNREADABLE_COLUMNS = REJECTED
 """Rows the source sent that could not be typed, as text."""
 
 

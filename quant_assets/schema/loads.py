@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant_assets.schema.table import CREATED, RUN, UPDATED, Column, Table
+from quant_assets.schema.table import RUN, Column, Table
 
 OUTCOMES = ("empty", "quarantined", "failed")
 """Outcomes of a requested symbol-day that has no row."""
@@ -21,8 +21,6 @@ SOURCES = Table(
         Column("has_distributions", "BOOLEAN", "Whether it reports dividends.", required=False),
         Column("simulated", "BOOLEAN", "Whether its market is made up."),
         Column("convention", "VARCHAR", "How it computes total returns, in words."),
-        CREATED,
-        UPDATED,
     ),
     key=("source",),
 )
@@ -39,8 +37,6 @@ LEDGER = Table(
         Column("reason", "VARCHAR", "Reason in words."),
         Column("asked_at", "TIMESTAMP", "Time of the request.", provenance=True),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("dataset", "security_id", "session", "source"),
 )
@@ -56,8 +52,6 @@ QUARANTINE = Table(
         Column("reason", "VARCHAR", "The broken rule, with the value."),
         Column("raw", "VARCHAR", "The row as JSON."),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("dataset", "source", "symbol", "session", "reason", "raw"),
 )
@@ -82,8 +76,6 @@ LOAD_RUNS = Table(
         Column("quarantined", "BIGINT", "Rows put into quarantine."),
         Column("empty", "BIGINT", "Symbol-days that the source confirmed to be empty."),
         Column("failed", "BIGINT", "Symbol-days whose request failed."),
-        CREATED,
-        UPDATED,
     ),
     key=("run_id", "dataset", "source"),
 )
@@ -108,8 +100,6 @@ LOAD_RUN_SYMBOLS = Table(
         Column("first_session", "DATE", "First session the source has.", required=False),
         Column("last_session", "DATE", "Last session the source has.", required=False),
         Column("error", "VARCHAR", "Cause of the failure, in words.", required=False),
-        CREATED,
-        UPDATED,
     ),
     key=("run_id", "dataset", "source", "symbol"),
 )
@@ -123,8 +113,6 @@ LOAD_CLAIMS = Table(
         Column("source", "VARCHAR", "The source requested."),
         Column("symbol", "VARCHAR", "The symbol requested."),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("dataset", "source", "symbol"),
 )
@@ -144,8 +132,6 @@ LOAD_TASKS = Table(
         Column("retry_at", "TIMESTAMP", "No request before this time.", required=False),
         Column("error", "VARCHAR", "Cause of the last failure.", required=False),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("dataset", "source", "symbol"),
 )
@@ -165,8 +151,6 @@ LOG_ENTRIES = Table(
         Column("task", "VARCHAR", "The task concerned.", required=False),
         Column("error_class", "VARCHAR", "Class of the error.", required=False),
         Column("stack", "VARCHAR", "Stack trace of the error.", required=False),
-        CREATED,
-        UPDATED,
     ),
     key=("entry_id",),
 )

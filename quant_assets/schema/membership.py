@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
+from quant_assets.schema.table import FETCHED, RUN, Column, Table
 
 EVIDENCE_KINDS = ("listed", "interval", "added", "removed")
 """Kinds of statement about a membership: a source's lists had the security from one day to another,
@@ -20,8 +20,6 @@ UNIVERSES = Table(
         Column("source", "VARCHAR", "The source of its members."),
         Column("passed_over", "VARCHAR", "Better sources that failed, and why.", required=False),
         Column("listed_on", "DATE", "Day of the latest list of its members.", required=False),
-        CREATED,
-        UPDATED,
     ),
     key=("universe",),
 )
@@ -38,8 +36,6 @@ MEMBERSHIP = Table(
         Column("announced_on", "DATE", "When the change was announced.", required=False),
         Column("detected_at", "TIMESTAMP", "When it was detected here.", provenance=True),
         Column("source", "VARCHAR", "The source."),
-        CREATED,
-        UPDATED,
     ),
     key=("universe", "security_id", "effective_on"),
     revised=True,
@@ -58,8 +54,6 @@ MEMBERSHIP_LISTS = Table(
         Column("reason", "VARCHAR", "Why it was refused, or accepted in spite.", required=False),
         FETCHED,
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("universe", "source", "listed_on", "accepted"),
 )
@@ -79,8 +73,6 @@ MEMBERSHIP_EVIDENCE = Table(
         Column("said_added_on", "DATE", "Day of joining, according to a list.", required=False),
         Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("universe", "source", "kind", "security_id", "from_on"),
 )
@@ -101,8 +93,6 @@ MEMBERSHIP_CHANGES = Table(
         Column("source", "VARCHAR", "The source."),
         Column("reason", "VARCHAR", "Reason according to the source.", required=False),
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("change_id",),
 )
@@ -121,8 +111,6 @@ MEMBERSHIP_CONFLICTS = Table(
         Column("cause", "VARCHAR", "Kind of disagreement, in words."),
         Column("decided_by", "VARCHAR", "The source that was followed."),
         Column("detected_at", "TIMESTAMP", "When it was detected here.", provenance=True),
-        CREATED,
-        UPDATED,
     ),
     key=("universe", "security_id", "source", "from_on"),
 )

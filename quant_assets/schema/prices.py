@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
+from quant_assets.schema.table import FETCHED, RUN, Column, Table
 
 ACTION_KINDS = (
     "split",
@@ -38,8 +38,6 @@ DAILY_PRICES = Table(
         ),
         FETCHED,
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("security_id", "session", "source"),
     revised=True,
@@ -82,8 +80,6 @@ CORPORATE_ACTIONS = Table(
         Column("note", "VARCHAR", "What happened, where it was looked up.", required=False),
         FETCHED,
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("security_id", "ex_date", "kind", "source"),
     revised=True,

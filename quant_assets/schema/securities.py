@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant_assets.schema.table import CREATED, UPDATED, Column, Table
+from quant_assets.schema.table import Column, Table
 
 SECURITIES = Table(
     "securities",
@@ -19,8 +19,6 @@ SECURITIES = Table(
         Column("slug", "VARCHAR", "Key in reference/identities.csv, if listed.", required=False),
         Column("listed_on", "DATE", "First session, where known.", required=False),
         Column("delisted_on", "DATE", "First day off the market, where known.", required=False),
-        CREATED,
-        UPDATED,
     ),
     key=("security_id",),
 )
@@ -34,8 +32,6 @@ SYMBOL_HISTORY = Table(
         Column("valid_to", "DATE", "First day the name no longer held.", required=False),
         Column("security_id", "INTEGER", "The security named."),
         Column("source", "VARCHAR", "The source."),
-        CREATED,
-        UPDATED,
     ),
     key=("symbol", "valid_from"),
 )
@@ -51,8 +47,6 @@ SECURITY_PROFILES = Table(
         Column("sector", "VARCHAR", "GICS sector.", required=False),
         Column("industry", "VARCHAR", "GICS sub-industry.", required=False),
         Column("source", "VARCHAR", "The source."),
-        CREATED,
-        UPDATED,
     ),
     key=("security_id", "valid_from"),
 )
@@ -75,8 +69,6 @@ DELISTINGS = Table(
         Column("currency", "CURRENCY", "Currency of the terminal value."),
         Column("source", "VARCHAR", "The source."),
         Column("detected_at", "TIMESTAMP", "When it was detected here.", provenance=True),
-        CREATED,
-        UPDATED,
     ),
     key=("security_id",),
     revised=True,
@@ -102,8 +94,6 @@ SOURCE_SYMBOLS = Table(
         Column(
             "asked_for_all_at", "TIMESTAMP", "Last request for all that is stored.", required=False
         ),
-        CREATED,
-        UPDATED,
     ),
     key=("dataset", "source", "symbol"),
 )

@@ -65,13 +65,19 @@ class Column:
         return f"enum({', '.join(repr(code) for code in CURRENCIES)})"
 
 
+CREATED = Column("created_at", "TIMESTAMP", "When the row was first written.", provenance=True)
+UPDATED = Column("updated_at", "TIMESTAMP", "When the row last changed.", provenance=True)
+RUN = Column("run_id", "UUID", "The run that wrote the row.", provenance=True)
+FETCHED = Column("fetched_at", "TIMESTAMP", "Time of the source's answer.", provenance=True)
+
+
 @dataclass(frozen=True)
 class Table:
     """One table: its columns, its key, and whether replaced rows are kept as revisions.
 
     The one write path (``Writing.upsert``, under the writer lock) keeps the key unique. An index
     would cost more on a million rows than loading them, and DuckDB's refuses to delete and insert
-    one key in one transaction.
+    one key in one transaction. Every table ends with the times of each row's writing.
     """
 
     name: str
@@ -79,6 +85,10 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     revised: bool = False
+
+    def __post_init__(self) -> None:
+        if CREATED not in self.columns:
+            object.__setattr__(self, "columns", (*self.columns, CREATED, UPDATED))
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -141,9 +151,3 @@ class Table:
             key=(*self.key, "revised_at"),
             revised=False,
         )
-
-
-CREATED = Column("created_at", "TIMESTAMP", "When the row was first written.", provenance=True)
-UPDATED = Column("updated_at", "TIMESTAMP", "When the row last changed.", provenance=True)
-RUN = Column("run_id", "UUID", "The run that wrote the row.", provenance=True)
-FETCHED = Column("fetched_at", "TIMESTAMP", "Time of the source's answer.", provenance=True)

@@ -23,7 +23,7 @@ from quant_assets.datasets.row_dataset import RowDataset
 from quant_assets.loading.due_by_age import ByAge
 from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.row_rules import Mask
-from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
+from quant_assets.schema.table import FETCHED, RUN, Column, Table
 
 NOTES = Table(
     "notes",
@@ -36,8 +36,6 @@ NOTES = Table(
         Column("stars", "DOUBLE", "How it rates the symbol.", positive=True),
         FETCHED,
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("symbol", "note_id", "source"),
     revised=True,
@@ -49,8 +47,6 @@ TAGS = Table(
         Column("symbol", "VARCHAR", "The symbol."),
         Column("note_id", "INTEGER", "Number of the note."),
         Column("tag", "VARCHAR", "The tag."),
-        CREATED,
-        UPDATED,
     ),
     key=("symbol", "note_id", "tag"),
 )

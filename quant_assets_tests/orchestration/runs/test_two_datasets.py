@@ -32,7 +32,7 @@ from quant_assets.orchestration.runs.partitions import (
 from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_partitions
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
-from quant_assets.schema.table import CREATED, FETCHED, RUN, UPDATED, Column, Table
+from quant_assets.schema.table import FETCHED, RUN, Column, Table
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
@@ -51,8 +51,6 @@ MARKS = Table(
         Column("mark", "DOUBLE", "The mark.", positive=True),
         FETCHED,
         RUN,
-        CREATED,
-        UPDATED,
     ),
     key=("security_id", "session", "source"),
 )
