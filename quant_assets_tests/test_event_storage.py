@@ -63,6 +63,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.error import SerializableErrorInfo
 
 from quant_assets.event_storage import (
+    PAGE_BYTES,
     PLACEHOLDER,
     ROWS_AT_ONCE,
     BatchedEventLogStorage,
@@ -480,6 +481,52 @@ def test_dagsters_own_storage_reads_what_is_stored(storage: BatchedEventLogStora
     ]
 
 
+def ask(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as con:
+        return con.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def made_by_dagster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history that Dagster's own storage has made."""
+    path = tmp_path_factory.mktemp("made_by_dagster")
+    ConsolidatedSqliteEventLogStorage(str(path)).dispose()
+    return path
+
+
+def test_a_new_history_has_dagsters_tables_on_large_pages(
+    prepared: Path, made_by_dagster: Path
+) -> None:
+    ours, theirs = prepared / EVENTS / "event_log.db", made_by_dagster / "event_log.db"
+    for query in (
+        "select type, name, sql from sqlite_master order by type, name",
+        "select version_num from alembic_version",
+        "select name from secondary_indexes order by name",
+        "pragma journal_mode",
+    ):
+        assert ask(ours, query) == ask(theirs, query)
+    assert ask(ours, "pragma page_size") == [(PAGE_BYTES,)]
+
+
+def test_a_history_on_small_pages_is_read_and_added_to(
+    tmp_path: Path, made_by_dagster: Path
+) -> None:
+    folder = shutil.copytree(made_by_dagster, tmp_path / "old")
+    old = [made(key, THEIRS, tags=TAGS) for key in KEYS]
+    stock = ConsolidatedSqliteEventLogStorage(str(folder))
+    for event in old:
+        stock.store_event(event)
+    storage = BatchedEventLogStorage(str(folder))
+    storage.store_partition_events(made(PLACEHOLDER, OURS, tags=TAGS), KEYS)
+    storage.store_event_batch([planned("new"), made("new")])
+    new = [*(made(key, OURS, tags=TAGS) for key in KEYS), planned("new"), made("new")]
+    for reader in (storage, stock):
+        assert list(reader.get_logs_for_run(THEIRS)) == old
+        assert list(reader.get_logs_for_run(OURS)) == new
+        assert reader.get_materialized_partitions(PRICES) == {*KEYS, "new"}
+    assert ask(folder / "event_log.db", "pragma page_size") == [(4096,)]
+
+
 def test_a_symbol_day_takes_less_than_1_8_kilobytes(storage: BatchedEventLogStorage) -> None:
     """As a load from the archive reports it; ``make bench`` measures a year of the index."""
     path = Path(storage.get_db_path())  # type: ignore[no-untyped-call]  # Dagster's own
@@ -877,6 +924,7 @@ def test_dagsters_tables_of_backfills_have_the_columns_that_pruning_reads() -> N
 RELIED_UPON = [
     (ConsolidatedSqliteEventLogStorage, "__init__", "base_dir inst_data"),
     (ConsolidatedSqliteEventLogStorage, "_connect", ""),
+    (ConsolidatedSqliteEventLogStorage, "_init_db", ""),
     (ConsolidatedSqliteEventLogStorage, "get_db_path", ""),
     (SqlEventLogStorage, "_event_to_row", "event"),
     (SqlEventLogStorage, "_tags_for_asset_event", "event"),
