@@ -118,8 +118,8 @@ class Year:
         stock_ms, stock_bytes = self._stock()
         return (
             f"bookkeeping of {self.keys:,} symbol-days in one run, all of the run included",
-            f"{seconds / self.keys * 1e3:.2f} ms, {size / self.keys / 1e3:.1f} KB each",
-            "≤ 0.3 ms, ≤ 3 KB",
+            f"{seconds / self.keys * 1e3:.2f} ms, {size / self.keys / 1e3:.2f} KB each",
+            "≤ 0.3 ms, ≤ 1.8 KB",
             f"stock storage, {STOCK_SYMBOL_DAYS} symbol-days: {stock_ms:.0f} ms, "
             f"{stock_bytes / 1e3:.1f} KB each",
         )
@@ -239,7 +239,7 @@ def real_archive(home: Path) -> Iterator[Row]:
     yield (
         f"quant-assets backfill --dagster, the whole as-traded archive: {told:,} symbol-days",
         f"{seconds / 60:.1f} min, {peak}, history {folder_size(home / 'dagster') / 1e9:.2f} GB",
-        "≤ 8 min, ≤ 2 GB, ≤ 3 GB",
+        "≤ 8 min, ≤ 2 GB, ≤ 2 GB",
         "",
     )
 

@@ -23,6 +23,12 @@ import dagster as dg
 import pytest
 import sqlalchemy
 import yaml
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationPlanned,
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     AssetObservationData,
@@ -31,6 +37,7 @@ from dagster._core.events import (
     StepMaterializationData,
 )
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.event_log.base import AssetRecord, EventLogStorage
 from dagster._core.storage.event_log.schema import (
@@ -52,12 +59,16 @@ from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTabl
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.utils import make_new_run_id
+from dagster._serdes import deserialize_value, serialize_value
+from dagster._utils.error import SerializableErrorInfo
 
 from quant_assets.orchestration.instance.event_storage import (
+    PAGE_BYTES,
     PLACEHOLDER,
     ROWS_AT_ONCE,
     BatchedEventLogStorage,
     BatchedSqliteStorage,
+    without_empty_fields,
 )
 from quant_assets.orchestration.instance.instance import instance_config, open_instance
 
@@ -76,7 +87,7 @@ STOCK: Mapping[Stock, str] = {
 """Dagster's own storages, and the file each keeps the events of assets in."""
 
 
-def entry(event: DagsterEvent, run_id: str = OURS, at: float = AT) -> EventLogEntry:
+def entry(event: DagsterEvent | None, run_id: str = OURS, at: float = AT) -> EventLogEntry:
     return EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
         error_info=None,
         level="INFO",
@@ -190,6 +201,15 @@ def ours(storage: BatchedEventLogStorage) -> dict[str, Rows]:
     return rows(Path(storage.get_db_path()))  # type: ignore[no-untyped-call]  # Dagster's own
 
 
+def as_read(found: dict[str, Rows]) -> dict[str, Rows]:
+    """The rows with each event as Dagster reads it, however it is spelled."""
+    events = [
+        {**row, "event": deserialize_value(str(row["event"]), EventLogEntry)}
+        for row in found["event_logs"]
+    ]
+    return {**found, "event_logs": events}
+
+
 # --- many events of one shape --------------------------------------------------------------------
 
 
@@ -220,14 +240,14 @@ def test_materializations_are_stored_as_dagster_stores_them_one_by_one(
 ) -> None:
     storage.store_partition_events(made(PLACEHOLDER, reason=REASON, tags=tags), KEYS)
     each = [made(key, reason=REASON, tags=tags) for key in KEYS]
-    assert ours(storage) == one_by_one(each)
+    assert as_read(ours(storage)) == as_read(one_by_one(each))
 
 
 def test_planned_events_are_stored_as_dagster_stores_them_one_by_one(
     storage: BatchedEventLogStorage, one_by_one: OneByOne
 ) -> None:
     storage.store_partition_events(planned(PLACEHOLDER), KEYS)
-    assert ours(storage) == one_by_one([planned(key) for key in KEYS])
+    assert as_read(ours(storage)) == as_read(one_by_one([planned(key) for key in KEYS]))
 
 
 @pytest.mark.parametrize("stock", STOCK)
@@ -244,7 +264,7 @@ def test_a_run_that_tells_good_empty_and_failed_keys_leaves_the_same_history(
         *(made(key, OURS, AT + 1, reason=REASON) for key in KEYS[4:6]),
         *(planned(key, OURS, AT + 2) for key in KEYS[6:]),
     ]
-    assert ours(storage) == one_by_one(each, stock)
+    assert as_read(ours(storage)) == as_read(one_by_one(each, stock))
 
 
 def test_no_partitions_are_no_rows(storage: BatchedEventLogStorage) -> None:
@@ -327,6 +347,212 @@ def _blocks(events: Rows) -> list[list[str]]:
             blocks[-1].append(str(row["partition"]))
             before = row["id"]
     return blocks
+
+
+# --- a history that stays small ------------------------------------------------------------------
+
+
+EVERY_VALUE = {
+    "text": "nothing but “null”",
+    "nothing": None,
+    "json": {"null": None, "nested": [{"null": None}]},
+    "url": dg.MetadataValue.url("https://example.com"),
+    "table": dg.MetadataValue.table([dg.TableRecord({"close": 1.5})]),
+    "columns": dg.TableSchema([dg.TableColumn("close", "float")]),
+    "lineage": dg.TableColumnLineage({"close": [dg.TableColumnDep(PRICES, "close")]}),
+    "asset": PRICES,
+    "run": dg.MetadataValue.dagster_run(OURS),
+    "timestamp": dg.MetadataValue.timestamp(AT),
+    "truth": True,
+}
+DAYS = dg.DailyPartitionsDefinition("2024-05-28")
+CHECKED = AssetCheckEvaluation(
+    asset_key=PRICES,
+    check_name="no_gaps",
+    passed=False,
+    metadata=EVERY_VALUE,
+    target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+        storage_id=1, run_id=OURS, timestamp=AT
+    ),
+)
+KINDS = {
+    "a materialization": made("a", tags=TAGS),
+    "a materialization without partition and tags": made(None),
+    "a materialization with metadata of every kind": entry(
+        event_of(
+            DagsterEventType.ASSET_MATERIALIZATION,
+            StepMaterializationData(dg.AssetMaterialization(PRICES, "said", EVERY_VALUE)),
+        )
+    ),
+    "a planned one": planned("a"),
+    "keys planned at once": entry(
+        event_of(
+            DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+            AssetMaterializationPlannedData(
+                PRICES, partitions_subset=DefaultPartitionsSubset({"a", "b"})
+            ),
+        )
+    ),
+    "sessions planned at once": entry(
+        event_of(
+            DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+            AssetMaterializationPlannedData(
+                PRICES,
+                partitions_subset=DAYS.subset_with_partition_keys(
+                    ["2024-05-28"]
+                ).to_serializable_subset(),
+            ),
+        )
+    ),
+    "an observation": observed("a"),
+    "a check": entry(event_of(DagsterEventType.ASSET_CHECK_EVALUATION, CHECKED)),
+    "a planned check": entry(
+        event_of(
+            DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+            AssetCheckEvaluationPlanned(asset_key=PRICES, check_name="no_gaps"),
+        )
+    ),
+    "a failed step": entry(
+        event_of(
+            DagsterEventType.STEP_FAILURE,
+            StepFailureData(SerializableErrorInfo("gone", [], "Failure"), user_failure_data=None),
+        )
+    ),
+    "a log line": entry(None),
+}
+
+
+@pytest.mark.parametrize("event", KINDS.values(), ids=KINDS)
+def test_an_event_without_its_empty_fields_reads_the_same(event: EventLogEntry) -> None:
+    long = serialize_value(event)
+    short = without_empty_fields(long)
+    assert len(short) < len(long)
+    read = deserialize_value(short, EventLogEntry)
+    assert read == deserialize_value(long, EventLogEntry) == event
+    assert serialize_value(read) == long
+
+
+STORED = (
+    '{"__class__":"EventLogEntry","dagster_event":{"__class__":"DagsterEvent",'
+    '"event_specific_data":{"__class__":"StepMaterializationData","materialization":'
+    '{"__class__":"AssetMaterialization","asset_key":{"__class__":"AssetKey","path":["daily_prices"]},'
+    '"metadata_entries":[{"__class__":"EventMetadataEntry","entry_data":'
+    '{"__class__":"TextMetadataEntryData","text":"present"},"label":"outcome"},'
+    '{"__class__":"EventMetadataEntry","entry_data":{"__class__":"IntMetadataEntryData","value":1},'
+    '"label":"rows"}],"partition":"2024-05-28|AAPL","tags":{"dagster/data_version":"prices-1"}}},'
+    '"event_type_value":"ASSET_MATERIALIZATION","pipeline_name":"backfill_prices",'
+    '"step_key":"daily_prices"},"error_info":null,"level":20,"pipeline_name":"backfill_prices",'
+    '"run_id":"00000000-0000-0000-0000-000000000001","step_key":"daily_prices",'
+    '"timestamp":1717416000.123456,"user_message":""}'
+)
+"""A symbol-day in a history that Dagster 1.13.27 wrote."""
+
+
+def test_a_stored_symbol_day_is_read_and_spelled_as_ever(storage: BatchedEventLogStorage) -> None:
+    tags = {"dagster/data_version": "prices-1"}
+    event = made("2024-05-28|AAPL", reason="present", tags=tags)
+    assert deserialize_value(STORED, EventLogEntry) == event, (
+        "Dagster wants a field that was optional: histories that lack it can't be read"
+    )
+    symbol_days = made(PLACEHOLDER, reason="present", tags=tags)
+    storage.store_partition_events(symbol_days, ["2024-05-28|AAPL"])
+    [row] = ours(storage)["event_logs"]
+    assert row["event"] == STORED
+
+
+def test_an_event_that_would_not_read_the_same_is_spelled_as_dagster_does(
+    storage: BatchedEventLogStorage, one_by_one: OneByOne
+) -> None:
+    def with_a_nan(partition: str) -> EventLogEntry:
+        found = dg.AssetMaterialization(PRICES, None, {"close": float("nan")}, partition)
+        data = StepMaterializationData(found)
+        return entry(event_of(DagsterEventType.ASSET_MATERIALIZATION, data))
+
+    storage.store_partition_events(with_a_nan(PLACEHOLDER), KEYS)
+    assert ours(storage) == one_by_one([with_a_nan(key) for key in KEYS])
+
+
+def test_dagsters_own_storage_reads_what_is_stored(storage: BatchedEventLogStorage) -> None:
+    storage.store_partition_events(made(PLACEHOLDER, tags=TAGS), KEYS)
+    storage.store_partition_events(observed(PLACEHOLDER), KEYS)
+    storage.store_partition_events(planned(PLACEHOLDER), KEYS)
+    batch = [event for event in KINDS.values() if event.dagster_event]
+    storage.store_event_batch(batch)
+    stock = ConsolidatedSqliteEventLogStorage(storage._base_dir)
+    assert list(stock.get_logs_for_run(OURS)) == [
+        *(made(key, tags=TAGS) for key in KEYS),
+        *(observed(key) for key in KEYS),
+        *(planned(key) for key in KEYS),
+        *batch,
+    ]
+
+
+def ask(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as con:
+        return con.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def made_by_dagster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history that Dagster's own storage has made."""
+    path = tmp_path_factory.mktemp("made_by_dagster")
+    ConsolidatedSqliteEventLogStorage(str(path)).dispose()
+    return path
+
+
+def test_a_new_history_has_dagsters_tables_on_large_pages(
+    prepared: Path, made_by_dagster: Path
+) -> None:
+    ours, theirs = prepared / EVENTS / "event_log.db", made_by_dagster / "event_log.db"
+    for query in (
+        "select type, name, sql from sqlite_master order by type, name",
+        "select version_num from alembic_version",
+        "select name from secondary_indexes order by name",
+        "pragma journal_mode",
+    ):
+        assert ask(ours, query) == ask(theirs, query)
+    assert ask(ours, "pragma page_size") == [(PAGE_BYTES,)]
+
+
+def test_a_history_on_small_pages_is_read_and_added_to(
+    tmp_path: Path, made_by_dagster: Path
+) -> None:
+    folder = shutil.copytree(made_by_dagster, tmp_path / "old")
+    old = [made(key, THEIRS, tags=TAGS) for key in KEYS]
+    stock = ConsolidatedSqliteEventLogStorage(str(folder))
+    for event in old:
+        stock.store_event(event)
+    storage = BatchedEventLogStorage(str(folder))
+    storage.store_partition_events(made(PLACEHOLDER, OURS, tags=TAGS), KEYS)
+    storage.store_event_batch([planned("new"), made("new")])
+    new = [*(made(key, OURS, tags=TAGS) for key in KEYS), planned("new"), made("new")]
+    for reader in (storage, stock):
+        assert list(reader.get_logs_for_run(THEIRS)) == old
+        assert list(reader.get_logs_for_run(OURS)) == new
+        assert reader.get_materialized_partitions(PRICES) == {*KEYS, "new"}
+    assert ask(folder / "event_log.db", "pragma page_size") == [(4096,)]
+
+
+def test_a_symbol_day_takes_less_than_1_8_kilobytes(storage: BatchedEventLogStorage) -> None:
+    """As a load from the archive reports it; ``make bench`` measures a year of the index."""
+    path = Path(storage.get_db_path())  # type: ignore[no-untyped-call]  # Dagster's own
+    provenance = {
+        "dagster/data_version": "prices-1",
+        "dagster/code_version": "prices-1",
+        "dagster/input_data_version/sp500_universe": "universe-1",
+        "dagster/input_event_pointer/sp500_universe": "1234567",
+    }
+    found = dg.AssetMaterialization(
+        PRICES,
+        partition=PLACEHOLDER,
+        metadata={"outcome": "present", "rows": 1, "source": "files:alphavantage"},
+        tags=provenance,
+    )
+    event = event_of(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(found))
+    keys = [f"2024-05-28|{number:05d}" for number in range(2 * ROWS_AT_ONCE)]
+    before = path.stat().st_size
+    storage.store_partition_events(entry(event), keys)
+    assert (path.stat().st_size - before) / len(keys) < 1_800
 
 
 # --- batches of events as they come --------------------------------------------------------------
@@ -704,6 +930,7 @@ def test_dagsters_tables_of_backfills_have_the_columns_that_pruning_reads() -> N
 RELIED_UPON = [
     (ConsolidatedSqliteEventLogStorage, "__init__", "base_dir inst_data"),
     (ConsolidatedSqliteEventLogStorage, "_connect", ""),
+    (ConsolidatedSqliteEventLogStorage, "_init_db", ""),
     (ConsolidatedSqliteEventLogStorage, "get_db_path", ""),
     (SqlEventLogStorage, "_event_to_row", "event"),
     (SqlEventLogStorage, "_tags_for_asset_event", "event"),
