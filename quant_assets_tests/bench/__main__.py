@@ -170,15 +170,15 @@ def reading(home: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def show(rows: Sequence[tuple[str, str, str, str]]) -> None:
-    header = ("what", "measured", "target", "beside it")
+    header = ("what", "measured", "target", "for comparison")
     lines = ["| " + " | ".join(cells) + " |" for cells in (header, ("---",) * 4, *rows)]
     about = (
         f"{os.cpu_count()} cores, {machine.machine()}, Python {machine.python_version()}, "
         f"DuckDB {duckdb.__version__}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
     )
     text = (
-        "# Benchmarks\n\nMade by `make bench`; medians, in one process unless a command is named. "
-        f"Machine: {about}.\n\n" + "\n".join(lines) + "\n"
+        "# Benchmarks\n\nMade by `make bench`. Times are medians, in one process unless a row "
+        f"names a command. Machine: {about}.\n\n" + "\n".join(lines) + "\n"
     )
     (ROOT / "docs" / "benchmarks.md").write_text(text, "utf-8")
     print(text)

@@ -183,7 +183,7 @@ class Year:
             dg.evaluate_automation_conditions(below, instance, selection, cursor=first.cursor)
             seconds = time.perf_counter() - began
         return (
-            f"a tick over assets by symbol and without partitions below {self.keys:,} keys",
+            f"a tick over two assets downstream of {self.keys:,} keys, by symbol and unpartitioned",
             f"{seconds:.1f} s",
             "≤ 5 s",
             "",
@@ -203,14 +203,15 @@ class Year:
                     "",
                 )
             for asset, what, text in (
-                ("by_symbol?view=partitions", "of partitions by symbol", "Missing ("),
+                ("by_symbol?view=partitions", "with partitions by symbol", "Missing ("),
                 ("of_all", "without partitions", "Never materialized"),
             ):
                 began = time.perf_counter()
                 page.goto(f"/assets/{asset}")
                 page.get_by_text(text).first.wait_for(timeout=120_000)
                 seconds = time.perf_counter() - began
-                yield f"page of an asset {what} below them", f"{seconds:.1f} s", "≤ 5 s", ""
+                name = f"page of an asset {what} downstream of them"
+                yield name, f"{seconds:.1f} s", "≤ 5 s", ""
 
 
 def real_archive(home: Path) -> Iterator[Row]:
@@ -268,9 +269,9 @@ def clicked(home: Path) -> Row:
         grey = len(set(keys) - instance.get_materialized_partitions(PRICES.key))
     assert (status, grey) == ("COMPLETED_SUCCESS", 0), (status, grey)
     return (
-        f"a UI backfill of {len(tickers)} × {sessions} symbol-days, the source asked {asked} times",
+        f"a UI backfill of {len(tickers)} × {sessions} symbol-days, {asked} requests to the source",
         f"{seconds / 60:.1f} min",
-        "≤ 15 min, ≤ 503 times",
+        "≤ 15 min, ≤ 503 requests",
         "",
     )
 

@@ -212,7 +212,7 @@ def reading(standin: Served, start: dt.date) -> Row:
     theirs = elsewhere(looped, standin.url, READ_SYMBOLS, start)
     standin.counted()
     return (
-        f"{YEARS} years of a symbol asked for and read, processor's time",
+        f"{YEARS} years of a symbol requested and read, CPU time",
         f"{ours.cpu_milliseconds:.1f} ms",
         "",
         f"yfinance's history: {theirs.cpu_milliseconds:.1f} ms",
