@@ -1,6 +1,10 @@
 """The reason of a run, kept in its tags, and whether a job has a run under way."""
 
+from functools import partial
+
 import dagster as dg
+
+from quant_assets.wiring.platform import Platform
 
 WHY = "quant_assets/why"
 """Run tag: a sentence that says what a run was started for."""
@@ -14,7 +18,13 @@ def reason(trigger: str, why: str) -> dict[str, str]:
     return {TRIGGER: trigger, WHY: why}
 
 
-RUNNING = dg.DefaultSensorStatus.RUNNING
+PlatformParam = dg.ResourceParam[Platform]
+
+Request = dg.RunRequest | dg.SkipReason
+"""What a schedule or sensor gives: one run, or why there is none."""
+
+running_sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
+"""A sensor that is switched on where the definitions are loaded first."""
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
