@@ -1,7 +1,7 @@
 """What a refresh requests: each symbol from the source that loaded it, to the last closed session.
 
 From symbols or a universe to one window a source and calendar, which ``loading`` then plans in
-detail. No source is asked and nothing written here.
+detail. No source is requested and nothing written here.
 """
 
 from __future__ import annotations
@@ -206,11 +206,11 @@ def _steps(platform: Platform, groups: _Groups, table: Table, *, force: bool = F
 
 
 def window_steps(
-    platform: Platform, source: str, window: Window, dataset: str = DAILY_PRICES.name
+    platform: Platform, source: str, window: Window, table: Table = DAILY_PRICES
 ) -> list[Step]:
     """The symbols of one window as steps, one a calendar."""
     return [
-        Step(source, calendar, replace(window, symbols=symbols), dataset=dataset)
+        Step(source, calendar, replace(window, symbols=symbols), dataset=table.name)
         for calendar, symbols in platform.by_calendar(window.symbols)
     ]
 
@@ -261,7 +261,7 @@ def _wanted(known: _Known, universe: str) -> tuple[str, ...]:
     return found
 
 
-def _last_looks(platform: Platform, known: _Known, source: str, table: Table) -> _Groups:
+def _last_looks(platform: Platform, known: _Known, only_source: str, table: Table) -> _Groups:
     """Symbols that left the last of their universes, requested of a live source once more to learn
     whether they are still traded.
 
@@ -279,22 +279,22 @@ def _last_looks(platform: Platform, known: _Known, source: str, table: Table) ->
             " order by 1",
             {
                 "dataset": table.name,
-                "source": source,
+                "source": only_source,
                 "today": known.today,
                 "since": known.today - dt.timedelta(days=LAST_LOOK_DAYS),
             },
         ).fetchall()
         tasks = read_tasks(con, table.name)
-    for security, left_on, asked, symbol, asked_at in leavers:
+    for security, left_on, source, symbol, requested_at in leavers:
         calendar = platform.calendar_of(symbol)
         at = bisect_left(calendar.sessions, left_on) + LAST_LOOK_SESSIONS - 1
-        end, first = calendar.sessions[at], known.first_of(security, asked)
-        task = tasks.get((asked, symbol))
+        end, first = calendar.sessions[at], known.first_of(security, source)
+        task = tasks.get((source, symbol))
         if task is not None and task.end_session == end:
             wanted = task.open
         else:
-            wanted = calendar.last_closed_session(asked_at.replace(tzinfo=dt.UTC)) < end
+            wanted = calendar.last_closed_session(requested_at.replace(tzinfo=dt.UTC)) < end
         closed = end <= calendar.last_closed_session(platform.clock())
         if wanted and closed and first and known.tickers([security]) == (symbol,):
-            groups[asked, calendar.name, end][symbol] = first
+            groups[source, calendar.name, end][symbol] = first
     return groups
