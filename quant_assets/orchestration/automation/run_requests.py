@@ -7,14 +7,14 @@ import dagster as dg
 from quant_assets.wiring.platform import Platform
 
 WHY = "quant_assets/why"
-"""Run tag: a sentence that says what a run was started for."""
+"""Run tag: a sentence with the reason of a run."""
 
 TRIGGER = "quant_assets/trigger"
 """Run tag: the schedule or sensor that started a run."""
 
 
 def reason(trigger: str, why: str) -> dict[str, str]:
-    """The tags that say who started a run, and what for."""
+    """The tags of a run that name its schedule or sensor, and its reason."""
     return {TRIGGER: trigger, WHY: why}
 
 

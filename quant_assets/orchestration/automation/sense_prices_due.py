@@ -112,15 +112,15 @@ def _probe(instance: dg.DagsterInstance, coverage: SessionCoverage, now: dt.date
         return dg.SkipReason(why)
     due = coverage.to_request()
     if not due:
-        return dg.SkipReason(f"{coverage.describe()} There is nobody to ask for now.")
+        return dg.SkipReason(f"{coverage.describe()} No symbol is to be requested now.")
     session = coverage.session
     before, asked_at = _last_probe(instance, session)
     if asked_at and now < asked_at + LOOK_AGAIN:
         again = f"{asked_at + LOOK_AGAIN:%H:%M}"
-        return dg.SkipReason(f"{coverage.describe()} To be asked again at {again} UTC.")
+        return dg.SkipReason(f"{coverage.describe()} To be requested again at {again} UTC.")
     why = f"nightly {session}" if not before else f"the source lagged: probe {before + 1}"
     if _looked_in_vain(instance, session):
-        why += "; the index could not be looked at, so its last known members are asked for"
+        why += "; the index could not be looked at, so its last known members are requested"
     tags = {SESSION: str(session), PROBE: str(before + 1), ASKED_AT: now.isoformat()}
     key = f"{session}/probe-{before + 1}"
     # No symbols named means all of them, and those that left an index of late.
