@@ -35,7 +35,7 @@ _SENSORS = (
 
 
 def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.Definitions:
-    """The definitions over a platform; ``progress`` is told how far a load has come."""
+    """The definitions over a platform; ``progress`` is called as a load advances."""
     settings = platform.settings
     partitions = symbol_days(platform.calendar, settings.partition_start)
     definitions = dg.Definitions(

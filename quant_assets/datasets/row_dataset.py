@@ -75,17 +75,16 @@ class RowDataset:
         return RowAnswer(tuple(symbols), failures=failures)
 
     def check(self, answer: RowAnswer, now: dt.datetime) -> CheckedRows:
-        return CheckedRows(
-            answer,
-            {
-                table.name: self._check(table, answer.tables.get(table.name), schema)
-                for table, schema in self.rows
-            },
-        )
+        answered = answer.tables
+        checked = {
+            table.name: self._check(table, answered.get(table.name, schema.empty_table()), schema)
+            for table, schema in self.rows
+        }
+        return CheckedRows(answer, checked)
 
-    def _check(self, table: Table, answered: pa.Table | None, schema: pa.Schema) -> Checked:
-        rows = schema.empty_table() if answered is None else answered.select(schema.names)
-        rows = rows.cast(schema).group_by(schema.names, use_threads=False).aggregate([])
+    def _check(self, table: Table, answered: pa.Table, schema: pa.Schema) -> Checked:
+        rows = answered.select(schema.names).cast(schema)
+        rows = rows.group_by(schema.names, use_threads=False).aggregate([])
         verdict = Verdict(rows.num_rows)
         check_fields(rows, table, verdict)
         check_bounds(rows, table, verdict)
@@ -105,16 +104,14 @@ class RowDataset:
         quarantined: Counter[str] = Counter()
         for table in self.tables:
             found = checked.tables[table.name]
-            good = found.accepted.filter(
-                pc.invert(pc.is_in(found.accepted["symbol"], pa.array(list(unknown), pa.string())))
-            )
+            is_unknown = pc.is_in(found.accepted["symbol"], pa.array(list(unknown), pa.string()))
+            good = found.accepted.filter(pc.invert(is_unknown))
             compared = self.compare(writing, table, good) if self.compare else Checked(good)
             rejected = pa.concat_tables([found.rejected, compared.rejected])
             quarantined.update(rejected["symbol"].to_pylist())
             rows = _columns_of(table, compared.accepted, securities)
-            upserted = writing.upsert(
-                table, rows, constants=source if "source" in table.names else {}
-            )
+            constants = source if "source" in table.names else {}
+            upserted = writing.upsert(table, rows, constants=constants)
             writing.upsert(QUARANTINE, rejected, constants={**source, "dataset": table.name})
             if table is self.tables[0]:
                 counts = dict(upserted.by_key)
@@ -123,19 +120,17 @@ class RowDataset:
         reports = []
         for symbol in answer.symbols:
             days, error = plan.requested_days(requests[symbol]), answer.failures.get(symbol)
-            report = SymbolReport(symbol, securities.get(symbol), len(days))
-            inserted, revised, unchanged = counts.get(report.security_id or symbol, (0, 0, 0))
-            reports.append(
-                replace(
-                    report,
-                    inserted=inserted,
-                    revised=revised,
-                    unchanged=unchanged,
-                    quarantined=quarantined[symbol],
-                    failed=len(days) if error else 0,
-                    error=str(error) if error else None,
-                )
+            security = securities.get(symbol)
+            report = SymbolReport(
+                symbol,
+                security,
+                len(days),
+                *counts.get(security or symbol, (0, 0, 0)),
+                quarantined=quarantined[symbol],
+                failed=len(days) if error else 0,
+                error=str(error) if error else None,
             )
+            reports.append(report)
         return Stored(answer, reports)
 
     def finished(
@@ -162,7 +157,7 @@ class RowDataset:
     def _note_requested(
         self, writing: Writing, answer: RowAnswer, plan: Plan, securities: Mapping[str, int]
     ) -> None:
-        """Keep when each symbol was answered, which says when it is due again."""
+        """Keep when each symbol was answered, which decides when it is due again."""
         answered = [
             {
                 "symbol": request.symbol,

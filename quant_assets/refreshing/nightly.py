@@ -1,7 +1,7 @@
 """What an evening expects of the data and what it lacks: the rules of the nightly refresh.
 
-Decided from a calendar, a moment and the warehouse. No source is asked, nothing is written, and
-nothing here knows of Dagster: schedules and sensors turn the answers into runs.
+Decided from a calendar, a moment and the warehouse. No source is requested, nothing is written, and
+nothing here knows of Dagster: schedules and sensors turn the findings into runs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from quant_assets.datasets.daily_prices.key_states import key_states
+from quant_assets.loading.recording import naive_utc
 from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.steps import NothingToRefreshError, known_symbols, refresh_steps
-from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.schema.table import Table
 from quant_assets.wiring.platform import Platform
 from quant_assets.wiring.sources import FILES
 
@@ -28,14 +29,14 @@ EVENING = dt.time(18, 30)
 close, when late prints and corrections are in."""
 
 LOOK_AGAIN = dt.timedelta(minutes=30)
-"""How long to leave a source alone that lacks a session it was asked for."""
+"""How long to leave a source alone that lacks a requested session."""
 
 BACK_OFF_MINUTES = (15, 30, 60, 120)
-"""How long a symbol that failed is left alone, after its first, second, third and fourth time."""
+"""How long a symbol is left alone after its first, second, third and fourth failure."""
 
 KEPT_UP_SESSIONS = 20
 """An archive of files whose newest row is older than this was loaded once and is not kept up:
-nobody expects tonight's session of it."""
+tonight's session is not expected of it."""
 
 NAMED = 20
 """Symbols that a sentence names, at most."""
@@ -64,12 +65,12 @@ def in_words(day: dt.date) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the symbols that are kept up stand on one session.
+class SessionCoverage:
+    """Which of the symbols that are kept up have one session.
 
     ``present`` have its row and ``empty`` are confirmed to have none; ``lacking`` have neither,
-    each with its task if it was ever asked for. ``unattended`` are those of archives that nobody
-    keeps up.
+    each with its task if it was ever requested. ``unattended`` are those of archives that are not
+    kept up.
     """
 
     session: dt.date
@@ -86,84 +87,82 @@ class Standing:
     def complete(self) -> bool:
         return self.symbols > 0 and not self.lacking
 
-    def to_ask(self) -> tuple[str, ...]:
-        """The symbols to be asked for. Those that failed on the session have a back-off of their
+    def to_request(self) -> tuple[str, ...]:
+        """The symbols to be requested. Those that failed on the session have a back-off of their
         own, and those given up on it are left to a user.
         """
-        return tuple(
+        failed = {
             symbol
             for symbol, task in self.lacking.items()
-            if symbol not in self.unattended and not self._failed(task)
-        )
+            if task and task.state == FAILED and task.covers(self.session, self.session)
+        }
+        return tuple(s for s in self.lacking if s not in self.unattended | failed)
 
-    def held_until(self, now: dt.datetime) -> dt.datetime | None:
-        """Until when a source is not to be asked, if it is being left alone; UTC, naive."""
-        waiting = (task for task in self.lacking.values() if task and task.waits(_naive(now)))
+    def waiting_until(self, now: dt.datetime) -> dt.datetime | None:
+        """When a source that is being left alone may be requested again, if any is; UTC, naive."""
+        waiting = (task for task in self.lacking.values() if task and task.waits(naive_utc(now)))
         return min((task.retry_at for task in waiting if task.retry_at), default=None)
 
     def describe(self) -> str:
-        """Who lacks the session and why, in words."""
+        """Which symbols lack the session and why, in words."""
         if not self.symbols:
-            return "No symbols are known here yet: nothing is expected of anyone."
+            return "No symbols are known here yet, so none are expected."
         if not self.lacking:
             return f"All {self.symbols} symbols have {self.session}."
-        said = (
-            f"{len(self.lacking)} of {self.symbols} symbols lack {self.session}: "
-            f"{named(list(self.lacking))}."
-        )
         errors = Counter(task.error for task in self.lacking.values() if task and task.error)
-        if not errors:
-            return said
-        [(error, _)] = errors.most_common(1)
-        return f"{said} {error.rstrip('.')}."
+        return " ".join(
+            [
+                f"{len(self.lacking)} of {self.symbols} symbols lack {self.session}:",
+                f"{named(list(self.lacking))}.",
+                *(f"{error.rstrip('.')}." for error, _ in errors.most_common(1)),
+            ]
+        )
 
-    def _failed(self, task: Task | None) -> bool:
-        return task is not None and task.state == FAILED and task.covers(self.session, self.session)
 
+def session_coverage(
+    platform: Platform, table: Table, session: dt.date, calendar: Calendar | None = None
+) -> SessionCoverage:
+    """Which symbols of a calendar, by default the exchange's, have ``session`` in ``table``.
 
-def standing(platform: Platform, session: dt.date, calendar: Calendar | None = None) -> Standing:
-    """Where the symbols of a calendar, the exchange's unless told, stand on ``session``.
-
-    They are the ones that a refresh would bring up to date.
+    The symbols are those that a refresh would bring up to date.
     """
     market = calendar or platform.calendar
     try:
-        steps = refresh_steps(platform, symbols=known_symbols(platform))
+        steps = refresh_steps(platform, symbols=known_symbols(platform, table), table=table)
     except NothingToRefreshError:
-        return Standing(session)
+        return SessionCoverage(session)
     sources = {
         symbol: step.source
         for step in steps
         if step.calendar.name == market.name and step.window.end >= session
         for symbol in step.window.symbols
     }
-    asked = dict.fromkeys(sources, (session,))
-    found = key_states(platform.warehouse, DAILY_PRICES, asked, session)
-    lacking = sorted(symbol for symbol, _ in found.failed)
+    found = key_states(platform.warehouse, table, dict.fromkeys(sources, (session,)), session)
     with platform.warehouse.reading() as con:
-        tasks = read_tasks(con, DAILY_PRICES.name)
+        tasks = read_tasks(con, table.name)
         newest = dict(
-            con.execute("select source, max(session) from daily_prices group by 1").fetchall()
+            con.execute(
+                f"select source, max(session) from {table.name} group by 1"  # noqa: S608 - our own
+            ).fetchall()
         )
     at = bisect_left(market.sessions, session)
     oldest = market.sessions[max(at - KEPT_UP_SESSIONS, 0)]
-    return Standing(
-        session,
-        len(found.good),
-        len(found.empty),
-        {symbol: tasks.get((sources[symbol], symbol)) for symbol in lacking},
-        frozenset(s for s in lacking if _is_unattended(sources[s], newest, oldest)),
+    lacking = {
+        symbol: tasks.get((sources[symbol], symbol))
+        for symbol in sorted(symbol for symbol, _ in found.failed)
+    }
+    unattended = frozenset(
+        symbol
+        for symbol in lacking
+        if sources[symbol].startswith(FILES) and newest.get(sources[symbol], oldest) < oldest
     )
-
-
-def _is_unattended(source: str, newest: Mapping[str, dt.date], oldest: dt.date) -> bool:
-    return source.startswith(FILES) and source in newest and newest[source] < oldest
+    return SessionCoverage(session, len(found.good), len(found.empty), lacking, unattended)
 
 
 @dataclass(frozen=True)
 class Retries:
-    """Tasks that failed: those ``due`` again, how many are still left alone, and who was given up;
-    ``given_up`` are left to a user.
+    """Tasks that failed: those ``due`` again, the number still left alone, and the symbols
+    ``given_up``, which are left to a user.
     """
 
     due: tuple[Task, ...] = ()
@@ -171,32 +170,32 @@ class Retries:
     given_up: tuple[str, ...] = ()
 
 
-def retries(platform: Platform, now: dt.datetime) -> Retries:
-    """What of the tasks that failed is to be asked for again at ``now``."""
+def retries(platform: Platform, table: Table, now: dt.datetime) -> Retries:
+    """Which failed tasks of ``table`` are to be requested again at ``now``."""
     if not platform.warehouse.exists():
         return Retries()
     platform.warehouse.migrate()
     with platform.warehouse.reading() as con:
-        tasks = read_tasks(con, DAILY_PRICES.name)
-        failed_at = con.execute(
-            "select source, symbol, updated_at from load_tasks"
-            " where dataset = ? and state = ? order by 1, 2",
-            [DAILY_PRICES.name, FAILED],
-        ).fetchall()
-    due, waiting, given_up = [], 0, []
-    for source, symbol, at in failed_at:
-        task = tasks[source, symbol]
-        if task.given_up:
-            given_up.append(symbol)
-        elif at + back_off(task.attempts) <= _naive(now):
-            due.append(task)
-        else:
-            waiting += 1
-    return Retries(tuple(due), waiting, tuple(given_up))
+        tasks = read_tasks(con, table.name)
+        failed = [
+            (tasks[source, symbol], failed_at)
+            for source, symbol, failed_at in con.execute(
+                "select source, symbol, updated_at from load_tasks"
+                " where dataset = ? and state = ? order by 1, 2",
+                [table.name, FAILED],
+            ).fetchall()
+        ]
+    given_up = tuple(task.symbol for task, _ in failed if task.given_up)
+    due = tuple(
+        task
+        for task, failed_at in failed
+        if not task.given_up and failed_at + back_off(task.attempts) <= naive_utc(now)
+    )
+    return Retries(due, len(failed) - len(due) - len(given_up), given_up)
 
 
 def back_off(attempts: int) -> dt.timedelta:
-    """How long a symbol is left alone that failed so many times in a row."""
+    """How long a symbol is left alone after failing so many times in a row."""
     return dt.timedelta(minutes=BACK_OFF_MINUTES[min(attempts, len(BACK_OFF_MINUTES)) - 1])
 
 
@@ -204,7 +203,3 @@ def named(symbols: Sequence[str]) -> str:
     """Symbols in a sentence: the first of them, and how many more."""
     more = len(symbols) - NAMED
     return f"{', '.join(symbols[:NAMED])}{f' and {more} more' if more > 0 else ''}"
-
-
-def _naive(moment: dt.datetime) -> dt.datetime:
-    return moment.astimezone(dt.UTC).replace(tzinfo=None)

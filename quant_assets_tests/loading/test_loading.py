@@ -447,7 +447,7 @@ def test_a_window_of_open_sessions_only_is_refused(no_warehouse: Warehouse) -> N
         )
     assert str(refused.value) == (
         "No session from 2024-06-03 on has closed yet; the last closed one is 2024-05-31. "
-        "Nothing was asked for and nothing stored."
+        "Nothing was fetched and nothing stored."
     )
     assert source.asked == []
     assert not no_warehouse.exists()

@@ -11,12 +11,12 @@ import pytest
 from quant_assets.loading.tasks import Task
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.nightly import (
-    Standing,
+    SessionCoverage,
     evening_of,
     expected_session,
     retries,
     session_after,
-    standing,
+    session_coverage,
 )
 from quant_assets.schema.loads import LEDGER
 from quant_assets.schema.prices import DAILY_PRICES
@@ -78,12 +78,15 @@ def test_an_evening_is_a_moment_and_the_next_session_a_day(calendar: Calendar) -
 
 
 def test_who_lacks_a_session_is_read_off_the_data(world: World) -> None:
-    assert standing(world.platform, THU) == Standing(THU, present=3)
-    found = standing(world.platform, FRI)
+    assert session_coverage(world.platform, DAILY_PRICES, THU) == SessionCoverage(THU, present=3)
+    found = session_coverage(world.platform, DAILY_PRICES, FRI)
     assert found.lacking == {symbol: _completed(symbol) for symbol in ("AAA", "BBB", "CCC")}
-    assert found.to_ask() == ("AAA", "BBB", "CCC")
+    assert found.to_request() == ("AAA", "BBB", "CCC")
     world.load("AAA", "CCC", end=FRI)
-    assert standing(world.platform, FRI).describe() == "1 of 3 symbols lack 2024-05-31: BBB."
+    assert (
+        session_coverage(world.platform, DAILY_PRICES, FRI).describe()
+        == "1 of 3 symbols lack 2024-05-31: BBB."
+    )
 
 
 def _completed(symbol: str) -> Task:
@@ -96,7 +99,7 @@ def test_what_the_source_confirms_to_be_empty_lacks_nothing(world: World) -> Non
     row |= {"outcome": "empty", "reason": "no trade that day", "run_id": RUN}
     world.load("BBB", "CCC", end=FRI)
     world.write(LEDGER, row | {"asked_at": EVENING.replace(tzinfo=None)})
-    found = standing(world.platform, FRI)
+    found = session_coverage(world.platform, DAILY_PRICES, FRI)
     assert (found.present, found.empty, found.complete) == (2, 1, True)
 
 
@@ -111,35 +114,35 @@ def test_a_task_decides_who_is_to_be_asked() -> None:
         "ARCHIVE": None,
         "HELD": TASK.begun().limited("lags", later),
     }
-    found = Standing(FRI, 3, 1, lacking, frozenset({"ARCHIVE"}))
-    assert found.to_ask() == ("NEVER", "YESTERDAY", "LEFT", "HELD")
-    assert found.held_until(EVENING) == later
-    assert found.held_until(EVENING + dt.timedelta(minutes=5)) is None
+    found = SessionCoverage(FRI, 3, 1, lacking, frozenset({"ARCHIVE"}))
+    assert found.to_request() == ("NEVER", "YESTERDAY", "LEFT", "HELD")
+    assert found.waiting_until(EVENING) == later
+    assert found.waiting_until(EVENING + dt.timedelta(minutes=5)) is None
     assert (found.symbols, found.complete) == (11, False)
 
 
 def test_a_sentence_names_twenty_and_counts_the_rest() -> None:
     many = {f"S{number:02}": None for number in range(25)}
-    assert Standing(FRI, lacking=many).describe() == (
+    assert SessionCoverage(FRI, lacking=many).describe() == (
         "25 of 25 symbols lack 2024-05-31: S00, S01, S02, S03, S04, S05, S06, S07, S08, S09, S10, "
         "S11, S12, S13, S14, S15, S16, S17, S18, S19 and 5 more."
     )
-    assert not Standing(FRI).complete
+    assert not SessionCoverage(FRI).complete
 
 
 def test_an_archive_that_nobody_keeps_up_is_not_asked_at_night(world: World) -> None:
     with world.platform.warehouse.writing(RUN) as writing:
         writing.con.execute("update daily_prices set source = 'files:old'")
-    assert standing(world.platform, FRI).to_ask() == ("AAA", "BBB", "CCC")
+    assert session_coverage(world.platform, DAILY_PRICES, FRI).to_request() == ("AAA", "BBB", "CCC")
     months_later = dt.date(2024, 8, 30)
     world.now = new_york(months_later, "19:00")
-    assert standing(world.platform, months_later).to_ask() == ()
+    assert session_coverage(world.platform, DAILY_PRICES, months_later).to_request() == ()
 
 
 def test_retries_are_told_apart_from_what_waits_and_what_was_given_up(world: World) -> None:
     world.task("AAA", "failed", attempts=1)
     world.task("BBB", "failed", attempts=2)
     world.task("CCC", "failed", attempts=5)
-    found = retries(world.platform, world.now + dt.timedelta(minutes=20))
+    found = retries(world.platform, DAILY_PRICES, world.now + dt.timedelta(minutes=20))
     assert [task.symbol for task in found.due] == ["AAA"]
     assert (found.waiting, found.given_up) == (1, ("CCC",))

@@ -18,7 +18,8 @@ from dagster._core.definitions.freshness import FreshnessState
 from quant_assets import read
 from quant_assets.loading.lag import OUTAGE_SYMBOLS
 from quant_assets.loading.work import PROBES
-from quant_assets.refreshing.nightly import standing
+from quant_assets.refreshing.nightly import session_coverage
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets_tests.standins.quarter import (
     ACQUIRED,
     JOIN,
@@ -96,7 +97,7 @@ def test_every_session_has_a_price_of_every_member_and_the_members_of_the_world(
 
 
 def test_nothing_is_left_to_do(lived: Life) -> None:
-    stand = standing(lived.world.platform, SCRIPT.sessions[-1])
+    stand = session_coverage(lived.world.platform, DAILY_PRICES, SCRIPT.sessions[-1])
     assert stand.describe() == f"All {SCRIPT.members} symbols have {SCRIPT.sessions[-1]}."
     assert query(lived, "select symbol, error from load_tasks where state <> 'completed'") == []
     held = "select symbol, session, outcome from symbol_day_ledger join symbol_history"

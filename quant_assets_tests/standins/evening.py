@@ -1,7 +1,7 @@
 """An index of three companies whose evenings a test plays through: clock, source, list, Dagster.
 
 Nothing is asserted here. ``World.look`` has a sensor of the definitions look as the daemon would,
-``World.run`` carries out what it asked for, in this process.
+``World.run`` executes the run it requested, in this process.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Market:
 
     until: dt.date = THU
     failing: set[str] = field(default_factory=set)
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     calendar: Calendar = XNYS
 
     @property
@@ -67,7 +67,7 @@ class Market:
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         """One answer to all: storing each by itself would take a test most of its time."""
-        self.asked += [request.symbol for request in requests]
+        self.requested += [request.symbol for request in requests]
         failures = {
             request.symbol: BadAnswer(YAHOO, "no data in the answer")
             for request in requests
@@ -157,30 +157,30 @@ class World:
         import_universe(self.platform.warehouse, answer, (), on=day, accept=True)
 
     def look(self, name: str, cursor: str | None = None) -> Seen:
-        """A look of a sensor; what it asks for is not carried out."""
-        # An instance takes half a second to open, and this one asks nothing of it.
+        """A look of a sensor; the runs it requests are not executed."""
+        # An instance takes half a second to open, and this sensor does not use it.
         instance = None if name == "index_membership_sensor" else self.instance
         context = dg.build_sensor_context(
             instance, cursor, definitions=self.definitions, resources={"platform": self.platform}
         )
-        told = self.definitions.get_repository_def().get_sensor_def(name).evaluate_tick(context)
+        tick = self.definitions.get_repository_def().get_sensor_def(name).evaluate_tick(context)
         tickers = [
-            key for each in told.dynamic_partitions_requests or () for key in each.partition_keys
+            key for each in tick.dynamic_partitions_requests or () for key in each.partition_keys
         ]
-        requests = tuple(told.run_requests or ())
-        return Seen(requests, told.skip_message or "", told.cursor, tuple(tickers))
+        requests = tuple(tick.run_requests or ())
+        return Seen(requests, tick.skip_message or "", tick.cursor, tuple(tickers))
 
     def scheduled(self, name: str, at: dt.datetime) -> Seen:
-        """What a schedule says at the time it was scheduled for."""
+        """A tick of a schedule at the time it was scheduled for."""
         repository = self.definitions.get_repository_def()
         context = dg.build_schedule_context(
             None, at, {"platform": self.platform}, repository_def=repository
         )
-        told = repository.get_schedule_def(name).evaluate_tick(context)
-        return Seen(tuple(told.run_requests or ()), told.skip_message or "")
+        tick = repository.get_schedule_def(name).evaluate_tick(context)
+        return Seen(tuple(tick.run_requests or ()), tick.skip_message or "")
 
     def run(self, request: dg.RunRequest) -> str:
-        """Carry out what was asked for; why it failed, if it did."""
+        """Execute a requested run; returns why it failed, if it did."""
         assert request.job_name is not None
         result = self.definitions.resolve_job_def(request.job_name).execute_in_process(
             {**request.run_config, "loggers": QUIET},
@@ -203,7 +203,7 @@ class World:
     def begin(
         self, job: str, tags: Mapping[str, str] | None = None, *, ended: bool = False
     ) -> None:
-        """A run that goes on elsewhere, or that ended without a word."""
+        """A run that goes on elsewhere, or that ended in vain."""
         status = DagsterRunStatus.FAILURE if ended else DagsterRunStatus.STARTED
         run = dg.DagsterRun(job, make_new_run_id(), status=status, tags=tags)
         self.instance.add_run(run)
@@ -230,7 +230,7 @@ class World:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look came to: runs asked for, or why none, and tickers that become partitions."""
+    """What a look came to: runs requested, or why none, and tickers that become partitions."""
 
     requests: tuple[dg.RunRequest, ...]
     skipped: str
@@ -243,18 +243,18 @@ class Seen:
         return request
 
     @property
-    def asked_for(self) -> list[tuple[str | None, str | None]]:
+    def requested(self) -> list[tuple[str | None, str | None]]:
         """Job and key of each run."""
         return [(request.job_name, request.run_key) for request in self.requests]
 
 
 def why(request: dg.RunRequest) -> tuple[str, str]:
-    """Who asked for a run, and what for."""
+    """The schedule or sensor that requested a run, and the reason."""
     return request.tags["quant_assets/trigger"], request.tags["quant_assets/why"]
 
 
 def config_of(request: dg.RunRequest) -> dict[str, object]:
-    """What a run is told, but why."""
+    """The config of a run, but its reason."""
     [op] = request.run_config["ops"].values()
     return {name: value for name, value in op["config"].items() if name != "why"}
 

@@ -1,8 +1,8 @@
 """Command lines in processes of their own, begun at once and ended at any moment, for tests.
 
 Importing the platform takes seconds, so a ``Nursery`` does it once and forks: what a child then
-runs is ``quant_assets.cli.main`` from its first line, over the environment it is given. What must
-hold after a fault is told by ``DataFolder``; nothing is asserted here.
+runs is ``quant_assets.cli.main`` from its first line, over the environment it is given.
+``DataFolder`` gives the state after a fault; nothing is asserted here.
 """
 
 from __future__ import annotations
@@ -87,20 +87,20 @@ class DataFolder:
         return self.path / "data" / "warehouse.duckdb"
 
     def backfill(self, sessions: Sequence[dt.date] = (), symbols: Sequence[str] = ()) -> list[str]:
-        """The words of a backfill; of everything, unless told."""
+        """The words of a backfill; by default of everything."""
         days = sessions or window()
         some = ["--symbols", ",".join(symbols)] if symbols else []
         span = ["--start", str(days[0]), "--end", str(days[-1])]
         return ["backfill", "--dagster", "--source", "simulated", *span, *some]
 
     def outcomes(self) -> KeyStates:
-        """What the warehouse says of every symbol-day of the window."""
+        """The state of every symbol-day of the window in the warehouse."""
         platform = self.platform()
-        asked = dict.fromkeys(platform.simulated_market().symbols(), window())
-        return key_states(platform.warehouse, DAILY_PRICES, asked, window()[-1])
+        requested = dict.fromkeys(platform.simulated_market().symbols(), window())
+        return key_states(platform.warehouse, DAILY_PRICES, requested, window()[-1])
 
     def busy(self) -> set[str]:
-        """Symbols with a live claim; far cheaper to ask over and over than for the whole state."""
+        """Symbols with a live claim; far cheaper to read over and over than the whole state."""
         warehouse = self.platform().warehouse
         if not warehouse.exists():
             return set()
@@ -135,10 +135,10 @@ class DataFolder:
 
 @dataclass(frozen=True)
 class State:
-    """Partition keys of the window by what each side says of them, and what is still held.
+    """Partition keys of the window by their state on each side, and what is still held.
 
-    ``stored`` have a row or are confirmed empty, ``unborne`` those of them that nobody had to ask
-    for; ``unfinished`` are runs with their status, ``busy`` symbols with a live claim.
+    ``stored`` have a row or are confirmed empty, ``unborne`` those of them whose ticker had no
+    bearer; ``unfinished`` are runs with their status, ``busy`` symbols with a live claim.
     """
 
     green: set[str]
@@ -153,7 +153,7 @@ class State:
 
     @property
     def differing(self) -> set[str]:
-        """Keys on which the two sides differ; what nobody bore may be green or not."""
+        """Keys on which the two sides differ; ``unborne`` ones may be green or not."""
         return (self.green ^ self.stored) - (self.unborne - self.green)
 
     @property
@@ -345,7 +345,7 @@ def _main(words: Sequence[str]) -> int:
 
 def _prepare(*, at_once: int = 0, asked: str = "", slow: float = 0.0) -> None:
     """Change the market of this process: how many symbols an answer holds, a file in which to keep
-    which symbols were asked for, and seconds that each answer takes.
+    which symbols were requested, and seconds that each answer takes.
     """
     if at_once:
         simulated._CHUNK = at_once

@@ -1,8 +1,8 @@
 """A quarter of the platform's life, replayed: a small world, and a daemon that looks at it.
 
-``Script`` says what happens and when, ``World`` lets it happen at the stand-ins of Yahoo and
+``Script`` lists what happens and when, ``World`` lets it happen at the stand-ins of Yahoo and
 Wikipedia, and ``Daemon`` plays Dagster's daemon with the real schedules, sensors, conditions and
-jobs on a real instance. One clock serves them all, and nobody sleeps. What should have come of it
+jobs on a real instance. One clock serves them all, and nothing sleeps. What should have come of it
 is for ``test_quarter``.
 """
 
@@ -143,7 +143,7 @@ class Script:
 
 
 def last_look(left_on: dt.date) -> dt.date:
-    """The session on which who left is looked at for the last time."""
+    """The session on which leavers are looked at for the last time."""
     return XNYS.sessions[bisect_left(XNYS.sessions, left_on) + LAST_LOOK_SESSIONS - 1]
 
 
@@ -211,7 +211,7 @@ class Unhurried(Platform):
 
 
 class World:
-    """Yahoo and Wikipedia as the script has them, and a platform that asks them."""
+    """Yahoo and Wikipedia as the script has them, and a platform that requests them."""
 
     def __init__(self, home: Path, script: Script, yahoo: StandIn, clock: Clock) -> None:
         self.script, self.clock, self.yahoo = script, clock, yahoo
@@ -249,16 +249,16 @@ class World:
         if at >= new_york(f"{script.renamed_on} 00:00") and OLD in self.yahoo.listings:
             self.yahoo.rename(OLD, NEW)
         forgotten = {MISSED} if at in script.missed else {}
-        told = [m for m in self.membership.members if m.symbol not in forgotten]
-        self.wikipedia.membership = replace(self.membership, members=told)
+        listed = [m for m in self.membership.members if m.symbol not in forgotten]
+        self.wikipedia.membership = replace(self.membership, members=listed)
 
     def members_on(self, session: dt.date) -> set[str]:
         """Tickers of that day."""
         return {member.symbol for member in self.membership.members_on(session)}
 
     def rows(self) -> dict[tuple[str, dt.date], tuple[float, ...]]:
-        """What is to be stored of everybody, by the last ticker: also of before a stay, and of the
-        sessions after it until the last look."""
+        """The rows to be stored of every member, by the last ticker: also of before it joined, and
+        of the sessions after it left until the last look."""
         rows = {}
         for symbol in self.yahoo.listings:
             of = OLD if symbol == NEW else symbol
@@ -280,7 +280,7 @@ class World:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was launched: who asked for it, what became of it, and what Yahoo was asked."""
+    """A run that was launched: its trigger, what became of it, and what it requested of Yahoo."""
 
     at: dt.datetime
     job: str
@@ -346,8 +346,8 @@ class Daemon:
                 self.instance, missed, self.resources, self.repository
             ) as context:
                 context._instance = self.instance  # or it opens one of its own, slowly
-                told = schedule.evaluate_tick(context)
-            self._launch(schedule.name, schedule.job_name, told.run_requests or ())
+                tick = schedule.evaluate_tick(context)
+            self._launch(schedule.name, schedule.job_name, tick.run_requests or ())
 
     def _missed(self, schedule: dg.ScheduleDefinition, at: dt.datetime) -> dt.datetime | None:
         latest = None
@@ -371,24 +371,24 @@ class Daemon:
                 definitions=self.definitions,
                 resources=self.resources,
             ) as context:
-                told = sensor.evaluate_tick(context)
-            for request in told.dynamic_partitions_requests or ():
+                tick = sensor.evaluate_tick(context)
+            for request in tick.dynamic_partitions_requests or ():
                 self.instance.add_dynamic_partitions(
                     request.partitions_def_name, list(request.partition_keys)
                 )
-            self._launch(sensor.name, None, told.run_requests or ())
-            self.cursors[sensor.name] = told.cursor
+            self._launch(sensor.name, None, tick.run_requests or ())
+            self.cursors[sensor.name] = tick.cursor
 
     def _conditions(self, at: dt.datetime) -> None:
-        told = dg.evaluate_automation_conditions(
+        found = dg.evaluate_automation_conditions(
             self.definitions,
             self.instance,
             dg.AssetSelection.all(),
             cursor=self.conditions,
             evaluation_time=at,
         )
-        self.conditions = told.cursor
-        wanted = [key for key in self._conditioned if told.get_num_requested(key)]
+        self.conditions = found.cursor
+        wanted = [key for key in self._conditioned if found.get_num_requested(key)]
         if wanted:
             request = dg.RunRequest(
                 asset_selection=wanted, tags=self.repository.get_sensor_def("after_prices").run_tags

@@ -1,12 +1,13 @@
-"""What a source's answer says of securities: its symbols identified, its symbol-days accounted for.
+"""The symbol-days of an answer accounted for.
 
-Between validation and storing: every row is given its security, and every symbol-day asked for ends
-as a row, as confirmed empty, as quarantined or as failed. Nothing is written here.
+Every symbol-day requested ends as a row, as confirmed empty, as quarantined or as failed. Nothing
+is written here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter, defaultdict
 
 import numpy as np
 import pyarrow as pa
@@ -23,29 +24,27 @@ from quant_assets.warehouse.writing import Upserted
 def ledger_rows(
     answer: PriceAnswer, identified: Identified, rejected: pa.Table, plan: Plan
 ) -> pa.Table:
-    """One row for each due symbol-day without a good row: what it is instead, and why.
+    """One row for each due symbol-day without a good row: its outcome, and why.
 
     In order of weight: the source confirmed it empty, its row was quarantined, the source failed,
-    or it answered without a word on that day. The last is no confirmation and counts as failed.
+    or it answered without a row for that day. The last is no confirmation and counts as failed.
     """
-    asked = {request.symbol: plan.requested_days(request) for request in plan.requests}
+    requested = {request.symbol: plan.requested_days(request) for request in plan.requests}
     short = [
-        symbol
-        for symbol in answer.symbols
-        if asked[symbol]
-        and identified.spans.get(symbol)
-        != (asked[symbol][0], asked[symbol][-1], len(asked[symbol]))
+        (symbol, days)
+        for symbol, days in ((symbol, requested[symbol]) for symbol in answer.symbols)
+        if days and identified.spans.get(symbol) != (days[0], days[-1], len(days))
     ]
     due = pa.table(
         {
-            "symbol": pa.array([s for s in short for _ in asked[s]], pa.string()),
-            "session": pa.array([day for s in short for day in asked[s]], pa.date32()),
+            "symbol": pa.array([symbol for symbol, days in short for _ in days], pa.string()),
+            "session": pa.array([day for _, days in short for day in days], pa.date32()),
         }
     )
-    places = pa.array(short, pa.string())
+    places = pa.array([symbol for symbol, _ in short], pa.string())
     keys = _keys(due, places)
-    held = _keys(identified.accepted, places)
-    absent = ~np.isin(keys, held[held >= 0])
+    present = _keys(identified.accepted, places)
+    absent = ~np.isin(keys, present[present >= 0])
     due, keys = due.filter(pa.array(absent)), keys[absent]
     failures = {symbol: str(error) for symbol, error in answer.failures.items()}
     outcome = np.full(len(keys), "failed", dtype=object)
@@ -54,22 +53,9 @@ def ledger_rows(
         found, at = _look_up(keys, _keys(rows_of, places))
         outcome[found] = what
         reason[found] = np.array(rows_of["reason"].to_pylist(), dtype=object)[at]
-    rows = pa.table(
-        {**{n: due[n] for n in due.column_names}, "outcome": outcome, "reason": reason},
-    )
+    rows = pa.table({**{n: due[n] for n in due.column_names}, "outcome": outcome, "reason": reason})
     ids = security_ids(rows, "session", identified.securities, identified.names)
     return rows.append_column("security_id", ids).filter(pc.is_valid(ids))
-
-
-def silent_days(answer: PriceAnswer, absent: pa.Table) -> dict[str, frozenset[dt.date]]:
-    """The sessions on which nothing was said of a symbol that was answered, by symbol."""
-    lost = {s for s, e in answer.failures.items() if not isinstance(e, MissingAtSource)}
-    failed = absent.filter(pc.equal(absent["outcome"], "failed"))
-    days: dict[str, set[dt.date]] = {}
-    for symbol, day in zip(*(failed[n].to_pylist() for n in ("symbol", "session")), strict=True):
-        if symbol not in lost:
-            days.setdefault(symbol, set()).add(day)
-    return {symbol: frozenset(some) for symbol, some in days.items()}
 
 
 SILENCE = "the source answered without a row for this session"
@@ -112,52 +98,46 @@ def symbol_reports(
     absent: pa.Table,
     plan: Plan,
 ) -> list[SymbolReport]:
-    """The summary of each symbol of an answer, from what was stored and what absent of the rest."""
+    """The summary of each symbol of an answer. ``silent`` are sessions without a row of a symbol
+    that was answered.
+    """
     requests = {request.symbol: request for request in plan.requests}
-    silent = silent_days(answer, absent)
-    bad = _tally(rejected, "symbol")
-    ended = _tally(absent, "symbol", "outcome")
+    bad = Counter(rejected["symbol"].to_pylist())
+    outcomes = Counter(zip(*(absent[n].to_pylist() for n in ("symbol", "outcome")), strict=True))
+    days_failed: dict[str, list[tuple[dt.date, str]]] = defaultdict(list)
+    for row in absent.filter(pc.equal(absent["outcome"], "failed")).to_pylist():
+        days_failed[row["symbol"]].append((row["session"], row["reason"]))
     reports = []
     counted: set[int] = set()
     for symbol in answer.symbols:
         ids = identified.all_of(symbol)
-        # A security asked for under two symbols counts once, for the first.
+        # A security requested under two symbols counts once, for the first.
         counts = [stored.by_key.get(number, (0, 0, 0)) for number in sorted(ids - counted)]
+        inserted, revised, unchanged = map(sum, zip((0, 0, 0), *counts, strict=True))
         counted |= ids
-        due = plan.requested_days(requests[symbol])
-        failed = ended.get((symbol, "failed"), 0) if ids else len(due)
+        due, absent_days = plan.requested_days(requests[symbol]), days_failed[symbol]
+        failure = answer.failures.get(symbol)
+        error = failure or identified.reasons.get(symbol)
+        if not error and absent_days:
+            error = "{}: {}".format(*absent_days[0])
+        silent = failure is None or isinstance(failure, MissingAtSource)
         first, last, _ = identified.spans.get(symbol, (None, None, 0))
-        error = answer.failures.get(symbol) or identified.reasons.get(symbol)
         reports.append(
             SymbolReport(
                 symbol,
                 min(ids) if len(ids) == 1 else None,
                 len(due),
-                inserted=sum(count[0] for count in counts),
-                revised=sum(count[1] for count in counts),
-                unchanged=sum(count[2] for count in counts),
-                quarantined=bad.get((symbol,), 0),
-                empty=ended.get((symbol, "empty"), 0),
-                set_aside=ended.get((symbol, "quarantined"), 0),
-                failed=failed,
+                inserted,
+                revised,
+                unchanged,
+                quarantined=bad[symbol],
+                empty=outcomes[symbol, "empty"],
+                set_aside=outcomes[symbol, "quarantined"],
+                failed=len(absent_days) if ids else len(due),
                 first_session=first,
                 last_session=last,
-                error=str(error) if error else _first_reason(absent, symbol) if failed else None,
-                silent=silent.get(symbol, frozenset()),
+                error=str(error) if error else None,
+                silent=frozenset(day for day, _ in absent_days if silent),
             )
         )
     return reports
-
-
-def _tally(rows: pa.Table, *by: str) -> dict[tuple[str, ...], int]:
-    if rows.num_rows == 0:
-        return {}
-    counted = rows.group_by(list(by)).aggregate([([], "count_all")]).to_pylist()
-    return {tuple(row[name] for name in by): row["count_all"] for row in counted}
-
-
-def _first_reason(absent: pa.Table, symbol: str) -> str | None:
-    for row in absent.to_pylist():
-        if row["symbol"] == symbol and row["outcome"] == "failed":
-            return f"{row['session']}: {row['reason']}"
-    return None

@@ -1,13 +1,14 @@
-"""An answer beside what is stored: what it says again, differently, or for the first time.
+"""An answer beside what is stored: which values it repeats, changes, or brings for the first time.
 
-Between identifying an answer's rows and storing them. Which difference is what is decided by
-``overlap``, one security at a time; here the securities that need its judgement are found, and what
-it says is put together. Nothing is written.
+Between identifying an answer's rows and storing them. ``overlap`` classifies the differences, one
+security at a time; here the securities with differences are found, and its verdicts put together.
+Nothing is written.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.prices import ACTION_COLUMNS, PriceProfile
+from quant_assets.contracts.prices import PriceProfile
 from quant_assets.datasets.daily_prices.identify import Identified, first_of_each
 from quant_assets.price_rules.corporate_actions import split_kind
 from quant_assets.price_rules.overlap import compare
@@ -53,7 +54,7 @@ def compare_events_and_rows(
 ) -> Compared:
     """Compare the rows and ``actions`` of an answer with what is stored of the same source.
 
-    With ``accept`` nothing is blocked: what the source says now is taken at its word.
+    With ``accept`` nothing is blocked: the source's present values are believed.
     """
     rows = identified.keyed(identified.accepted, "session")
     actions = first_of_each(
@@ -74,14 +75,14 @@ def compare_events_and_rows(
             stored[security],
             named,
             reports_splits=source.has_splits,
-            splits=events[security, True],
-            dividends=events[security, False],
+            splits=events.get((security, True), ()),
+            dividends=events.get((security, False), ()),
         )
         if found.hold and not accept:
             blocked[security] = found.hold
             continue
         kept.append(found.rows.select(rows.column_names))
-        differences += [(security, day, what) for day, what in found.differences.items()]
+        differences += [(security, *difference) for difference in found.differences.items()]
         inferred += [
             _split(security, split.ex_date, split.ratio, some["currency"][0].as_py())
             for split in found.splits
@@ -95,14 +96,14 @@ def compare_events_and_rows(
         pa.concat_tables(kept).sort_by([("security_id", "ascending"), ("session", "ascending")]),
         kept_actions,
         blocked,
-        _differences(differences),
+        pa.table([*zip(*differences, strict=True)] or [(), (), ()], DIFFERENCES),
     )
 
 
 def _securities_that_differ(
     con: duckdb.DuckDBPyConnection, source: str, rows: pa.Table
 ) -> list[int]:
-    """The securities with a row that says something else than the stored one."""
+    """The securities with a row whose values differ from the stored one."""
     [(any_stored,)] = con.execute(
         "select exists (from daily_prices where source = ? and security_id in"
         f" ({listed_ids(rows['security_id'].unique().to_pylist())}))",
@@ -151,16 +152,11 @@ def _by_security(rows: pa.Table) -> dict[int, pa.Table]:
     }
 
 
-class _Events(dict[tuple[int, bool], list[tuple[dt.date, float]]]):
-    def __missing__(self, key: tuple[int, bool]) -> list[tuple[dt.date, float]]:
-        return []
-
-
 def _events(
     con: duckdb.DuckDBPyConnection, source: str, securities: list[int], actions: pa.Table
-) -> _Events:
+) -> dict[tuple[int, bool], list[tuple[dt.date, float]]]:
     """Splits (True) and dividends (False) reported now or on record, by security."""
-    found: dict[tuple[int, bool], dict[tuple[dt.date, float], None]] = {}
+    found: dict[tuple[int, bool], set[tuple[dt.date, float]]] = defaultdict(set)
     stored = con.execute(
         "select security_id, ex_date, ratio, amount from corporate_actions where source = ?"  # noqa: S608 - no user text
         f" and security_id in ({listed_ids(securities)})",
@@ -171,15 +167,13 @@ def _events(
     for security, day, ratio, amount in (*stored, *incoming):
         for number, of_shares in ((ratio, True), (amount, False)):
             if number is not None:
-                found.setdefault((security, of_shares), {})[day, number] = None
-    return _Events({key: sorted(events) for key, events in found.items()})
+                found[security, of_shares].add((day, number))
+    return {key: sorted(events) for key, events in found.items()}
 
 
 def _split(security: int, ex_date: dt.date, ratio: float, currency: str) -> dict[str, object]:
     """The record of a split that a source's prices show and its list does not."""
-    nothing: dict[str, object] = dict.fromkeys(ACTION_COLUMNS.names)
-    del nothing["symbol"]
-    return nothing | {
+    return {
         "security_id": security,
         "ex_date": ex_date,
         "kind": split_kind(ratio),
@@ -189,10 +183,3 @@ def _split(security: int, ex_date: dt.date, ratio: float, currency: str) -> dict
         "kind_by": "overlap",
         "note": "seen in prices told again in other shares",
     }
-
-
-def _differences(found: list[tuple[int, dt.date, str]]) -> pa.Table:
-    if not found:
-        return DIFFERENCES.empty_table()
-    columns = zip(*found, strict=True)
-    return pa.table(list(columns), schema=DIFFERENCES)

@@ -43,9 +43,9 @@ class CheckedPrices:
 class DailyPrices:
     """The prices of one source on one calendar.
 
-    ``identities`` are dated names known beforehand. Where prices are off from what the source said
-    before as if by a split that it does not list, the symbol is blocked; with ``accept`` the source
-    is taken at its word.
+    ``identities`` are dated names known beforehand. Where prices differ from the stored ones as if
+    by a split that the source does not list, the symbol is blocked; with ``accept`` the source is
+    believed.
     """
 
     profile: PriceProfile
@@ -80,9 +80,8 @@ class DailyPrices:
         )
         answer, identified = without_blocked(answer, identified, found, source)
         stored = store_rows(writing, self.profile, found, checked.last_closed)
-        rejected = pa.concat_tables(
-            [checked.prices.rejected, identified.rejected, answer.unreadable]
-        )
+        unusable = [checked.prices.rejected, identified.rejected, answer.unreadable]
+        rejected = pa.concat_tables(unusable)
         quarantine(writing, source, DAILY_PRICES, rejected)
         quarantine(writing, source, CORPORATE_ACTIONS, checked.actions.rejected)
         absent = ledger_rows(answer, identified, rejected, plan)
@@ -98,21 +97,17 @@ class DailyPrices:
                 instruments=answer.instruments,
                 securities=identified.securities,
             )
+        rejected = pa.concat_tables([rejected, checked.actions.rejected])
         reports = symbol_reports(
-            answer,
-            identified,
-            stored,
-            rejected=pa.concat_tables([rejected, checked.actions.rejected]),
-            absent=absent,
-            plan=plan,
+            answer, identified, stored, rejected=rejected, absent=absent, plan=plan
         )
         return Stored(answer, reports)
 
     def finished(
         self, writing: Writing, source: SourceProfile, reports: Sequence[SymbolReport]
     ) -> Sequence[str]:
-        """Securities that a live source confirms to be traded no more are noted as delisted."""
-        if not source.live:
-            return ()
-        asked = {report.security_id for report in reports}
-        return note_delistings(writing, self.calendar, source.name, asked)
+        """Securities that a live source confirms to be no longer traded are noted as delisted."""
+        requested = {report.security_id for report in reports}
+        return (
+            note_delistings(writing, self.calendar, source.name, requested) if source.live else ()
+        )

@@ -21,12 +21,12 @@ from quant_assets.securities.names import read_names
 
 
 class OpenSessionError(UsageError, ValueError):
-    """A load asked for sessions that have not closed."""
+    """A load of sessions that have not closed."""
 
     def __init__(self, start: dt.date, last_closed: dt.date) -> None:
         super().__init__(
             f"No session from {start} on has closed yet; the last closed one is {last_closed}. "
-            "Nothing was asked for and nothing stored."
+            "Nothing was fetched and nothing stored."
         )
 
 
@@ -52,7 +52,7 @@ class OnSessions:
         return last_closed if window.end >= last_closed else None
 
     def due(self, look: Look, *, force: bool) -> Mapping[str, Due]:
-        """The sessions to ask for; all of them where a symbol is not on record."""
+        """The sessions to request; all of them where a symbol is not on record."""
         stored = PriceCoverage.read(look, self.table)
         return {
             symbol: Due(
@@ -96,10 +96,10 @@ class PriceCoverage:
     def missing_of(
         self, symbol: str, source: SourceProfile, sessions: Sequence[dt.date]
     ) -> Sequence[dt.date]:
-        """The sessions of a symbol to ask for; all of them where it is not on record.
+        """The sessions of a symbol to request; all of them where it is not on record.
 
-        A source that uses the symbol of the day tells a symbol's companies apart by the day; for
-        one that uses the symbols of one day, that day decides.
+        With a source that uses the symbol of the day, the day decides among a symbol's companies;
+        with one that uses the symbols of one day, that day decides.
         """
         names = self.names.get(symbol, ())
         if not names or not sessions:

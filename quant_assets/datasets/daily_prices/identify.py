@@ -53,14 +53,11 @@ class Identified:
     def without(self, symbols: Collection[str]) -> Identified:
         """As if no row of these symbols had been accepted."""
         left_out = pc.is_in(self.accepted["symbol"], pa.array(list(symbols), pa.string()))
-        return replace(
-            self,
-            accepted=self.accepted.filter(pc.invert(left_out)),
-            spans={symbol: span for symbol, span in self.spans.items() if symbol not in symbols},
-        )
+        spans = {symbol: span for symbol, span in self.spans.items() if symbol not in symbols}
+        return replace(self, accepted=self.accepted.filter(pc.invert(left_out)), spans=spans)
 
     def keyed(self, rows: pa.Table, day: str) -> pa.Table:
-        """``rows`` by security_id; rows whose symbol named nobody that ``day`` are left out."""
+        """``rows`` by security_id, without those whose symbol named no security that ``day``."""
         ids = security_ids(rows, day, self.securities, self.names)
         keyed = rows.drop_columns(["symbol"]).append_column("security_id", ids)
         return keyed.filter(pc.is_valid(ids)) if ids.null_count else keyed
@@ -71,8 +68,8 @@ def identify(
 ) -> Identified:
     """Decide which security each symbol of an answer means, adding those not on record.
 
-    Rows of a symbol that can't be identified are rejected, and so are those of days on which nobody
-    bore it, and a row that contradicts one of the same security and session under another of its
+    Rows of a symbol that can't be identified are rejected, and so are those of days on which it had
+    no bearer, and a row that contradicts one of the same security and session under another of its
     symbols; the first symbol is believed.
     """
     spans = _spans(accepted)
@@ -92,7 +89,7 @@ def identify(
             securities[symbol] = bearers[0].security_id
         elif bearers:
             several[symbol] = bearers
-        # Otherwise nothing came of a symbol nobody knows: no security is made up for it.
+        # Otherwise a symbol that is not on record brought no row: no security is made up for it.
         if symbol in securities and symbol in spans:
             register.note_first_session(securities[symbol], spans[symbol][0])
     accepted, rejected = _nameable(accepted, securities, several, reasons)
@@ -105,7 +102,7 @@ def identify(
 def security_ids(
     rows: pa.Table, day: str, securities: Mapping[str, int], names: Mapping[str, Sequence[Name]]
 ) -> pa.Array:
-    """The security of each row, null where its symbol named nobody that ``day``."""
+    """The security of each row, null where its symbol named none that ``day``."""
     encoded = rows["symbol"].combine_chunks().dictionary_encode()
     by_symbol = [securities.get(symbol) for symbol in encoded.dictionary.to_pylist()]
     ids = pa.array(by_symbol, pa.int32()).take(encoded.indices)
@@ -126,7 +123,7 @@ def _nameable(
     names: Mapping[str, Sequence[Name]],
     reasons: Mapping[str, str],
 ) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
-    """Keep rows of days on which somebody bore the symbol; the others, with the reason."""
+    """Keep rows of days on which the symbol had a bearer; the others, with the reason."""
     ids = security_ids(accepted, "session", securities, names)
     if ids.null_count == 0:
         return accepted, []
@@ -160,7 +157,7 @@ def _one_row_a_day(
 
 
 def first_of_each(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
-    """The first row of each key; a security asked for by two symbols tells its events twice."""
+    """The first row of each key; a security requested by two symbols has each event twice."""
     numbered = rows.append_column("row", pa.array(np.arange(rows.num_rows)))
     firsts = numbered.group_by(list(key)).aggregate([("row", "min")])["row_min"]
     return rows if len(firsts) == rows.num_rows else rows.take(firsts.sort())

@@ -1,7 +1,7 @@
 """What became of symbol-days, read back from the warehouse: the data itself, not a run's status.
 
-A symbol-day is good if its row is there, empty if the source confirmed that there is none or nobody
-bore the ticker that day, open if its session has not closed, and failed otherwise. Nothing is
+A symbol-day is good if its row is there, empty if the source confirmed that there is none or the
+ticker had no bearer that day, open if its session has not closed, and failed otherwise. Nothing is
 written here.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import duckdb
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quant_assets.reference.identity import Name, UnknownSymbolError, resolve
 from quant_assets.schema.table import Table
@@ -32,8 +33,8 @@ NEVER_LOADED = "never loaded"
 class KeyStates:
     """Symbol-days by what became of them; ``changed`` are those the run in question brought.
 
-    ``unborne`` are those of the empty ones on which nobody bore the ticker, ``in_ledger`` those of
-    the failed ones that a load has recorded as such.
+    ``unborne`` are the empty ones on which the ticker had no bearer, ``in_ledger`` the failed ones
+    that a load has recorded as such.
     """
 
     good: Sequence[SymbolDay] = ()
@@ -48,7 +49,7 @@ class KeyStates:
 def key_states(
     warehouse: Warehouse,
     table: Table,
-    asked: Mapping[str, Sequence[dt.date]],
+    requested: Mapping[str, Sequence[dt.date]],
     last_closed: dt.date,
     *,
     source: str | None = None,
@@ -56,20 +57,20 @@ def key_states(
     run_id: str = "",
     errors: Mapping[str, str] | None = None,
 ) -> KeyStates:
-    """Sort the sessions asked for of each symbol, ascending, by what ``table`` holds: of any source
+    """Sort the sessions requested of each symbol, ascending, by what ``table`` has: of any source
     where ``source`` is None. ``errors`` are reasons known by symbol.
     """
     known = errors or {}
-    closed = {symbol: days[: bisect_right(days, last_closed)] for symbol, days in asked.items()}
-    still_open = [
-        (symbol, day) for symbol, days in asked.items() for day in days[len(closed[symbol]) :]
-    ]
     if not warehouse.exists():
-        return all_failed(asked, last_closed, NEVER_LOADED, known)
+        return all_failed(requested, last_closed, NEVER_LOADED, known)
+    closed = {symbol: days[: bisect_right(days, last_closed)] for symbol, days in requested.items()}
+    still_open = [
+        (symbol, day) for symbol, days in requested.items() for day in days[len(closed[symbol]) :]
+    ]
+    names: dict[str, list[Name]] = defaultdict(list)
     with warehouse.reading() as con:
-        names: dict[str, list[Name]] = {}
-        for name in read_names(con, list(asked)):
-            names.setdefault(name.symbol, []).append(name)
+        for name in read_names(con, list(requested)):
+            names[name.symbol].append(name)
         keyed, empty, failed = _identified(closed, names, names_on, known)
         rows = _look_up(con, table, keyed, source, run_id) if keyed.num_rows else []
     symbols = list(closed)
@@ -95,32 +96,29 @@ def key_states(
 
 
 def all_failed(
-    asked: Mapping[str, Sequence[dt.date]],
+    requested: Mapping[str, Sequence[dt.date]],
     last_closed: dt.date,
     reason: str,
-    known: Mapping[str, str] | None = None,
+    known: Mapping[str, str],
 ) -> KeyStates:
     """Every closed symbol-day failed, for ``reason`` unless more is ``known`` of its symbol."""
-    days = [(symbol, day) for symbol, several in asked.items() for day in several]
+    days = [(symbol, day) for symbol, several in requested.items() for day in several]
     return KeyStates(
-        failed={d: (known or {}).get(d[0], reason) for d in days if d[1] <= last_closed},
+        failed={d: known.get(d[0], reason) for d in days if d[1] <= last_closed},
         open=[d for d in days if d[1] > last_closed],
     )
 
 
 def _look_up(
-    con: duckdb.DuckDBPyConnection,
-    table: Table,
-    keyed: pa.Table,
-    source: str | None,
-    run_id: str,
+    con: duckdb.DuckDBPyConnection, table: Table, keyed: pa.Table, source: str | None, run_id: str
 ) -> list[tuple[int, dt.date, bool, str | None, str | None, bool]]:
     """Place, session, whether present, the ledger's outcome and reason, whether of this run."""
     concerned = listed_ids(keyed["security_id"].unique().to_pylist())
-    con.register("asked", keyed)
+    con.register("requested", keyed)
     scope = (
         f"security_id in ({concerned}) and ($source is null or source = $source)"
-        " and session between (select min(session) from asked) and (select max(session) from asked)"
+        " and session between (select min(session) from requested)"
+        " and (select max(session) from requested)"
     )
     # Several sources may know of one symbol-day; "empty" comes before "failed" in the alphabet.
     return con.execute(
@@ -130,7 +128,7 @@ def _look_up(
         " min_by(reason, outcome) as reason, bool_or(run_id::varchar = $run_id) as ours"
         f" from symbol_day_ledger where {scope} and dataset = $dataset group by all)"
         " select a.place, a.session, p.security_id is not null, l.outcome, l.reason,"
-        " coalesce(p.ours, l.ours, false) from asked a"
+        " coalesce(p.ours, l.ours, false) from requested a"
         " left join present p using (security_id, session)"
         " left join recorded l using (security_id, session) order by 1, 2",
         {"source": source, "run_id": run_id, "dataset": table.name},
@@ -138,49 +136,46 @@ def _look_up(
 
 
 def _identified(
-    asked: Mapping[str, Sequence[dt.date]],
+    closed: Mapping[str, Sequence[dt.date]],
     names: Mapping[str, Sequence[Name]],
     names_on: dt.date | None,
     known: Mapping[str, str],
 ) -> tuple[pa.Table, dict[SymbolDay, str], dict[SymbolDay, str]]:
-    """Symbol-days with their security, those nobody bore the ticker on, those nobody knows.
-
-    A symbol is given by its place in ``asked``.
+    """Symbol-days with their security, those on which the ticker had no bearer, those of tickers
+    that are not on record. A symbol is given by its place in ``closed``.
     """
     places: list[int] = []
     securities: list[int] = []
     sessions: list[Sequence[dt.date]] = []
-    nobody: dict[SymbolDay, str] = {}
+    unborne: dict[SymbolDay, str] = {}
     unknown: dict[SymbolDay, str] = {}
-    for place, (symbol, days) in enumerate(asked.items()):
-        held = names.get(symbol, ())
-        if not held:
-            reason = known.get(symbol, str(UnknownSymbolError(symbol)))
-            unknown |= {(symbol, day): reason for day in days}
-            continue
-        one_bearer = len({name.security_id for name in held}) == 1
+    for place, (symbol, days) in enumerate(closed.items()):
+        bearers = names.get(symbol, ())
+        one_bearer = len({name.security_id for name in bearers}) <= 1
         # Only where several companies bore the symbol does it depend on the day.
         for stretch in [days] if names_on or one_bearer else [[day] for day in days]:
             if not stretch:
                 continue
             on = names_on or stretch[0]
             try:
-                security = resolve(held, symbol, on, on)
+                securities.append(resolve(bearers, symbol, on, on))
             except UnknownSymbolError as error:
-                nobody |= {(symbol, day): str(error) for day in stretch}
+                if bearers:
+                    unborne |= dict.fromkeys([(symbol, day) for day in stretch], str(error))
+                else:
+                    why = known.get(symbol, str(error))
+                    unknown |= dict.fromkeys([(symbol, day) for day in stretch], why)
                 continue
             places.append(place)
-            securities.append(security)
             sessions.append(stretch)
-    lengths = [len(stretch) for stretch in sessions]
-    table = pa.table(
-        {
-            "place": pa.array(np.repeat(np.array(places, np.int32), lengths)),
-            "security_id": pa.array(np.repeat(np.array(securities, np.int32), lengths)),
-            "session": pa.array([day for stretch in sessions for day in stretch], pa.date32()),
-        }
-    )
-    return table, nobody, unknown
+    nested = pa.array(sessions, pa.list_(pa.date32()))
+    parents = pc.list_parent_indices(nested)
+    columns = {
+        "place": pa.array(places, pa.int32()).take(parents),
+        "security_id": pa.array(securities, pa.int32()).take(parents),
+        "session": nested.flatten(),
+    }
+    return pa.table(columns), unborne, unknown
 
 
 def stretches(

@@ -1,6 +1,6 @@
 """Prices and actions of one answer written: rows, provisional marks, quarantine.
 
-The transaction, and what is known of the load as a whole, are the engine's.
+The transaction and the totals of the load are the engine's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from quant_assets.warehouse.writing import Upserted, Writing
 
 
 class BlockedSymbolError(SourceError):
-    """What a source says of a symbol now can't be squared with what it said before."""
+    """A source's present prices of a symbol contradict those that are stored of it."""
 
 
 def store_rows(
@@ -37,7 +37,7 @@ def store_rows(
         same["provisional"] = False
     currencies = prices["currency"].unique()
     if len(currencies) == 1:
-        # Said once for all rows: a million equal texts take as long as the prices.
+        # One constant for all rows: a million equal texts take as long as the prices.
         same["currency"] = currencies[0].as_py()
         prices = prices.drop_columns(["currency"])
     stored = writing.upsert(DAILY_PRICES, prices, constants=same, differences=found.differences)

@@ -1,4 +1,4 @@
-"""The asset ``latest_session``: materialized only when nobody lacks the newest expected session.
+"""The asset ``latest_session``: materialized only when no symbol lacks the newest expected session.
 
 Dagster's freshness looks at an asset's last event, which a backfill of an old session renews as
 well. So this asset stands for the whole: whether the data is up to date is read off the data.
@@ -12,7 +12,7 @@ import dagster as dg
 
 from quant_assets.orchestration.assets.prices import PRICES_CHANGED, once_quiet
 from quant_assets.orchestration.runs.dataset_asset import PRICES
-from quant_assets.refreshing.nightly import NEW_YORK, expected_session, standing
+from quant_assets.refreshing.nightly import NEW_YORK, expected_session, session_coverage
 from quant_assets.wiring.platform import Platform
 
 CONFIRM_AT = "30 8,20 * * *"
@@ -45,15 +45,16 @@ TO_CONFIRM: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passe
     automation_condition=once_quiet(PRICES_CHANGED | TO_CONFIRM),
     description="Fresh when every active symbol has the latest expected session, or the source "
     "has confirmed that there is none. A session is expected from 18:30 New York time on. Where "
-    "any is lacking nothing is materialized; an observation and the run's log say who and why.",
+    "any is lacking nothing is materialized; an observation and the run's log say which and why.",
 )
 def latest_session(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
     now = platform.clock()
-    found = standing(platform, expected_session(platform.calendar, now))
+    session = expected_session(platform.calendar, now)
+    found = session_coverage(platform, PRICES.table, session)
     metadata: dict[str, str | int] = {
-        "session": str(found.session),
+        "session": str(session),
         "symbols": found.symbols,
         "rows": found.present,
         "empty": found.empty,

@@ -3,6 +3,7 @@
 import datetime as dt
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ import pandas as pd
 from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
 from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.resources import WarehouseResource
 from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_partitions
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.wiring.platform import Platform
@@ -20,7 +22,7 @@ UNTIL_A_LONG_WEEKEND_IS_OVER = dg.FreshnessPolicy.time_window(
 )
 """From the evening of a session to that of the next one it is four days over a weekend with a
 holiday, and the morning after is 14½ hours later: only then is something amiss. This looks at the
-newest event alone, of whichever session; what a single evening lacks, ``latest_session`` says."""
+newest event alone, of whichever session; ``latest_session`` shows what a single evening lacks."""
 
 
 def once_quiet(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
@@ -39,33 +41,20 @@ def once_quiet(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[A
 PRICES_CHANGED: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
 
 
+_asset_of_prices = partial(
+    dg.asset,
+    group_name="prices",
+    kinds={"duckdb"},
+    owners=["team:data"],
+    code_version=PRICES.code_version,
+    pool=PRICES.pool,
+    freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
+)
+
+
 def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The asset on the partitions of the settings' window."""
-    with warnings.catch_warnings():
-        # Backfill policies are in beta; without one Dagster launches a run for every symbol-day.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        return _daily_prices(partitions)
 
-
-def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(
-        name="daily_prices",
-        partitions_def=partitions,
-        deps=[PRICES.upstream],
-        output_required=False,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name="prices",
-        kinds={"duckdb"},
-        owners=["team:data"],
-        code_version=PRICES.code_version,
-        pool=PRICES.pool,
-        freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
-        metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
-        description="Open, high, low, close and volume of one security on one exchange session, in "
-        "the shares of basis_on. Green: the row is in the warehouse, or its absence was confirmed "
-        "by the source (outcome = empty). Red: neither. Grey: never asked for, such as the next "
-        "session, which is listed before it opens.",
-    )
     def daily_prices(
         context: dg.AssetExecutionContext,
         config: LoadConfig,
@@ -76,23 +65,30 @@ def _daily_prices(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefiniti
         # An output would mark every key of the run, so none is yielded.
         yield from ()
 
-    return daily_prices
+    with warnings.catch_warnings():
+        # Backfill policies are in beta; without one Dagster launches a run for every symbol-day.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _asset_of_prices(
+            partitions_def=partitions,
+            deps=[PRICES.upstream],
+            output_required=False,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
+            description="Open, high, low, close and volume of one security on one exchange "
+            "session, in the shares of basis_on. Green: the row is in the warehouse, or its "
+            "absence was confirmed by the source (outcome = empty). Red: neither. Grey: never "
+            "asked for, such as the next session, which is listed before it opens.",
+        )(daily_prices)
 
 
-@dg.asset(
+@_asset_of_prices(
     deps=[PRICES.key],
-    group_name="prices",
-    kinds={"duckdb"},
-    owners=["team:data"],
-    code_version=PRICES.code_version,
-    pool=PRICES.pool,
-    freshness_policy=UNTIL_A_LONG_WEEKEND_IS_OVER,
     automation_condition=once_quiet(PRICES_CHANGED),
     description="Splits, dividends, spin-offs and other events, stored by kind as they arrive with "
     "the prices. Stored prices are never adjusted by them; readers do that.",
 )
-def corporate_actions(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
-    with platform.warehouse.reading() as con:
+def corporate_actions(warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    with warehouse.get_connection() as con:
         kinds = con.execute(
             "select kind, count(*), min(ex_date), max(ex_date) from corporate_actions "
             "group by 1 order by 1"

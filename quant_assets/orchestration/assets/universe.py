@@ -1,4 +1,4 @@
-"""The asset ``sp500_universe``: who belongs to the index, and when."""
+"""The asset ``sp500_universe``: the members of the index, and when they belonged to it."""
 
 import datetime as dt
 
@@ -13,11 +13,11 @@ from quant_assets.sources.index_members.chain import LAST_ACCEPTED
 from quant_assets.wiring.platform import Platform
 
 CONTRACT = dg.DataVersion("universe-1")
-"""Version of what the asset means, not of who is a member: a new member must not make a million
+"""Version of what the asset means, not of its members: a new member must not make a million
 symbol-days stale."""
 
 LOOKED_AT = "looked_at"
-"""Metadata: when the source was asked, by the platform's clock. A look that finds nothing new
+"""Metadata: when the source was requested, by the platform's clock. A look that finds nothing new
 counts as well."""
 
 LOOKED_AT_OFTEN = dg.FreshnessPolicy.time_window(
@@ -46,9 +46,9 @@ def sp500_universe(
     for notice in (*report.passed_over, *report.notices):
         context.log.warning(notice)
     if report.source == LAST_ACCEPTED:
-        told = "\n".join(f"- {reason}" for reason in report.passed_over)
+        reasons = "\n".join(f"- {reason}" for reason in report.passed_over)
         raise dg.Failure(
-            f"No source tells the members of the index; the {report.members} known stay.\n{told}",
+            f"No source names the index's members; the {report.members} known stay.\n{reasons}",
             allow_retries=False,
         )
     members = universe("sp500", on=looked_at.date(), settings=platform.settings)

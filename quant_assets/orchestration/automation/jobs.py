@@ -9,8 +9,7 @@ from pydantic import Field
 
 from quant_assets.journal.progress import Progress
 from quant_assets.journal.pruning import prune_logs
-from quant_assets.loading.work import Asking
-from quant_assets.orchestration.automation.run_requests import reason
+from quant_assets.orchestration.automation.run_requests import PlatformParam, reason
 from quant_assets.orchestration.instance.retention import prune
 from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import add_tickers
@@ -25,7 +24,8 @@ from quant_assets.reference.identity import canonical_symbol
 from quant_assets.refreshing.load_steps import How
 from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
 from quant_assets.warehouse.published_copy import publish
-from quant_assets.wiring.platform import Platform
+
+ProgressParam = dg.ResourceParam[Progress]
 
 
 class BackfillConfig(LoadConfig):
@@ -40,30 +40,30 @@ class BackfillConfig(LoadConfig):
 def load_rectangle(
     context: dg.OpExecutionContext,
     config: BackfillConfig,
-    platform: dg.ResourceParam[Platform],
-    progress: dg.ResourceParam[Progress],
+    platform: PlatformParam,
+    progress: ProgressParam,
 ) -> None:
     tickers = [canonical_symbol(symbol) for symbol in config.symbols]
-    window = dt.date.fromisoformat(config.start), dt.date.fromisoformat(config.end)
-    sessions = platform.calendar.between(*window)
-    # A ticker the source does not know gets its partition too, to be red in: who asked should see.
+    start, end = dt.date.fromisoformat(config.start), dt.date.fromisoformat(config.end)
+    sessions = platform.calendar.between(start, end)
+    # A ticker the source does not know gets its partition too, where it is shown red.
     add_tickers(context.instance, tickers)
     load_and_report(context, platform, config, dict.fromkeys(tickers, sessions), progress)
 
 
-@dg.job(description="Symbols × sessions of daily_prices in one run, said in the launchpad.")
+@dg.job(description="Symbols × sessions of daily_prices in one run, named in the launchpad.")
 def backfill_prices() -> None:
     load_rectangle()
 
 
 class RefreshConfig(LoadConfig):
-    """Who is to be brought up to date, as for ``quant-assets refresh``: the symbols named, else the
+    """What to bring up to date, as for ``quant-assets refresh``: the symbols named, else the
     members of a universe, else all that is kept up.
 
-    A symbol without rows is wanted from ``start`` on, all of them up to ``end`` where that is said.
-    With ``full`` everything that is stored is
-    asked for again. Symbols named are asked whatever became of them before, unless told to
-    ``heed_tasks``. ``priority`` is high, normal or low; ``why`` is said in the log.
+    A symbol without rows is wanted from ``start`` on, all of them up to ``end`` where it is given.
+    With ``full`` everything that is stored is requested again. Symbols named are requested whatever
+    became of them before, unless ``heed_tasks`` is set. ``priority`` is high, normal or low;
+    ``why`` is logged.
     """
 
     symbols: list[str] = Field(default_factory=list)
@@ -75,21 +75,13 @@ class RefreshConfig(LoadConfig):
     priority: str = ""
     why: str = ""
 
-    def asking(self, usual: Asking) -> Asking:
-        return dataclasses.replace(
-            usual,
-            look_back_everywhere=True,
-            priority=self.priority or None,
-            heed_tasks=self.heed_tasks or not (self.symbols or self.force),
-        )
-
 
 @dg.op(pool=PRICES.pool, description="Load what is due, and publish the warehouse.")
 def load_what_is_due(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
-    platform: dg.ResourceParam[Platform],
-    progress: dg.ResourceParam[Progress],
+    platform: PlatformParam,
+    progress: ProgressParam,
 ) -> None:
     context.log.info(config.why or "Started by hand.")
     try:
@@ -105,9 +97,14 @@ def load_what_is_due(
     except NothingToRefreshError as error:
         context.log.info(str(error))
         return
-    how = How(config.asking(platform.asking), force=config.force)
+    asking = dataclasses.replace(
+        platform.asking,
+        look_back_everywhere=True,
+        priority=config.priority or None,
+        heed_tasks=config.heed_tasks or not (config.symbols or config.force),
+    )
     try:
-        refresh_and_report(context, platform, steps, how, progress)
+        refresh_and_report(context, platform, steps, How(asking, force=config.force), progress)
     finally:
         if platform.warehouse.exists():
             publish(platform.warehouse)
@@ -125,13 +122,12 @@ def refresh_request(
     tags: Mapping[str, str] | None = None,
     **config: object,
 ) -> dg.RunRequest:
-    """What a schedule or sensor returns to refresh prices; ``config`` as of ``RefreshConfig``."""
-    return dg.RunRequest(
-        run_key,
-        job_name=refresh_prices.name,
-        run_config={"ops": {load_what_is_due.name: {"config": {**config, "why": why}}}},
-        tags={**reason(trigger, why), **(tags or {})},
-    )
+    """The run of ``refresh_prices`` that a schedule or sensor requests; ``config`` as of
+    ``RefreshConfig``.
+    """
+    run_config = {"ops": {load_what_is_due.name: {"config": {**config, "why": why}}}}
+    tags = {**reason(trigger, why), **(tags or {})}
+    return dg.RunRequest(run_key, run_config, tags, job_name=refresh_prices.name)
 
 
 refresh_membership = dg.define_asset_job(
@@ -142,18 +138,19 @@ refresh_membership = dg.define_asset_job(
 
 
 class TellConfig(dg.Config):
-    """Tickers whose stored prices Dagster is to be told of."""
+    """Tickers whose stored prices are to be reported to Dagster."""
 
     symbols: list[str]
 
 
-@dg.op(pool=PRICES.pool, description="Tell Dagster what is stored under tickers; ask for nothing.")
+@dg.op(
+    pool=PRICES.pool, description="Report what is stored under tickers to Dagster; fetch nothing."
+)
 def tell_of_tickers(
-    context: dg.OpExecutionContext, config: TellConfig, platform: dg.ResourceParam[Platform]
+    context: dg.OpExecutionContext, config: TellConfig, platform: PlatformParam
 ) -> None:
-    reported = report_stored(
-        context, platform, [canonical_symbol(symbol) for symbol in config.symbols]
-    )
+    tickers = [canonical_symbol(symbol) for symbol in config.symbols]
+    reported = report_stored(context, platform, tickers)
     context.log.info(f"{reported.good} symbol-days present, {reported.written} events written.")
 
 
@@ -165,20 +162,14 @@ def tell_prices() -> None:
 def tell_request(
     trigger: str, why: str, symbols: Sequence[str], run_key: str | None = None
 ) -> dg.RunRequest:
-    """What a sensor returns to have stored prices shown under a new ticker."""
-    return dg.RunRequest(
-        run_key,
-        job_name=tell_prices.name,
-        run_config={"ops": {tell_of_tickers.name: {"config": {"symbols": list(symbols)}}}},
-        tags=reason(trigger, why),
-    )
+    """The run of ``tell_prices`` that a sensor requests, for stored prices under new tickers."""
+    run_config = {"ops": {tell_of_tickers.name: {"config": {"symbols": list(symbols)}}}}
+    return dg.RunRequest(run_key, run_config, reason(trigger, why), job_name=tell_prices.name)
 
 
 @dg.op(description="Turn green what the warehouse has, and red what it has lost.")
 def reconcile_partitions(
-    context: dg.OpExecutionContext,
-    platform: dg.ResourceParam[Platform],
-    progress: dg.ResourceParam[Progress],
+    context: dg.OpExecutionContext, platform: PlatformParam, progress: ProgressParam
 ) -> None:
     found = reconcile(context, platform, progress)
     counts = found.counts
@@ -195,7 +186,7 @@ def reconcile_prices() -> None:
 
 
 @dg.op(description="Delete the logs of runs older than the setting history_days.")
-def delete_old_logs(context: dg.OpExecutionContext, platform: dg.ResourceParam[Platform]) -> None:
+def delete_old_logs(context: dg.OpExecutionContext, platform: PlatformParam) -> None:
     before = platform.clock() - dt.timedelta(days=platform.settings.history_days)
     pruned = prune(context.instance, before)
     files, _ = prune_logs(platform.settings.home_path, before)

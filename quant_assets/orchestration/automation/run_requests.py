@@ -1,20 +1,30 @@
 """The reason of a run, kept in its tags, and whether a job has a run under way."""
 
+from functools import partial
+
 import dagster as dg
 
+from quant_assets.wiring.platform import Platform
+
 WHY = "quant_assets/why"
-"""Run tag: a sentence that says what a run was started for."""
+"""Run tag: a sentence with the reason of a run."""
 
 TRIGGER = "quant_assets/trigger"
 """Run tag: the schedule or sensor that started a run."""
 
 
 def reason(trigger: str, why: str) -> dict[str, str]:
-    """The tags that say who started a run, and what for."""
+    """The tags of a run that name its schedule or sensor, and its reason."""
     return {TRIGGER: trigger, WHY: why}
 
 
-RUNNING = dg.DefaultSensorStatus.RUNNING
+PlatformParam = dg.ResourceParam[Platform]
+
+Request = dg.RunRequest | dg.SkipReason
+"""What a schedule or sensor gives: one run, or why there is none."""
+
+running_sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
+"""A sensor that is switched on where the definitions are loaded first."""
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,

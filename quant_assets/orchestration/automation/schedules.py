@@ -1,9 +1,10 @@
 """Schedules: what happens by the time of day. What follows from data is for ``sensors``.
 
-A schedule goes by the time it was scheduled for: a tick made up for later asks for the same.
+A schedule goes by the time it was scheduled for: a tick made up for later requests the same.
 """
 
 import datetime as dt
+from functools import partial
 
 import dagster as dg
 
@@ -13,7 +14,8 @@ from quant_assets.orchestration.automation.jobs import (
     refresh_prices,
     refresh_request,
 )
-from quant_assets.orchestration.automation.run_requests import reason
+from quant_assets.orchestration.automation.run_requests import PlatformParam, Request, reason
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.reference.calendars import ALWAYS_OPEN, exchange_calendar
 from quant_assets.refreshing.nightly import (
     EVENING,
@@ -22,45 +24,39 @@ from quant_assets.refreshing.nightly import (
     in_words,
     named,
     session_after,
-    standing,
+    session_coverage,
 )
-from quant_assets.wiring.platform import NoListsError, Platform
+from quant_assets.wiring.platform import NoListsError
 
 SESSION = "quant_assets/session"
 """Run tag: the session that was the newest expected one when a run was started."""
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
+running_schedule = partial(dg.schedule, default_status=RUNNING)
+hourly = partial(running_schedule, cron_schedule="5 * * * *", execution_timezone="UTC")
 
-@dg.schedule(
+
+@running_schedule(
     job=refresh_membership,
     cron_schedule=f"{EVENING.minute} {EVENING.hour} * * *",
     execution_timezone=NEW_YORK.key,
-    default_status=RUNNING,
     description="The evening of a session: a look at the index, and then (prices_due) its prices.",
 )
-def nightly(
-    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.RunRequest | dg.SkipReason:
+def nightly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
     if not platform.calendar.is_session(day):
-        following = session_after(platform.calendar, day)
-        return dg.SkipReason(
-            f"{in_words(day)} is no session of the exchange; the next one is {in_words(following)}."
-        )
+        following = in_words(session_after(platform.calendar, day))
+        why = f"{in_words(day)} is no session of the exchange; the next one is {following}."
+        return dg.SkipReason(why)
     return membership_request(nightly.name, f"nightly {day}", day, run_key=str(day))
 
 
-@dg.schedule(
+@hourly(
     job=refresh_membership,
-    cron_schedule="5 * * * *",
-    execution_timezone="UTC",
-    default_status=RUNNING,
     description="A look at who belongs to the index, on days off too: changes are announced then.",
 )
-def membership_hourly(
-    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.RunRequest | dg.SkipReason:
+def membership_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     at = context.scheduled_execution_time
     try:
         platform.universe_source()
@@ -73,33 +69,26 @@ def membership_hourly(
 def membership_request(
     trigger: str, why: str, session: dt.date, run_key: str | None = None
 ) -> dg.RunRequest:
-    """What a schedule or sensor returns to have the index looked at."""
+    """The run of ``refresh_membership`` that a schedule or sensor requests."""
     tags = {**reason(trigger, why), SESSION: str(session)}
     return dg.RunRequest(run_key, job_name=refresh_membership.name, tags=tags)
 
 
-@dg.schedule(
+@hourly(
     job=refresh_prices,
-    cron_schedule="5 * * * *",
-    execution_timezone="UTC",
-    default_status=RUNNING,
     description="Pairs such as BTC-USD, whose day ends at midnight UTC; only where any are loaded.",
 )
-def crypto_hourly(
-    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.RunRequest | dg.SkipReason:
+def crypto_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     always = exchange_calendar(ALWAYS_OPEN)
     at = context.scheduled_execution_time
-    pairs = standing(platform, always.last_closed_session(at), always)
+    pairs = session_coverage(platform, PRICES.table, always.last_closed_session(at), always)
     if not pairs.symbols:
         return dg.SkipReason("No pairs are known here; load one to have it kept up.")
-    due = pairs.to_ask()
+    due = list(pairs.to_request())
     if not due:
         return dg.SkipReason(pairs.describe())
-    why = f"{named(due)} up to {pairs.session}"
-    return refresh_request(
-        crypto_hourly.name, why, f"{at:%Y-%m-%dT%H}", symbols=list(due), heed_tasks=True
-    )
+    why, key = f"{named(due)} up to {pairs.session}", f"{at:%Y-%m-%dT%H}"
+    return refresh_request(crypto_hourly.name, why, key, symbols=due, heed_tasks=True)
 
 
 prune_history_daily = dg.ScheduleDefinition(

@@ -1,34 +1,38 @@
-"""The sensors for failures: symbols that failed are asked for again, dead runs are ended."""
+"""The sensors for failures: failed symbols are requested again, dead runs are ended."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import dagster as dg
 
 from quant_assets.loading.tasks import MOST_ATTEMPTS, Task
 from quant_assets.orchestration.automation.jobs import refresh_prices, refresh_request
-from quant_assets.orchestration.automation.run_requests import RUNNING, is_under_way
+from quant_assets.orchestration.automation.run_requests import (
+    PlatformParam,
+    is_under_way,
+    running_sensor,
+)
 from quant_assets.orchestration.instance.instance import end_dead_runs
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.refreshing.nightly import Retries, named, retries
-from quant_assets.wiring.platform import Platform
 
 
-@dg.sensor(
+@running_sensor(
     job=refresh_prices,
     minimum_interval_seconds=300,
-    default_status=RUNNING,
     description="Asks again for what failed, each time after a longer while; five times at most.",
 )
 def failed_partitions(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+    context: dg.SensorEvaluationContext, platform: PlatformParam
 ) -> list[dg.RunRequest] | dg.SkipReason:
     if is_under_way(context.instance, refresh_prices.name):
         return dg.SkipReason("Prices are being refreshed, or about to be.")
-    found = retries(platform, platform.clock())
+    found = retries(platform, PRICES.table, platform.clock())
     if not found.due:
         return dg.SkipReason(_why_no_retry(found))
-    by_source: dict[str, list[Task]] = {}
+    by_source: dict[str, list[Task]] = defaultdict(list)
     for task in found.due:
-        by_source.setdefault(task.source, []).append(task)
+        by_source[task.source].append(task)
     return [_retry(source, tasks) for source, tasks in by_source.items()]
 
 
@@ -59,14 +63,11 @@ def _why_no_retry(found: Retries) -> str:
     return " ".join(parts) or "Nothing has failed."
 
 
-@dg.sensor(
+@running_sensor(
     minimum_interval_seconds=30,
-    default_status=RUNNING,
     description="Marks runs as failed whose process was killed.",
 )
-def dead_runs(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-) -> dg.SkipReason:
+def dead_runs(context: dg.SensorEvaluationContext, platform: PlatformParam) -> dg.SkipReason:
     ended = end_dead_runs(context.instance, platform.warehouse.runs)
     if not ended:
         return dg.SkipReason("Every run under way has its process.")

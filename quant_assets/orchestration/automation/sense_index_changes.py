@@ -11,26 +11,24 @@ from quant_assets.orchestration.automation.jobs import (
     tell_prices,
     tell_request,
 )
-from quant_assets.orchestration.automation.run_requests import RUNNING
+from quant_assets.orchestration.automation.run_requests import PlatformParam, running_sensor
 from quant_assets.orchestration.runs.partitions import symbols
 from quant_assets.reference.identity import is_pair
 from quant_assets.refreshing.index_changes import DueChanges, UniverseChange, due_changes
 from quant_assets.refreshing.nightly import named
-from quant_assets.wiring.platform import Platform
 
-CHANGES_TOLD = 3
+CHANGES_NAMED = 3
 """Changes that the reason of a run names, at most."""
 
 
-@dg.sensor(
+@running_sensor(
     jobs=[refresh_prices, tell_prices],
     minimum_interval_seconds=60,
-    default_status=RUNNING,
     description="Turns changes of a universe into work, on the day they take effect: a newcomer's "
     "partition and history, a last full look at who left, the history under a new ticker.",
 )
 def index_membership_sensor(
-    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+    context: dg.SensorEvaluationContext, platform: PlatformParam
 ) -> dg.SensorResult:
     due = due_changes(platform, context.cursor)
     requests = _requests(due)
@@ -48,26 +46,24 @@ def _requests(due: DueChanges) -> list[dg.RunRequest]:
     trigger = index_membership_sensor.name
     requests = []
     if due.added:
-        why, key, tickers = _told(due.added)
+        why, key, tickers = _summary(due.added)
         requests.append(refresh_request(trigger, why, key, symbols=tickers, priority="high"))
     if due.removed:
-        why, key, tickers = _told(due.removed)
-        last = f"{why}: a last full look"
-        # What comes after its last day may be missing for good: it may be traded no more.
-        end = max(change.effective_on for change in due.removed) - dt.timedelta(days=1)
-        requests.append(
-            refresh_request(trigger, last, key, symbols=tickers, end=str(end), full=True)
-        )
+        why, key, tickers = _summary(due.removed)
+        why = f"{why}: a last full look"
+        # Sessions after its last day may be missing for good: it may no longer be traded.
+        end = str(max(change.effective_on for change in due.removed) - dt.timedelta(days=1))
+        requests.append(refresh_request(trigger, why, key, symbols=tickers, end=end, full=True))
     if due.renamed:
-        why, key, tickers = _told(due.renamed)
+        why, key, tickers = _summary(due.renamed)
         requests.append(tell_request(trigger, why, tickers, key))
     return requests
 
 
-def _told(changes: Sequence[UniverseChange]) -> tuple[str, str, list[str]]:
+def _summary(changes: Sequence[UniverseChange]) -> tuple[str, str, list[str]]:
     """Changes of a kind: in words, as the key of their run, and their tickers."""
-    more = len(changes) - CHANGES_TOLD
-    why = "; ".join(change.describe() for change in changes[:CHANGES_TOLD])
+    more = len(changes) - CHANGES_NAMED
+    why = "; ".join(change.describe() for change in changes[:CHANGES_NAMED])
     ids = [change.change_id for change in changes]
     return (
         f"{why}; and {more} more" if more > 0 else why,

@@ -25,39 +25,30 @@ IN_PROCESS = {"quant_assets/in_process": "true"}
 """Tag of runs executed by the command line in its own process."""
 
 TICK_DAYS = {"skipped": 3, "success": 30, "failure": 30}
-"""How long a look of a schedule or sensor is kept, by what came of it. Most come to nothing."""
+"""How long a tick of a schedule or sensor is kept, by what came of it. Most come to nothing."""
 
 
 def instance_config(home: str) -> dict[str, object]:
     """The instance configuration with everything kept under ``home``."""
+    ours, dagster_home = "quant_assets.orchestration.instance", f"{home}/dagster"
+    core = "dagster._core.storage"
+    storage = _component(f"{ours}.event_storage", "BatchedSqliteStorage", base_dir=dagster_home)
     return {
-        "storage": {
-            "custom": {
-                "module": "quant_assets.orchestration.instance.event_storage",
-                "class": "BatchedSqliteStorage",
-                "config": {"base_dir": f"{home}/dagster"},
-            }
-        },
-        "compute_logs": {
-            "module": "dagster._core.storage.local_compute_log_manager",
-            "class": "LocalComputeLogManager",
-            "config": {"base_dir": f"{home}/dagster/compute_logs"},
-        },
-        "local_artifact_storage": {
-            "module": "dagster._core.storage.root",
-            "class": "LocalArtifactStorage",
-            "config": {"base_dir": f"{home}/dagster/artifacts"},
-        },
-        "run_launcher": {
-            "module": "quant_assets.orchestration.instance.run_launcher",
-            "class": "WarmRunLauncher",
-            "config": {"runs_dir": f"{home}/runs"},
-        },
-        "run_coordinator": {
-            "module": "dagster.core.run_coordinator",
-            "class": "QueuedRunCoordinator",
-            "config": {"dequeue_interval_seconds": 1},
-        },
+        "storage": {"custom": storage},
+        "compute_logs": _component(
+            f"{core}.local_compute_log_manager",
+            "LocalComputeLogManager",
+            base_dir=f"{dagster_home}/compute_logs",
+        ),
+        "local_artifact_storage": _component(
+            f"{core}.root", "LocalArtifactStorage", base_dir=f"{dagster_home}/artifacts"
+        ),
+        "run_launcher": _component(
+            f"{ours}.run_launcher", "WarmRunLauncher", runs_dir=f"{home}/runs"
+        ),
+        "run_coordinator": _component(
+            "dagster.core.run_coordinator", "QueuedRunCoordinator", dequeue_interval_seconds=1
+        ),
         "concurrency": {
             "runs": {"max_concurrent_runs": 2},
             # One load at a time in a pool; the next run starts up meanwhile.
@@ -75,6 +66,10 @@ def instance_config(home: str) -> dict[str, object]:
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
+
+
+def _component(module: str, name: str, **config: object) -> dict[str, object]:
+    return {"module": module, "class": name, "config": config}
 
 
 def prepare(home: Path) -> Path:

@@ -2,7 +2,7 @@
 
 Materializations are history and are never deleted, nor is anything the colour of a partition is
 made of: a red one is a planned event *and* the record of the run that failed on it. What goes is
-what a run said along the way, its captured output, runs that concern no asset, and the records of
+what a run logged along the way, its captured output, runs that concern no asset, and the records of
 finished backfills. Our own tables are not known here.
 """
 
@@ -39,7 +39,7 @@ from quant_assets.orchestration.instance.run_logs import (
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was deleted, or in a dry run what would be; ``left_alone`` says what could not be."""
+    """What was deleted, or in a dry run would be; ``left_alone`` names what could not be."""
 
     log_lines: int = 0
     log_bytes: int = 0
@@ -95,16 +95,11 @@ def _finished_runs(instance: dg.DagsterInstance, before: dt.datetime) -> list[st
     finished = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
     at_work = [s for s in BulkActionStatus if s not in BULK_ACTION_TERMINAL_STATUSES]
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=at_work))
-    of_backfills = (
-        set(
-            instance.get_run_ids(
-                dg.RunsFilter(tags={BACKFILL_ID_TAG: [each.backfill_id for each in backfills]})
-            )
-        )
-        if backfills
-        else set()
-    )
-    return [run_id for run_id in instance.get_run_ids(finished) if run_id not in of_backfills]
+    needed: set[str] = set()
+    if backfills:
+        tags = {BACKFILL_ID_TAG: [each.backfill_id for each in backfills]}
+        needed = set(instance.get_run_ids(dg.RunsFilter(tags=tags)))
+    return [run_id for run_id in instance.get_run_ids(finished) if run_id not in needed]
 
 
 def _prune_output(
@@ -118,7 +113,8 @@ def _prune_output(
     top = Path(logs.get_captured_local_path(["any"], "out")).parent
     present = {path.name for path in top.iterdir()} if top.exists() else set()
     folders = [run_id for run_id in old if run_id in present]
-    size = sum(_size(top / run_id) for run_id in folders)
+    files = [path for run_id in folders for path in (top / run_id).rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
     for run_id in folders if not dry_run else ():
         # Gone already where two prune at once.
         with suppress(FileNotFoundError):
@@ -126,14 +122,10 @@ def _prune_output(
     return len(folders), size
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _prune_logs(
     instance: dg.DagsterInstance, old: Collection[str], notes: list[str], *, dry_run: bool
 ) -> tuple[int, int, int]:
-    """Delete what runs said, and the runs that concern no asset; returns lines, bytes, runs."""
+    """Delete what runs logged, and the runs that concern no asset; returns lines, bytes, runs."""
     events = instance.event_log_storage
     if not isinstance(events, BatchedEventLogStorage):
         notes.append(
@@ -142,14 +134,14 @@ def _prune_logs(
         )
         return _prune_whole_runs(instance, old, dry_run=dry_run)
     sizes = log_sizes(events)
-    logs = [sizes[run_id] for run_id in old if run_id in sizes]
+    logs = {run_id: sizes[run_id] for run_id in old if run_id in sizes}
     kept = with_more_than_a_log(events, old)
     needless = [run_id for run_id in old if run_id not in kept]
     if not dry_run:
-        delete_logs(events, [run_id for run_id in old if run_id in sizes])
+        delete_logs(events, list(logs))
         for run_id in needless:
             instance.run_storage.delete_run(run_id)
-    return sum(lines for lines, _ in logs), sum(size for _, size in logs), len(needless)
+    return sum(n for n, _ in logs.values()), sum(size for _, size in logs.values()), len(needless)
 
 
 def _prune_whole_runs(

@@ -5,7 +5,7 @@ run begins; a backfill of a year is 250 runs. Here a server that has imported th
 nothing of ours, forks a process for each. Our own code and the settings are loaded in the run, so
 that it always has the latest.
 
-A run holds a lock for as long as its process lives: that tells, from any process, whether it died.
+A run holds a lock for as long as its process lives, so any process can find out whether it died.
 Leans on private parts of Dagster; without ``run_launcher`` in ``dagster.yaml`` its own is used.
 """
 

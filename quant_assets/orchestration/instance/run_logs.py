@@ -21,10 +21,10 @@ from quant_assets.orchestration.instance.event_storage import ROWS_AT_ONCE, Batc
 
 RUNS_AT_ONCE = 200
 BREATH_SECONDS = 0.05
-"""Between two transactions that delete, so that a writer who waits meets an open door."""
+"""The pause between two transactions that delete, so that a waiting writer gets its turn."""
 
 OF_ASSETS = ASSET_EVENTS | ASSET_CHECK_EVENTS
-"""Event types that say what happened to an asset. They are history, and no run's mere log."""
+"""Types of events that happened to an asset. They are history, not mere log lines of a run."""
 
 _LOG_TYPES = sorted(kind.value for kind in DagsterEventType if kind not in OF_ASSETS)
 _EVENT = SqlEventLogStorageTable.c
@@ -75,11 +75,9 @@ def ended_backfills(runs: SqlRunStorage, before: dt.datetime) -> dict[str, int]:
 
 
 def _ended(runs: SqlRunStorage, backfill_id: str) -> float:
-    """When a backfill ended, which only its body says; if it does not, when it was made."""
+    """When a backfill ended, which only its body holds; without that, when it was made."""
     backfill = runs.get_backfill(backfill_id)
-    if backfill is None:
-        return 0.0
-    return backfill.backfill_end_timestamp or backfill.backfill_timestamp
+    return (backfill.backfill_end_timestamp or backfill.backfill_timestamp) if backfill else 0.0
 
 
 def delete_backfill(runs: SqlRunStorage, backfill_id: str) -> None:

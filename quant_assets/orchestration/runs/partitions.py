@@ -75,7 +75,7 @@ def symbol_day_of(key: str) -> tuple[str, dt.date]:
 
 
 def range_tags(first: str, last: str, start: dt.date, end: dt.date) -> dict[str, str]:
-    """Run tags that ask for a rectangle in one run: the symbol partitions from ``first`` to
+    """Run tags that request a rectangle in one run: the symbol partitions from ``first`` to
     ``last``, in their order, on the sessions from ``start`` to ``end``.
     """
     return {

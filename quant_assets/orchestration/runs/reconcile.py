@@ -2,14 +2,14 @@
 
 They come apart where a run is killed between its commit and its event, where an older file is
 restored, where a ticker is renamed, or where Dagster's history is lost. The warehouse is right:
-what is there becomes green, and what is green without being there becomes red. What nobody ever
-asked for stays as it is.
+what is there becomes green, and what is green without being there becomes red. What was never
+requested stays as it is.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import dagster as dg
@@ -17,10 +17,10 @@ import dagster as dg
 from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay, key_states
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.claims import claimed_symbols
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import PRICES, DatasetAsset
 from quant_assets.orchestration.runs.partitions import SYMBOLS, add_tickers, key_text
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep, unfulfilled
-from quant_assets.orchestration.runs.requested import portions
+from quant_assets.orchestration.runs.requested import partition_days, portions
 from quant_assets.securities.names import tickers_with_data
 from quant_assets.wiring.platform import Platform
 
@@ -70,7 +70,7 @@ class Differences:
         }
 
     def describe(self) -> str:
-        """What is amiss, in words, for whoever looks at the red partitions."""
+        """What is amiss, in words, for a user who looks at the red partitions."""
         parts = []
         if self.lost:
             parts.append(
@@ -80,127 +80,111 @@ class Differences:
             parts.append(f"{len(self.unseen_failures)} had failed to load unnoticed")
         return f"{'; '.join(parts)}. They are red now: load them again."
 
-    def add(self, found: _Found) -> None:
-        self.compared += found.compared
-        self.unseen += [*found.unseen.good, *found.unseen.empty]
-        self.lost += found.lost
-        self.unseen_failures += found.unseen_failures
-
 
 def compare(
-    platform: Platform, instance: dg.DagsterInstance, progress: Progress = unwatched
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    progress: Progress = unwatched,
+    *,
+    asset: DatasetAsset = PRICES,
 ) -> Differences:
     """Find the differences, and change nothing."""
-    look = _Look.at(platform, instance)
-    differences = Differences(tickers=look.tickers, busy=look.busy)
-    for found in look.portions(progress):
-        differences.add(found)
-    return differences
+    return _Comparison.begun(platform, instance, asset).differences(progress)
 
 
 def reconcile(
-    context: dg.OpExecutionContext, platform: Platform, progress: Progress = unwatched
+    context: dg.OpExecutionContext,
+    platform: Platform,
+    progress: Progress = unwatched,
+    *,
+    asset: DatasetAsset = PRICES,
 ) -> Differences:
     """Make Dagster agree with the warehouse; returns what differed.
 
     Keys turn red by the failing of the run that plans them, so the caller has to raise
     dagster.Failure where any were lost or failed.
     """
-    instance = context.instance
-    look = _Look.at(platform, instance)
-    add_tickers(instance, list(look.tickers))
-    step = replace(RunStep.of(context, PRICES), reports_all=True)
-    reporter = Reporter(instance, step, PRICES.upstream)
-    differences = Differences(tickers=look.tickers, busy=look.busy)
-    for found in look.portions(progress):
-        reds = dict.fromkeys((*found.lost, *found.unseen_failures), LOST)
-        reporter.report(replace(found.unseen, failed=reds))
-        differences.add(found)
-    return differences
+    comparison = _Comparison.begun(platform, context.instance, asset)
+    add_tickers(context.instance, comparison.tickers)
+    step = replace(RunStep.of(context, asset), reports_all=True)
+    return comparison.differences(progress, Reporter(context.instance, step).report)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The differences among some symbols."""
+class _Comparison:
+    """Dagster's side as it was at the start, and the symbol-days to compare.
 
-    compared: int
-    unseen: KeyStates
-    lost: list[SymbolDay]
-    unseen_failures: list[SymbolDay]
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Dagster's side as it was at the start, and the symbol-days to compare."""
+    ``attempted`` are the keys that are red, or in the hands of a run under way.
+    """
 
     platform: Platform
+    asset: DatasetAsset
     green: set[str]
     attempted: set[str]
-    asked: Mapping[str, Sequence[dt.date]]
+    sessions: Mapping[str, Sequence[dt.date]]
     tickers: tuple[str, ...]
     busy: tuple[str, ...]
     last_closed: dt.date
 
     @classmethod
-    def at(cls, platform: Platform, instance: dg.DagsterInstance) -> _Look:
+    def begun(
+        cls, platform: Platform, instance: dg.DagsterInstance, asset: DatasetAsset
+    ) -> _Comparison:
         start = platform.settings.partition_start
         last_closed = platform.calendar.last_closed_session(platform.clock())
-        sessions = platform.calendar.between(start, last_closed) if start <= last_closed else ()
+        sessions = partition_days(platform, start, last_closed)
         known = instance.get_dynamic_partitions(SYMBOLS)
         warehouse = platform.warehouse
-        tickers: list[str] = []
+        tickers: tuple[str, ...] = ()
         busy: set[str] = set()
         if warehouse.exists():
             warehouse.migrate()
             with warehouse.reading() as con:
-                stored = tickers_with_data(con, PRICES.table, start)
-                tickers = [ticker for ticker in stored if ticker not in set(known)]
-                busy = claimed_symbols(con, warehouse.runs, PRICES.table.name)
-        attempts = unfulfilled(instance, PRICES.key)
+                stored = tickers_with_data(con, asset.table, start)
+                busy = claimed_symbols(con, warehouse.runs, asset.table.name)
+            tickers = tuple(ticker for ticker in stored if ticker not in set(known))
+        attempted = unfulfilled(instance, asset.key)
         return cls(
             platform,
-            set(instance.get_materialized_partitions(PRICES.key)) - attempts,
-            attempts,
-            {s: sessions for s in (*known, *tickers) if s not in busy},
-            tuple(tickers),
+            asset,
+            set(instance.get_materialized_partitions(asset.key)) - attempted,
+            attempted,
+            {ticker: sessions for ticker in (*known, *tickers) if ticker not in busy},
+            tickers,
             tuple(sorted(busy)),
             last_closed,
         )
 
-    def portions(self, progress: Progress) -> Iterator[_Found]:
+    def differences(
+        self, progress: Progress, report: Callable[[KeyStates], None] = lambda states: None
+    ) -> Differences:
+        """Compare portion by portion, and hand what differs to ``report``."""
+        found = Differences(tickers=self.tickers, busy=self.busy)
+        seen = self.green | self.attempted
         done = 0
-        for some in portions(self.asked):
-            states = key_states(self.platform.warehouse, PRICES.table, some, self.last_closed)
-            yield self._differences(states)
+        for some in portions(self.sessions):
+            stored = key_states(self.platform.warehouse, self.asset.table, some, self.last_closed)
+            unseen = self._unseen(stored)
+            lost = [day for day in stored.failed if key_text(*day) in self.green]
+            recorded = [day for day in stored.failed if day in stored.in_ledger]
+            failures = [day for day in recorded if key_text(*day) not in seen]
+            report(replace(unseen, failed=dict.fromkeys((*lost, *failures), LOST)))
+            found.compared += len(stored.good) + len(stored.empty) + len(stored.failed)
+            found.unseen += [*unseen.good, *unseen.empty]
+            found.lost += lost
+            found.unseen_failures += failures
             done += len(some)
-            progress(done, len(self.asked), "comparing")
+            progress(done, len(self.sessions), "comparing")
+        return found
 
-    def _differences(self, found: KeyStates) -> _Found:
-        return _Found(
-            len(found.good) + len(found.empty) + len(found.failed),
-            KeyStates(
-                good=[day for day in found.good if not self._is_green(day)],
-                empty={
-                    day: reason
-                    for day, reason in found.empty.items()
-                    # Nobody bore the ticker and nobody asked: that may stay untold.
-                    if not self._is_green(day)
-                    and (day not in found.unborne or self._was_attempted(day))
-                },
-            ),
-            [day for day in found.failed if self._is_green(day)],
-            [
-                day
-                for day in found.failed
-                if day in found.in_ledger
-                and not self._is_green(day)
-                and not self._was_attempted(day)
-            ],
-        )
-
-    def _is_green(self, day: SymbolDay) -> bool:
-        return key_text(*day) in self.green
-
-    def _was_attempted(self, day: SymbolDay) -> bool:
-        """Whether it is red, or in the hands of a run under way."""
-        return key_text(*day) in self.attempted
+    def _unseen(self, stored: KeyStates) -> KeyStates:
+        """What is stored or confirmed empty, and not green."""
+        good = [day for day in stored.good if key_text(*day) not in self.green]
+        empty = {
+            day: reason
+            for day, reason in stored.empty.items()
+            # Where the ticker had no bearer and was never requested, the key may stay grey.
+            if key_text(*day) not in self.green
+            and (day not in stored.unborne or key_text(*day) in self.attempted)
+        }
+        return KeyStates(good, empty)

@@ -1,7 +1,4 @@
-"""What assets are given: the platform of the settings, and the warehouse for free SQL.
-
-Thin: each resource returns a plain object that works without Dagster.
-"""
+"""The warehouse as a Dagster resource, for assets that only read."""
 
 from __future__ import annotations
 
@@ -16,7 +13,8 @@ from quant_assets.warehouse.warehouse import Warehouse
 
 
 class WarehouseResource(DuckDBResource):
-    """dagster-duckdb's resource, read-only and closed after use.
+    """dagster-duckdb's resource, read-only, one connection at a time, closed after use; waits while
+    a writer is at work. Raises as ``Warehouse.reading``.
 
     The base class leaves its connection open after an exception and waits 102 s for a lock.
     """

@@ -1,8 +1,8 @@
 """A Dagster run over symbol-days: what its keys request, or a refresh, loaded and reported.
 
-A rectangle launched from the UI arrives as many runs, one a session. Each asks the source for the
-span that the whole backfill requests of a symbol, unless an earlier run of it did; the later ones
-find their rows stored and only report them.
+A rectangle launched from the UI arrives as many runs, one a session. The first of them requests of
+the source the span that the whole backfill requests of a symbol; the later ones find their rows
+stored and only report them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from quant_assets.orchestration.runs.partitions import add_tickers, rectangle, s
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep
 from quant_assets.orchestration.runs.requested import (
     Requested,
-    Span,
     partition_days,
     portions,
     requested_by_step,
@@ -45,7 +44,7 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
 class LoadConfig(dg.Config):
-    """What a run may be told: the source (the settings' own if empty), and whether to ask again."""
+    """The source of a run (the settings' own if empty), and whether to request what is stored."""
 
     source: str = ""
     force: bool = False
@@ -62,14 +61,8 @@ def load_partitions(
 ) -> None:
     """Load the symbol-days of the run's partition keys. Raises as ``load_and_report``."""
     tickers, days = rectangle(partitions, context.partition_key_range, context.instance)
-    backfill = _backfill(context)
-    requested: dict[str, Sequence[dt.date]] = dict.fromkeys(tickers, days)
-    wanted = spans(requested)
-    if backfill:
-        wanted |= spans_of_backfill(context.instance, backfill, asset.key, wanted)
-    how = How(platform.asking, force=config.force, backfill=backfill)
-    run = _Run(context, platform, progress, asset, requested, how)
-    run.load_and_report(_steps(platform, config.source, wanted, asset))
+    requested = dict.fromkeys(tickers, days)
+    load_and_report(context, platform, config, requested, progress, asset=asset)
 
 
 def load_and_report(
@@ -85,9 +78,18 @@ def load_and_report(
 
     Raises dagster.Failure where any failed, after the good ones are reported.
     """
-    how = How(platform.asking, force=config.force)
-    run = _Run(context, platform, progress, asset, dict(requested), how)
-    run.load_and_report(_steps(platform, config.source, spans(requested), asset))
+    tags, wanted = context.run.tags, spans(requested)
+    # The runs of a backfill share their requests; a run that is tried again makes its own.
+    backfill = None if PARENT_RUN_ID_TAG in tags else tags.get(BACKFILL_ID_TAG)
+    if backfill:
+        wanted |= spans_of_backfill(context.instance, backfill, asset.key, wanted)
+    steps = [
+        step
+        for window in windows(wanted)
+        for step in window_steps(platform, config.source, window, asset.table)
+    ]
+    how = How(platform.asking, force=config.force, backfill=backfill)
+    _Run(context, platform, progress, asset, dict(requested), how).load_and_report(steps)
 
 
 def refresh_and_report(
@@ -112,17 +114,18 @@ def refresh_and_report(
     run.load_and_report(steps)
     if run.errors:
         # Those of pairs, and of sessions before the first partition: no key shows them.
-        raise dg.Failure(_in_words(run.errors), allow_retries=False)
+        shown = [f"{symbol}: {why}" for symbol, why in sorted(run.errors.items())[:10]]
+        raise dg.Failure(_failures(len(run.errors), "symbol", shown), allow_retries=False)
 
 
 def report_stored(
     context: Context, platform: Platform, tickers: Sequence[str], *, asset: DatasetAsset = PRICES
 ) -> Reporter:
-    """Report to Dagster what is stored under tickers, over all of their partitions. No source is
-    asked; symbol-days that are not stored stay as they are.
+    """Report to Dagster what is stored under tickers, over all of their partitions. Nothing is
+    fetched; symbol-days that are not stored stay as they are.
     """
     add_tickers(context.instance, tickers)
-    reporter = Reporter(context.instance, RunStep.of(context, asset), asset.upstream)
+    reporter = Reporter(context.instance, RunStep.of(context, asset))
     last_closed = platform.calendar.last_closed_session(platform.clock())
     days = partition_days(platform, platform.settings.partition_start, last_closed)
     for some in portions(dict.fromkeys(tickers, days)):
@@ -130,19 +133,6 @@ def report_stored(
         borne = {day: why for day, why in found.empty.items() if day not in found.unborne}
         reporter.report(replace(found, empty=borne, failed={}))
     return reporter
-
-
-def _backfill(context: Context) -> str | None:
-    """The backfill whose runs share their requests; a run that is tried again asks for itself."""
-    tags = context.run.tags
-    return None if PARENT_RUN_ID_TAG in tags else tags.get(BACKFILL_ID_TAG)
-
-
-def _steps(
-    platform: Platform, source: str, wanted: Mapping[str, Span], asset: DatasetAsset
-) -> Iterator[Step]:
-    for window in windows(wanted):
-        yield from window_steps(platform, source, window, asset.table.name)
 
 
 @dataclass
@@ -161,10 +151,10 @@ class _Run:
     def __post_init__(self) -> None:
         self.how = replace(self.how, run_id=self.context.run.run_id)
         step = RunStep.of(self.context, self.asset)
-        self.reporter = Reporter(self.context.instance, step, self.asset.upstream)
+        self.reporter = Reporter(self.context.instance, step)
         self.last_closed = self.platform.calendar.last_closed_session(self.platform.clock())
 
-    def load_and_report(self, steps: Iterator[Step] | Sequence[Step]) -> None:
+    def load_and_report(self, steps: Sequence[Step]) -> None:
         """Load steps, each from its own source. A source that can't be had costs no other."""
         for report in load_steps(
             self.platform,
@@ -182,20 +172,20 @@ class _Run:
 
     @contextmanager
     def _begin(self, step: Step, source: SourceProfile) -> Iterator[Progress]:
-        """Speak of ``source`` from here on."""
+        """Report symbol-days as those of ``source`` from here on."""
         self.source = source
-        self.reporter.step = self.reporter.step.from_source(source.name)
+        self.reporter.step = replace(self.reporter.step, source=source.name)
         yield self._progressed
 
     def _failed(self, step: Step, error: Exception) -> None:
-        """A step that brought nothing: what is not stored could not be found out."""
+        """Report a step that brought nothing: what is not stored could not be found out."""
         symbols = step.window.symbols
+        errors = {}
         if isinstance(error, OpenSessionError):
             self.context.log.warning(str(error))
-            self._report(symbols, {})
-            return
-        self.context.log.error(str(error))
-        errors = dict.fromkeys(symbols, str(error))
+        else:
+            self.context.log.error(str(error))
+            errors = dict.fromkeys(symbols, str(error))
         self.errors |= errors
         self._report(symbols, errors)
 
@@ -240,35 +230,28 @@ class _Run:
         """Log the totals; raises dagster.Failure where any symbol-day failed."""
         reported = self.reporter
         if reported.written >= MANY_EVENTS:
-            self._colour()
+            # Or the next page to open waits until Dagster has worked them out.
+            partitions = symbol_days(self.platform.calendar, self.platform.settings.partition_start)
+            instance, key = self.context.instance, self.asset.key
+            get_and_update_asset_status_cache_value(instance, key, partitions)
         self.context.log.info(
             f"{reported.good} symbol-days present, {reported.empty} confirmed empty, "
             f"{reported.failed} failed, {reported.open} not closed yet; "
             f"{reported.written} events written."
         )
         if reported.failed:
+            failures = reported.first_failures.items()
+            shown = [f"{symbol} {day}: {why}" for (symbol, day), why in failures]
+            where = "; symbol_day_ledger in the warehouse lists them"
             raise dg.Failure(
-                description=_failures(reported),
+                _failures(reported.failed, "symbol-day", shown, where),
                 metadata={"failed": reported.failed, "good": reported.good},
                 allow_retries=False,
             )
 
-    def _colour(self) -> None:
-        """Have Dagster work out its partitions' colours now, or the next page to open waits."""
-        partitions = symbol_days(self.platform.calendar, self.platform.settings.partition_start)
-        get_and_update_asset_status_cache_value(self.context.instance, self.asset.key, partitions)
 
-
-def _in_words(errors: Mapping[str, str]) -> str:
-    shown = [f"{symbol}: {why}" for symbol, why in sorted(errors.items())[:10]]
-    rest = [f"and {len(errors) - 10} more."] if len(errors) > 10 else []
-    failed = "1 symbol failed." if len(errors) == 1 else f"{len(errors)} symbols failed."
-    return "\n".join([failed, *shown, *rest])
-
-
-def _failures(reported: Reporter) -> str:
-    shown = [f"{symbol} {day}: {why}" for (symbol, day), why in reported.first_failures.items()]
-    more = reported.failed - len(shown)
-    rest = [f"and {more} more; symbol_day_ledger in the warehouse lists them."] if more else []
-    days = "1 symbol-day" if reported.failed == 1 else f"{reported.failed:,} symbol-days"
-    return "\n".join([f"{days} failed.", *shown, *rest])
+def _failures(number: int, noun: str, shown: Sequence[str], where: str = "") -> str:
+    """How many failed, those shown, and where the others are listed."""
+    failed = f"1 {noun} failed." if number == 1 else f"{number:,} {noun}s failed."
+    more = number - len(shown)
+    return "\n".join([failed, *shown, *([f"and {more} more{where}."] if more else [])])

@@ -123,7 +123,7 @@ def test_an_empty_folder_is_not_fresh(tmp_path: Path) -> None:
     assert world.materialize("latest_session") == ""
     assert (confirmed(world), observed(world)) == (
         [],
-        ["No symbols are known here yet: nothing is expected of anyone."],
+        ["No symbols are known here yet, so none are expected."],
     )
     world.close()
 

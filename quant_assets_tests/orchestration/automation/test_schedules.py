@@ -130,7 +130,7 @@ def test_pairs_are_asked_for_once_their_day_is_over_and_are_not_told_to_dagster(
     assert request.run_key == "2024-06-01T00"
     assert why(request) == ("crypto_hourly", "BTC-USD up to 2024-05-31")
     assert config_of(request) == {"symbols": ["BTC-USD"], "heed_tasks": True}
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(request) == ""
-    assert world.market.asked == ["BTC-USD"]
+    assert world.market.requested == ["BTC-USD"]
     assert world.instance.get_dynamic_partitions("symbols") == []

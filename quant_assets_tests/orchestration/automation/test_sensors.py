@@ -56,15 +56,15 @@ def looked_at_the_index(world: World) -> World:
 
 def test_an_evening_goes_from_the_index_to_its_prices(world: World) -> None:
     first = world.look("prices_due")
-    assert first.asked_for == [("refresh_membership", "2024-05-31/membership")]
+    assert first.requested == [("refresh_membership", "2024-05-31/membership")]
     assert world.run(first.request) == ""
     second = world.look("prices_due")
-    assert second.asked_for == [("refresh_prices", "2024-05-31/probe-1")]
+    assert second.requested == [("refresh_prices", "2024-05-31/probe-1")]
     assert why(second.request) == ("prices_due", "nightly 2024-05-31")
     assert config_of(second.request) == {"symbols": [], "heed_tasks": True}
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(second.request) == ""
-    assert world.market.asked == ["AAA", "BBB", "CCC"]
+    assert world.market.requested == ["AAA", "BBB", "CCC"]
     assert world.look("prices_due").skipped == (
         "All 3 symbols have 2024-05-31. The next one expected is Monday 2024-06-03."
     )
@@ -100,7 +100,7 @@ def test_a_look_that_failed_leaves_the_members_known_last(world: World) -> None:
     assert again.job_name == "refresh_prices"
     assert why(again)[1] == (
         "nightly 2024-05-31; the index could not be looked at, so its last known members are "
-        "asked for"
+        "requested"
     )
 
 
@@ -114,9 +114,9 @@ def test_a_source_that_lags_is_asked_every_half_hour_and_by_few(world: World) ->
     ten = world.index.members = (*MEMBERS, *(f"S{number}" for number in range(7)))
     looked_at_the_index(world).market.until = THU
     world.load(*ten)
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert "10 symbol-days failed." in world.run(world.look("prices_due").request)
-    assert len(world.market.asked) == 10
+    assert len(world.market.requested) == 10
     world.now = new_york(FRI, "19:09")
     assert world.look("prices_due").skipped == (
         "10 of 10 symbols lack 2024-05-31: AAA, BBB, CCC, S0, S1, S2, S3, S4, S5, S6. yahoo has no "
@@ -128,11 +128,11 @@ def test_a_source_that_lags_is_asked_every_half_hour_and_by_few(world: World) ->
     assert second.run_key == "2024-05-31/probe-2"
     assert why(second) == ("prices_due", "the source lagged: probe 2")
     assert "10 symbol-days failed." in world.run(second)
-    assert len(world.market.asked) == 13
+    assert len(world.market.requested) == 13
     world.now = new_york(FRI, "19:40")
     world.market.until = FRI
     assert world.run(world.look("prices_due").request) == ""
-    assert len(world.market.asked) == 23
+    assert len(world.market.requested) == 23
     assert world.look("prices_due").skipped.startswith("All 10 symbols have 2024-05-31.")
 
 
@@ -140,7 +140,7 @@ def test_a_source_that_was_just_asked_is_left_alone_whatever_came_of_it(world: W
     request = looked_at_the_index(world).look("prices_due").request
     world.begin(request.job_name or "", dict(request.tags), ended=True)
     assert world.look("prices_due").skipped == (
-        "3 of 3 symbols lack 2024-05-31: AAA, BBB, CCC. To be asked again at 23:10 UTC."
+        "3 of 3 symbols lack 2024-05-31: AAA, BBB, CCC. To be requested again at 23:10 UTC."
     )
 
 
@@ -154,7 +154,7 @@ def test_what_failed_by_itself_is_not_probed_for(world: World) -> None:
     world.now += dt.timedelta(minutes=40)
     assert world.look("prices_due").skipped == (
         "1 of 3 symbols lack 2024-05-31: BBB. no data in the answer. "
-        "There is nobody to ask for now."
+        "No symbol is to be requested now."
     )
 
 
@@ -164,9 +164,9 @@ def test_sessions_that_were_missed_come_in_one_load(world: World) -> None:
     looked_at_the_index(world)
     request = world.look("prices_due").request
     assert request.run_key == "2024-06-04/probe-1"
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(request) == ""
-    assert world.market.asked == ["AAA", "BBB", "CCC"]
+    assert world.market.requested == ["AAA", "BBB", "CCC"]
     assert world.look("prices_due").skipped.startswith("All 3 symbols have 2024-06-04.")
 
 
@@ -208,13 +208,13 @@ def test_a_newcomer_gets_its_partition_and_its_history(world: World) -> None:
     looked_at_the_index(world)
     world.change(1_001, "added", "DDD", FRI)
     seen = world.look("index_membership_sensor", '{"last": 1000, "waiting": []}')
-    assert seen.asked_for == [("refresh_prices", "added 1001-1001")]
+    assert seen.requested == [("refresh_prices", "added 1001-1001")]
     assert why(seen.request) == ("index_membership_sensor", "DDD joined sp500 on 2024-05-31")
     assert config_of(seen.request) == {"symbols": ["DDD"], "priority": "high"}
     assert seen.tickers == ("DDD",)
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(seen.request) == ""
-    assert world.market.asked == ["DDD"]
+    assert world.market.requested == ["DDD"]
     held = "select max(session) from daily_prices join symbol_history using"
     with world.platform.warehouse.reading() as con:
         rows = con.execute(f"{held} (security_id) where symbol = 'DDD'").fetchall()
@@ -225,13 +225,13 @@ def test_who_left_is_looked_at_in_full_once_more(world: World) -> None:
     world.load(end=FRI)
     world.change(1, "removed", "CCC", FRI)
     seen = world.look("index_membership_sensor", START)
-    assert seen.asked_for == [("refresh_prices", "removed 1-1")]
+    assert seen.requested == [("refresh_prices", "removed 1-1")]
     assert why(seen.request)[1] == "CCC left sp500 on 2024-05-31: a last full look"
     # Up to the day before: after it it may be traded no more.
     assert config_of(seen.request) == {"symbols": ["CCC"], "end": "2024-05-30", "full": True}
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(seen.request) == ""
-    assert world.market.asked == ["CCC"]
+    assert world.market.requested == ["CCC"]
 
 
 def test_a_renamed_one_shows_its_history_under_the_new_ticker_unfetched(world: World) -> None:
@@ -244,11 +244,11 @@ def test_a_renamed_one_shows_its_history_under_the_new_ticker_unfetched(world: W
     )
     world.change(1, "renamed", "ZZZ", FRI, former_symbol="CCC", security_id=3)
     seen = world.look("index_membership_sensor", START)
-    assert seen.asked_for == [("tell_prices", "renamed 1-1")]
+    assert seen.requested == [("tell_prices", "renamed 1-1")]
     assert why(seen.request)[1] == "CCC became ZZZ on 2024-05-31"
-    world.market.asked.clear()
+    world.market.requested.clear()
     assert world.run(seen.request) == ""
-    assert world.market.asked == []
+    assert world.market.requested == []
     green = world.instance.get_materialized_partitions(PRICES.key)
     assert green == {"2024-05-28|ZZZ", "2024-05-29|ZZZ", "2024-05-30|ZZZ"}
 
@@ -262,7 +262,7 @@ def test_a_change_of_a_day_to_come_waits_for_it(world: World) -> None:
     assert friday.cursor == '{"last": 8, "waiting": [7, 8]}'
     world.now = new_york(MON, "08:00")
     monday = world.look("index_membership_sensor", friday.cursor)
-    assert monday.asked_for == [
+    assert monday.requested == [
         ("refresh_prices", "added 7-7"),
         ("refresh_prices", "removed 8-8"),
     ]
@@ -274,7 +274,7 @@ def test_a_first_look_keeps_what_is_still_to_come(world: World) -> None:
     world.change(7, "added", "DDD", MON)
     first = world.look("index_membership_sensor")
     world.now = new_york(MON, "08:00")
-    assert world.look("index_membership_sensor", first.cursor).asked_for == [
+    assert world.look("index_membership_sensor", first.cursor).requested == [
         ("refresh_prices", "added 7-7")
     ]
 
@@ -314,7 +314,7 @@ def test_imported_history_is_no_news(world: World) -> None:
 def test_a_look_repeated_after_a_crash_asks_under_the_same_keys(world: World) -> None:
     world.change(1, "added", "DDD", FRI)
     first, second = (world.look("index_membership_sensor", START) for _ in range(2))
-    assert first.asked_for == second.asked_for == [("refresh_prices", "added 1-1")]
+    assert first.requested == second.requested == [("refresh_prices", "added 1-1")]
 
 
 # --- failed_partitions ---------------------------------------------------------------------------

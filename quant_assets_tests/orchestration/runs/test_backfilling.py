@@ -362,7 +362,7 @@ SPANS = [(first, last) for first in (MON, TUE, WED) for last in (WED, THU, FRI)]
 
 
 @pytest.mark.parametrize(
-    ("count", "windows"),
+    ("count", "expected"),
     [
         (1, [((MON, WED), 1)]),
         (SPANS_AT_MOST, [((first, last), 1) for first, last in SPANS[:SPANS_AT_MOST]]),
@@ -370,11 +370,11 @@ SPANS = [(first, last) for first in (MON, TUE, WED) for last in (WED, THU, FRI)]
     ],
 )
 def test_more_spans_than_some_are_loaded_as_one(
-    count: int, windows: list[tuple[tuple[dt.date, dt.date], int]]
+    count: int, expected: list[tuple[tuple[dt.date, dt.date], int]]
 ) -> None:
     wanted = dict(zip(SYMBOL_LIST, SPANS[:count], strict=False))
     found = list(windows(wanted))
-    assert [((w.start, w.end), len(w.symbols)) for w in found] == sorted(windows)
+    assert [((w.start, w.end), len(w.symbols)) for w in found] == sorted(expected)
     assert sorted(symbol for w in found for symbol in w.symbols) == sorted(wanted)
 
 

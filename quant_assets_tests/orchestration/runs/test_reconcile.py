@@ -303,11 +303,11 @@ def test_a_renamed_ticker_gets_partitions_and_its_history_without_fetching(tmp_p
         assert not compare(after, instance).any
 
 
-def test_days_on_which_nobody_bore_a_ticker_stay_grey_unless_asked_for(tmp_path: Path) -> None:
+def test_days_on_which_a_ticker_had_no_bearer_stay_grey_unless_requested(tmp_path: Path) -> None:
     """XDALI is delisted after session 87 and comes to another company with session 148."""
     start, end = dt.date(2024, 7, 29), dt.date(2024, 8, 9)
     platform = simulated(tmp_path, start, dt.datetime(2024, 8, 10, 12, tzinfo=dt.UTC))
-    reused = next(s for s, many in platform.simulated_market()._bearers.items() if len(many) > 1)
+    reused = next(s for s, of in platform.simulated_market()._by_ticker.items() if len(of) > 1)
     source = platform.price_source()
     days = platform.calendar.between(start, end)
     load_prices(

@@ -1,12 +1,13 @@
-"""What Dagster is told of symbol-days, and what it then shows, over every storage it may have.
+"""What is reported to Dagster of symbol-days, and what it shows then, over every storage.
 
-KeyStates are literals here: no warehouse, no source. Colours are asked of Dagster itself.
+KeyStates are literals here: no warehouse, no source. Colours are read from Dagster itself.
 """
 
 import datetime as dt
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from quant_assets.orchestration.instance.event_storage import (
     BatchedSqliteStorage,
 )
 from quant_assets.orchestration.instance.instance import instance_config, open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES as PRICES_ASSET
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags, symbol_days
 from quant_assets.orchestration.runs.reporting import (
     ROWS_AT_ONCE,
@@ -105,7 +107,7 @@ def begin(instance: dg.DagsterInstance, *, start: dt.date = TUE, end: dt.date = 
     job = dg.Definitions(assets=[prices]).resolve_implicit_global_asset_job_def()
     tickers = instance.get_dynamic_partitions(SYMBOLS)
     run = instance.create_run_for_job(job, tags=range_tags(tickers[0], tickers[-1], start, end))
-    return RunStep(run.run_id, run.job_name, "daily_prices", PRICES, "prices-1", "ours")
+    return RunStep(run.run_id, run.job_name, "daily_prices", PRICES_ASSET, "ours")
 
 
 def tell(
@@ -113,7 +115,7 @@ def tell(
 ) -> Reporter:
     """Tell of states in a run over everything, which fails where any of them did."""
     step = step or begin(instance)
-    reporter = Reporter(instance, step, UNIVERSE)
+    reporter = Reporter(instance, step)
     for states in several:
         reporter.report(states)
     run = instance.get_run_by_id(step.run_id)
@@ -294,7 +296,7 @@ def test_a_step_knows_whether_it_is_of_a_backfill(batched: dg.DagsterInstance) -
 
     @dg.op
     def an_op(context: dg.OpExecutionContext) -> None:
-        seen["op"] = RunStep.of(context, PRICES, "prices-1")
+        seen["op"] = RunStep.of(context, PRICES_ASSET)
 
     @dg.job(name="a_job")
     def a_job() -> None:
@@ -302,16 +304,16 @@ def test_a_step_knows_whether_it_is_of_a_backfill(batched: dg.DagsterInstance) -
 
     @dg.asset(name="daily_prices")
     def an_asset(context: dg.AssetExecutionContext) -> None:
-        seen["asset"] = RunStep.of(context, PRICES, "prices-1").from_source("ours")
+        seen["asset"] = replace(RunStep.of(context, PRICES_ASSET), source="ours")
 
     in_op = a_job.execute_in_process(instance=batched)
     job = dg.Definitions(assets=[an_asset]).resolve_implicit_global_asset_job_def()
     tags = {"dagster/backfill": "aaaaaaaa"}
     in_asset = job.execute_in_process(instance=batched, tags=tags)
     assert seen == {
-        "op": RunStep(in_op.run_id, "a_job", "an_op", PRICES, "prices-1"),
+        "op": RunStep(in_op.run_id, "a_job", "an_op", PRICES_ASSET),
         "asset": RunStep(
-            in_asset.run_id, job.name, "daily_prices", PRICES, "prices-1", "ours", reports_all=True
+            in_asset.run_id, job.name, "daily_prices", PRICES_ASSET, "ours", reports_all=True
         ),
     }
 
@@ -409,11 +411,11 @@ def test_empty_keys_of_one_reason_are_written_together(prepared: Path, tmp_path:
     config = {**instance_config(str(home)), "storage": custom}
     (home / "dagster.yaml").write_text(yaml.safe_dump(config), "utf-8")
     days = exchange_calendar("XNYS").sessions
-    step = RunStep("a-run", "a-job", "a-step", PRICES, "prices-1")
+    step = RunStep("a-run", "a-job", "a-step", PRICES_ASSET)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         calls = instance.event_log_storage
         assert isinstance(calls, Calls)
-        reporter = Reporter(instance, step, UNIVERSE)
+        reporter = Reporter(instance, step)
         empty = {(AAPL, day): GONE if at % 2 else "halted" for at, day in enumerate(days[:3])}
         reporter.report(KeyStates(empty=empty))
         assert calls.sizes == [2, 1]
@@ -430,7 +432,7 @@ def test_an_event_without_a_source_names_none(batched: dg.DagsterInstance) -> No
 def test_ten_failures_are_kept_to_be_shown(batched: dg.DagsterInstance) -> None:
     days = exchange_calendar("XNYS").between(TUE, dt.date(2024, 6, 28))[:12]
     step = begin(batched)
-    reporter = Reporter(batched, step, UNIVERSE)
+    reporter = Reporter(batched, step)
     reporter.report(KeyStates(failed={(AAPL, day): "no row" for day in days[:7]}))
     reporter.report(KeyStates(failed={(MSFT, day): "no row" for day in days[:5]}))
     assert reporter.failed == 12
