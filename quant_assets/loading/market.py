@@ -24,7 +24,7 @@ class MixedMarketsError(UsageError):
     def __init__(self, incoming: str, held: str) -> None:
         super().__init__(
             f"The warehouse holds rows of {held}; loading {incoming} would mix a simulated market "
-            "with a real one. Use another data folder (QUANT_ASSETS_HOME), or say "
+            "with a real one. Use another data folder (QUANT_ASSETS_HOME), or say backfill "
             "--allow-mixing if that is what you want."
         )
 

@@ -10,6 +10,7 @@ from quant_assets.contracts.source import SourceError, SourceProfile
 from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.load import load
+from quant_assets.loading.market import AnotherMarketError, MixedMarketsError
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.run import Decided
 from quant_assets.loading.work import Asking
@@ -34,6 +35,15 @@ class How:
     backfill: str | None = None
 
 
+HANDED_ON = (
+    UnknownSourceNameError,
+    SourceError,
+    OpenSessionError,
+    MixedMarketsError,
+    AnotherMarketError,
+)
+"""A source that can't be had or is of another market; sessions that have not closed."""
+
 Watch = Callable[[Step, SourceProfile], AbstractContextManager[Progress]]
 """Called as a step begins; gives the progress that its load calls."""
 
@@ -49,8 +59,8 @@ def load_steps(
 ) -> Iterator[LoadReport]:
     """Load each step and give its report. With ``fail_fast`` the first failure is the end.
 
-    A source that can't be had, and sessions that have not closed, are raised; with ``on_error``
-    they are handed to it, and cost no other step its data.
+    Errors of a step as a whole (``HANDED_ON``) are raised; with ``on_error`` they are handed to it
+    instead, and cost no other step its data.
     """
     asking = how.asking
     for step in steps:
@@ -74,7 +84,7 @@ def load_steps(
                     on_progress=progress,
                     on_decided=on_decided,
                 )
-        except (UnknownSourceNameError, SourceError, OpenSessionError) as error:
+        except HANDED_ON as error:
             if on_error is None:
                 raise
             on_error(step, error)

@@ -604,8 +604,8 @@ def test_simulated_rows_are_kept_out_of_real_data_and_the_other_way_round(
         bring(warehouse, invented, window("XDADA"))
     assert str(refused.value) == (
         "The warehouse holds rows of fake; loading sim would mix a simulated market with a real "
-        "one. Use another data folder (QUANT_ASSETS_HOME), or say --allow-mixing if that is what "
-        "you want."
+        "one. Use another data folder (QUANT_ASSETS_HOME), or say backfill --allow-mixing if "
+        "that is what you want."
     )
     assert invented.asked == []
     assert {symbol for symbol, _, _ in stored(warehouse)} == {"AAPL"}
