@@ -26,12 +26,7 @@ _SCHEDULES = (
     schedules.crypto_hourly,
     schedules.prune_history_daily,
 )
-_SENSORS = (
-    prices_due,
-    index_membership_sensor,
-    failed_partitions,
-    after_prices,
-)
+_SENSORS = (prices_due, index_membership_sensor, failed_partitions, after_prices)
 
 
 def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.Definitions:

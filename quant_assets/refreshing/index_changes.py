@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -89,17 +88,11 @@ def due_changes(platform: Platform, cursor_text: str | None) -> DueChanges:
         ).fetchall()
     due = [change for change in changes if cursor_text and change.effective_on <= today]
     waiting = tuple(change for change in changes if change.effective_on > today)
-    return DueChanges(
-        Cursor(last, tuple(change.change_id for change in waiting)),
-        added=_of_kind(ADDED, due),
-        removed=_of_kind(REMOVED, due),
-        renamed=_of_kind(RENAMED, due),
-        waiting=waiting,
+    added, removed, renamed = (
+        tuple(change for change in due if change.kind == kind) for kind in (ADDED, REMOVED, RENAMED)
     )
-
-
-def _of_kind(kind: str, changes: Iterable[UniverseChange]) -> tuple[UniverseChange, ...]:
-    return tuple(change for change in changes if change.kind == kind)
+    next_cursor = Cursor(last, tuple(change.change_id for change in waiting))
+    return DueChanges(next_cursor, added, removed, renamed, waiting)
 
 
 def _unhandled(con: duckdb.DuckDBPyConnection, cursor: Cursor) -> list[UniverseChange]:

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 
 from quant_assets.loading.tasks import read_tasks
 from quant_assets.loading.work import Window
@@ -91,12 +93,11 @@ class _Known:
         today = platform.clock().date()
         if not platform.warehouse.exists():
             return cls(today)
-        names: dict[str, list[Name]] = defaultdict(list)
         loaded: dict[int | None, list[_Loaded]] = defaultdict(list)
         members: dict[str, list[int]] = defaultdict(list)
         with platform.warehouse.reading() as con:
-            for name in read_names(con):
-                names[name.symbol].append(name)
+            by_symbol = groupby(read_names(con), attrgetter("symbol"))
+            names = {symbol: list(some) for symbol, some in by_symbol}
             for security, *what in con.execute(
                 "select security_id, source, min(session), max(fetched_at)"  # noqa: S608 - our own table
                 f" from {table.name} group by all order by 1, 2"
@@ -184,12 +185,10 @@ def refresh_steps(
             first = known.first_session_beside(security)
         new = last - dt.timedelta(days=platform.settings.default_days)
         groups[chosen, calendar.name, last][symbol] = first or new
+    steps = _steps(platform, groups, table, force=full)
     if not (symbols or universe):
-        return [
-            *_steps(platform, groups, table, force=full),
-            *_steps(platform, _last_looks(platform, known, source, table), table),
-        ]
-    return _steps(platform, groups, table, force=full)
+        steps += _steps(platform, _last_looks(platform, known, source, table), table)
+    return steps
 
 
 def _steps(platform: Platform, groups: _Groups, table: Table, *, force: bool = False) -> list[Step]:
@@ -232,11 +231,13 @@ def open_steps(
         return []
     with platform.warehouse.reading() as con:
         tasks = read_tasks(con, table.name).values()
-        delisted = con.execute(
-            "select symbol from symbol_history join securities using (security_id)"
-            " group by 1 having bool_and(coalesce(delisted_on <= ?, false))",
-            [platform.clock().date()],
-        ).fetchall()
+        delisted = set(
+            con.execute(
+                "select symbol from symbol_history join securities using (security_id)"
+                " group by 1 having bool_and(coalesce(delisted_on <= ?, false))",
+                [platform.clock().date()],
+            ).fetchall()
+        )
     groups: _Groups = defaultdict(dict)
     for task in tasks:
         if (task.open or (given_up and task.given_up)) and (task.symbol,) not in delisted:

@@ -12,7 +12,7 @@ from quant_assets.schema.table import Table
 
 
 def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None) -> list[Name]:
-    """Dated names with the company they belong to, of the given symbols or of all."""
+    """Dated names with their company, of the given symbols or of all, by symbol and first day."""
     which = "" if symbols is None else " where list_contains($symbols, h.symbol)"
     rows = con.execute(
         "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - constants

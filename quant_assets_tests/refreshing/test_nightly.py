@@ -1,4 +1,4 @@
-"""The rules of the evening: which session is expected, who lacks it, and when to ask again."""
+"""The rules of the evening: the session expected, the symbols that lack it, the next request."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_evening_is_a_moment_and_the_next_session_a_day(calendar: Calendar) -
     assert session_after(calendar, FRI) == session_after(calendar, dt.date(2024, 6, 1)) == MON
 
 
-def test_who_lacks_a_session_is_read_off_the_data(world: World) -> None:
+def test_which_symbols_lack_a_session_is_read_off_the_data(world: World) -> None:
     assert session_coverage(world.platform, DAILY_PRICES, THU) == SessionCoverage(THU, present=3)
     found = session_coverage(world.platform, DAILY_PRICES, FRI)
     assert found.lacking == {symbol: _completed(symbol) for symbol in ("AAA", "BBB", "CCC")}
@@ -103,7 +103,7 @@ def test_what_the_source_confirms_to_be_empty_lacks_nothing(world: World) -> Non
     assert (found.present, found.empty, found.complete) == (2, 1, True)
 
 
-def test_a_task_decides_who_is_to_be_asked() -> None:
+def test_a_task_decides_which_symbols_are_to_be_requested() -> None:
     later = EVENING.replace(tzinfo=None) + dt.timedelta(minutes=5)
     lacking = {
         "NEVER": None,
@@ -130,7 +130,7 @@ def test_a_sentence_names_twenty_and_counts_the_rest() -> None:
     assert not SessionCoverage(FRI).complete
 
 
-def test_an_archive_that_nobody_keeps_up_is_not_asked_at_night(world: World) -> None:
+def test_an_archive_that_is_not_kept_up_is_not_requested_at_night(world: World) -> None:
     with world.platform.warehouse.writing(RUN) as writing:
         writing.con.execute("update daily_prices set source = 'files:old'")
     assert session_coverage(world.platform, DAILY_PRICES, FRI).to_request() == ("AAA", "BBB", "CCC")
@@ -139,7 +139,7 @@ def test_an_archive_that_nobody_keeps_up_is_not_asked_at_night(world: World) -> 
     assert session_coverage(world.platform, DAILY_PRICES, months_later).to_request() == ()
 
 
-def test_retries_are_told_apart_from_what_waits_and_what_was_given_up(world: World) -> None:
+def test_retries_are_kept_apart_from_what_waits_and_what_was_given_up(world: World) -> None:
     world.task("AAA", "failed", attempts=1)
     world.task("BBB", "failed", attempts=2)
     world.task("CCC", "failed", attempts=5)

@@ -61,14 +61,14 @@ class Shell:
 
     def json(self, *words: str) -> tuple[int, Any]:
         """How a command ended, and the JSON it printed."""
-        told = self(*words, "--json")
-        return told.exit_code, json.loads(told.stdout)
+        result = self(*words, "--json")
+        return result.exit_code, json.loads(result.stdout)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with Warehouse(self.folder / "warehouse.duckdb").reading() as con:
             return con.execute(sql).fetchall()
 
-    def asked(self) -> list[str | None]:
+    def requested(self) -> list[str | None]:
         return [each.symbol for each in self.yahoo.requests if each.path.startswith(CHART)]
 
 
@@ -84,11 +84,11 @@ def shell(tmp_path: Path, yahoo: StandIn) -> Shell:
 
 
 def test_a_refresh_loads_what_is_named_and_later_whatever_was_loaded(shell: Shell) -> None:
-    code, told = shell.json("refresh", "--symbols", "aaa,BBB")
-    [report] = told["loads"]
+    code, result = shell.json("refresh", "--symbols", "aaa,BBB")
+    [report] = result["loads"]
     days = len(XNYS.between(LAST - dt.timedelta(days=365), LAST))
     assert (code, report["source"], report["totals"]["requested"]) == (DONE, "yahoo", 2 * days)
-    assert shell.asked() == ["AAA", "BBB"]
+    assert shell.requested() == ["AAA", "BBB"]
     assert shell.query("select symbol, state from load_tasks order by 1") == [
         ("AAA", "completed"),
         ("BBB", "completed"),
@@ -96,43 +96,43 @@ def test_a_refresh_loads_what_is_named_and_later_whatever_was_loaded(shell: Shel
     again = shell("refresh")
     assert again.exit_code == DONE
     assert again.stdout.startswith("Nothing due: 2 symbols have every session")
-    assert len(shell.asked()) == 2
+    assert len(shell.requested()) == 2
     assert shell("refresh", "--force").exit_code == DONE
-    assert len(shell.asked()) == 4
+    assert len(shell.requested()) == 4
     shown = shell("prices", "AAA", "--start", f"{LAST}", "--csv")
     assert (shown.exit_code, len(shown.stdout.splitlines())) == (DONE, 2)
 
 
 def test_a_dry_run_asks_nothing_and_says_how_long_it_would_take(shell: Shell) -> None:
     slowly = {"QUANT_ASSETS_YAHOO__MIN_DELAY_SECONDS": "10"}
-    told = shell("refresh", "--symbols", "AAA,BBB,CCC", "--dry-run", env=slowly)
-    assert told.exit_code == DONE
-    assert told.stdout.startswith("Would ask yahoo for 3 symbols, ")
+    result = shell("refresh", "--symbols", "AAA,BBB,CCC", "--dry-run", env=slowly)
+    assert result.exit_code == DONE
+    assert result.stdout.startswith("Would ask yahoo for 3 symbols, ")
     # Two delays, each a little longer than the limit.
-    assert re.search(r"^3 requests to yahoo, about 2\d s\.$", told.stdout, re.MULTILINE)
+    assert re.search(r"^3 requests to yahoo, about 2\d s\.$", result.stdout, re.MULTILINE)
     assert shell.yahoo.requests == []
     assert not (shell.folder / "warehouse.duckdb").exists()
 
 
 def test_max_requests_leaves_the_rest_for_later_and_names_it(shell: Shell) -> None:
-    told = shell("refresh", "--symbols", "AAA,BBB,CCC", "--max-requests", "2")
-    assert told.exit_code == DONE
-    assert "Left for the next time: CCC." in told.stderr
-    assert shell.asked() == ["AAA", "BBB"]
+    result = shell("refresh", "--symbols", "AAA,BBB,CCC", "--max-requests", "2")
+    assert result.exit_code == DONE
+    assert "Left for the next time: CCC." in result.stderr
+    assert shell.requested() == ["AAA", "BBB"]
 
 
 def test_an_unknown_symbol_is_named_and_the_others_load(shell: Shell) -> None:
-    told = shell("refresh", "--symbols", "NOPE,BBB")
-    assert told.exit_code == ATTENTION
-    assert "yahoo has no symbol NOPE" in told.stdout
+    result = shell("refresh", "--symbols", "NOPE,BBB")
+    assert result.exit_code == ATTENTION
+    assert "yahoo has no symbol NOPE" in result.stdout
     assert shell.query("select distinct symbol from symbol_history where symbol = 'NOPE'") == []
     [run] = shell.json("runs")[1]
     assert (run["source"], run["symbols"]) == ("yahoo", 2)
     of_symbol = {row["symbol"]: row["error"] for row in shell.json("runs", run["run_id"][:8])[1]}
     assert str(of_symbol["NOPE"]).startswith("yahoo has no symbol NOPE")
     assert of_symbol["BBB"] is None
-    said = shell.json("runs", run["run_id"][:8], "--log")[1]
-    errors = [(row["symbol"], row["error_class"]) for row in said if row["level"] == "ERROR"]
+    logged = shell.json("runs", run["run_id"][:8], "--log")[1]
+    errors = [(row["symbol"], row["error_class"]) for row in logged if row["level"] == "ERROR"]
     assert errors == [("NOPE", "UnknownSymbolAtSource")]
 
 
@@ -145,14 +145,14 @@ def test_fail_fast_ends_at_the_first_symbol_that_fails(shell: Shell) -> None:
 
     shell.yahoo.order(words("{}"), symbol="AAA")
     shell.yahoo.order(after_the_end, symbol="BBB")
-    told = shell("refresh", "--symbols", "AAA,BBB,CCC", "--fail-fast")
+    result = shell("refresh", "--symbols", "AAA,BBB,CCC", "--fail-fast")
     ended.set()
     for thread in threading.enumerate():
         if thread.name == "yahoo":
             thread.join(60)
-    assert told.exit_code == ATTENTION
-    assert "neither data nor a reason" in told.stdout
-    assert shell.asked() == ["AAA", "BBB"]
+    assert result.exit_code == ATTENTION
+    assert "neither data nor a reason" in result.stdout
+    assert shell.requested() == ["AAA", "BBB"]
 
 
 def test_an_outage_is_one_notice_and_no_list_of_symbols(shell: Shell) -> None:
@@ -161,16 +161,16 @@ def test_an_outage_is_one_notice_and_no_list_of_symbols(shell: Shell) -> None:
     for symbol in (*many[:6], *many[14:]):
         shell.yahoo.order(without_session(f"{LAST}"), symbol=symbol)
     days = {"QUANT_ASSETS_DEFAULT_DAYS": "10"}
-    told = shell("refresh", "--symbols", ",".join(many), env=days)
-    assert told.exit_code == ATTENTION
-    assert f"Note: yahoo has no row of {LAST} for 12 of 20 symbols." in told.stderr
-    assert "Needs attention" not in told.stdout
+    result = shell("refresh", "--symbols", ",".join(many), env=days)
+    assert result.exit_code == ATTENTION
+    assert f"Note: yahoo has no row of {LAST} for 12 of 20 symbols." in result.stderr
+    assert "Needs attention" not in result.stdout
     later = shell("refresh")
     assert later.exit_code == ATTENTION
     assert re.search(r"Not requested: S00, .* and 7 more; not to be asked before ", later.stderr)
-    assert len(shell.asked()) == 20
+    assert len(shell.requested()) == 20
     assert shell("refresh", "--symbols", ",".join(many)).exit_code == DONE
-    assert len(shell.asked()) == 32
+    assert len(shell.requested()) == 32
     assert shell.query(f"select count(*) from daily_prices where session = '{LAST}'") == [(20,)]
 
 
@@ -192,7 +192,7 @@ def test_a_held_symbol_says_why_and_accept_takes_yahoo_at_its_word(shell: Shell)
     assert shell.query(closes) == [(50.0,)]
 
 
-def test_resume_goes_on_and_retries_what_was_given_up_only_where_told(shell: Shell) -> None:
+def test_resume_goes_on_and_retries_what_was_given_up_only_where_named(shell: Shell) -> None:
     nothing = shell("resume")
     assert nothing.exit_code == DONE
     assert nothing.stdout.startswith("There is nothing to resume")
@@ -202,19 +202,19 @@ def test_resume_goes_on_and_retries_what_was_given_up_only_where_told(shell: She
         assert shell("resume").exit_code == ATTENTION
     given_up = shell("resume")
     assert given_up.stdout.startswith("There is nothing to resume")
-    assert shell.asked().count("CCC") == 5
+    assert shell.requested().count("CCC") == 5
     assert shell("resume", "--retry-failed").exit_code == DONE
-    assert shell.asked() == ["CCC"] * 6
+    assert shell.requested() == ["CCC"] * 6
 
 
 def test_quickstart_goes_from_an_empty_folder_to_a_chart(shell: Shell) -> None:
-    told = shell("quickstart", "AAA", "BBB")
-    assert told.exit_code == DONE
-    assert [line[:3] for line in told.stdout.splitlines() if "split-adjusted" in line] == [
+    result = shell("quickstart", "AAA", "BBB")
+    assert result.exit_code == DONE
+    assert [line[:3] for line in result.stdout.splitlines() if "split-adjusted" in line] == [
         "AAA",
         "BBB",
     ]
-    assert shell.asked() == ["AAA", "BBB"]
+    assert shell.requested() == ["AAA", "BBB"]
 
 
 def test_a_check_of_the_sources_shows_what_is_left_of_the_budget(shell: Shell) -> None:
@@ -224,7 +224,7 @@ def test_a_check_of_the_sources_shows_what_is_left_of_the_budget(shell: Shell) -
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "sentence"),
     [
         (("refresh",), "There are no symbols to load yet."),
         (("refresh", "--universe", "nasdaq"), "nasdaq"),
@@ -234,12 +234,12 @@ def test_a_check_of_the_sources_shows_what_is_left_of_the_budget(shell: Shell) -
         (("runs", "--log"), "--log needs the id of a run."),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
-    shell: Shell, line: tuple[str, ...], said: str
+def test_what_cannot_be_done_is_refused_in_a_sentence(
+    shell: Shell, line: tuple[str, ...], sentence: str
 ) -> None:
-    told = shell(*line)
-    assert told.exit_code == USAGE
-    assert said in told.stderr
+    result = shell(*line)
+    assert result.exit_code == USAGE
+    assert sentence in result.stderr
     assert shell.yahoo.requests == []
 
 
@@ -270,10 +270,10 @@ def test_a_stopped_refresh_keeps_what_was_stored_and_resume_asks_for_the_rest(
     ) as refresh:
         assert reached.wait(60)
         refresh.send_signal(number)
-        _, told = refresh.communicate(timeout=60)
+        _, result = refresh.communicate(timeout=60)
     assert refresh.returncode == code
-    assert "Stopped. What was stored stays" in told
-    assert "Traceback" not in told
+    assert "Stopped. What was stored stays" in result
+    assert "Traceback" not in result
     states = shell.query("select symbol, state from load_tasks order by 1")
     stored = [symbol for symbol, state in states if state == "completed"]
     assert stored == many[: len(stored)]
@@ -281,8 +281,8 @@ def test_a_stopped_refresh_keeps_what_was_stored_and_resume_asks_for_the_rest(
     assert states[len(stored) :] == [(symbol, "pending") for symbol in many[len(stored) :]]
     have = "select symbol, max(session) from daily_prices join symbol_history using (security_id)"
     assert shell.query(f"{have} group by 1 order by 1") == [(symbol, LAST) for symbol in stored]
-    asked_before = len(shell.asked())
+    before = len(shell.requested())
     assert shell("resume").exit_code == DONE
-    assert sorted(map(str, shell.asked()[asked_before:])) == many[len(stored) :]
+    assert sorted(map(str, shell.requested()[before:])) == many[len(stored) :]
     assert shell.query(f"{have} group by 1 order by 1") == [(symbol, LAST) for symbol in many]
     assert shell.query("select distinct state from load_tasks") == [("completed",)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
 import duckdb
 import pyarrow as pa
@@ -79,9 +81,8 @@ class PriceCoverage:
     def read(cls, look: Look, table: Table) -> PriceCoverage:
         if look.con is None:
             return cls()
-        names: dict[str, list[Name]] = {}
-        for name in read_names(look.con):
-            names.setdefault(name.symbol, []).append(name)
+        by_symbol = groupby(read_names(look.con), attrgetter("symbol"))
+        names = {symbol: list(some) for symbol, some in by_symbol}
         first = look.con.execute(
             f"select security_id, min(session) from {table.name} where source = ? group by 1",
             [look.source.name],

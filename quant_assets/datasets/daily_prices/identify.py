@@ -92,9 +92,16 @@ def identify(
         # Otherwise a symbol that is not on record brought no row: no security is made up for it.
         if symbol in securities and symbol in spans:
             register.note_first_session(securities[symbol], spans[symbol][0])
-    accepted, rejected = _nameable(accepted, securities, several, reasons)
+    ids = security_ids(accepted, "session", securities, several)
+    rejected = [
+        (row, reasons.get(symbol) or str(UnknownSymbolError(symbol, several.get(symbol, ()))))
+        for row in accepted.filter(ids.is_null()).to_pylist()
+        for symbol in [row["symbol"]]
+    ]
+    if rejected:
+        accepted, ids = accepted.filter(ids.is_valid()), ids.drop_null()
     if len(set(securities.values())) < len(securities):
-        accepted, contradicting = _one_row_a_day(accepted, securities, several)
+        accepted, contradicting = _one_row_a_day(accepted, ids)
         rejected += contradicting
     return Identified(accepted, _rejected(rejected), spans, securities, several, reasons)
 
@@ -117,34 +124,15 @@ def security_ids(
     return pa.array(looked_up, pa.int32())
 
 
-def _nameable(
-    accepted: pa.Table,
-    securities: Mapping[str, int],
-    names: Mapping[str, Sequence[Name]],
-    reasons: Mapping[str, str],
-) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
-    """Keep rows of days on which the symbol had a bearer; the others, with the reason."""
-    ids = security_ids(accepted, "session", securities, names)
-    if ids.null_count == 0:
-        return accepted, []
-    strays = [
-        (row, reasons.get(symbol) or str(UnknownSymbolError(symbol, names.get(symbol, ()))))
-        for row in accepted.filter(ids.is_null()).to_pylist()
-        for symbol in [row["symbol"]]
-    ]
-    return accepted.filter(ids.is_valid()), strays
-
-
 def _one_row_a_day(
-    accepted: pa.Table, securities: Mapping[str, int], names: Mapping[str, Sequence[Name]]
+    accepted: pa.Table, ids: pa.Array
 ) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
     """Keep the first row of each security and session; the others, if they differ, with why."""
-    ids = security_ids(accepted, "session", securities, names).fill_null(-1).to_numpy()
-    keys = (ids.astype(np.int64) << 32) + accepted["session"].cast(pa.int32()).to_numpy()
+    days = accepted["session"].cast(pa.int32()).to_numpy()
+    keys = (ids.to_numpy().astype(np.int64) << 32) + days
     _, kept, back = np.unique(keys, return_index=True, return_inverse=True)
     mask = np.zeros(len(keys), dtype=bool)
     mask[kept] = True
-    mask |= ids < 0
     others = np.flatnonzero(~mask)
     rows = accepted.take(pa.array(others)).to_pylist()
     firsts = accepted.take(pa.array(kept[back[others]])).to_pylist()

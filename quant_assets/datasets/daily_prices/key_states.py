@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 
 import duckdb
 import pyarrow as pa
@@ -67,10 +67,9 @@ def key_states(
     still_open = [
         (symbol, day) for symbol, days in requested.items() for day in days[len(closed[symbol]) :]
     ]
-    names: dict[str, list[Name]] = defaultdict(list)
     with warehouse.reading() as con:
-        for name in read_names(con, list(requested)):
-            names[name.symbol].append(name)
+        by_symbol = groupby(read_names(con, list(requested)), attrgetter("symbol"))
+        names = {symbol: list(some) for symbol, some in by_symbol}
         keyed, empty, failed = _identified(closed, names, names_on, known)
         rows = _look_up(con, table, keyed, source, run_id) if keyed.num_rows else []
     symbols = list(closed)

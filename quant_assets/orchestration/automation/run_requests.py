@@ -24,7 +24,7 @@ Request = dg.RunRequest | dg.SkipReason
 """What a schedule or sensor gives: one run, or why there is none."""
 
 running_sensor = partial(dg.sensor, default_status=dg.DefaultSensorStatus.RUNNING)
-"""A sensor that is switched on where the definitions are loaded first."""
+"""A sensor that is switched on from the start; one that a user switches off stays off."""
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,

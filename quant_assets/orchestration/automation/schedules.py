@@ -1,4 +1,4 @@
-"""Schedules: what happens by the time of day. What follows from data is for ``sensors``.
+"""Schedules: what happens by the time of day. What follows from data is for sensors.
 
 A schedule goes by the time it was scheduled for: a tick made up for later requests the same.
 """

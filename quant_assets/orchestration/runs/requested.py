@@ -34,14 +34,11 @@ def spans_of_backfill(
 ) -> dict[str, Span]:
     """First and last session that a backfill requests of each of ``symbols``."""
     record = instance.get_backfill(backfill)
-    if record is None or record.asset_backfill_data is None:
-        return {}
-    subset = record.asset_backfill_data.target_subset.partitions_subsets_by_asset_key.get(asset)
-    if subset is None:
-        return {}
+    data = record.asset_backfill_data if record else None
+    subset = data.target_subset.partitions_subsets_by_asset_key.get(asset) if data else None
     ours = set(symbols)
     days: dict[str, set[str]] = defaultdict(set)
-    for key in subset.get_partition_keys():
+    for key in subset.get_partition_keys() if subset else ():
         # Split as text: a backfill may name a hundred thousand keys, and dates are made of few.
         day, symbol = key.split("|", maxsplit=1)
         if symbol in ours:

@@ -1,4 +1,4 @@
-"""``latest_session``: fresh only when nobody lacks the newest session, however old events look.
+"""``latest_session``: fresh only when no symbol lacks the newest session, however old events look.
 
 Freshness is what Dagster's own daemon computes, at moments of a spring and an autumn.
 """
@@ -55,18 +55,18 @@ def world(prepared: Path, tmp_path: Path) -> Iterator[World]:
 def confirmed(world: World) -> list[str]:
     """The sessions that the marker stood for, newest first."""
     records = world.instance.fetch_materializations(MARKER, limit=9).records
-    told = [record.asset_materialization for record in records]
-    return [str(each.metadata["session"].value) for each in told if each]
+    events = [record.asset_materialization for record in records]
+    return [str(each.metadata["session"].value) for each in events if each]
 
 
 def observed(world: World) -> list[str]:
-    """What the marker said when it was not materialized, newest first."""
+    """The words of the marker when it was not materialized, newest first."""
     records = world.instance.fetch_observations(MARKER, limit=9).records
-    told = [record.event_log_entry.asset_observation for record in records]
-    return [str(each.metadata["stand"].value) for each in told if each]
+    events = [record.event_log_entry.asset_observation for record in records]
+    return [str(each.metadata["stand"].value) for each in events if each]
 
 
-def test_it_is_materialized_when_nobody_lacks_the_newest_session(world: World) -> None:
+def test_it_is_materialized_when_no_symbol_lacks_the_newest_session(world: World) -> None:
     world.load(end=FRI)
     assert world.materialize("latest_session") == ""
     [record] = world.instance.fetch_materializations(MARKER, limit=2).records
@@ -83,7 +83,7 @@ def test_it_is_materialized_when_nobody_lacks_the_newest_session(world: World) -
     }
 
 
-def test_where_one_lacks_it_nothing_is_materialized_and_who_is_said(world: World) -> None:
+def test_where_one_lacks_it_nothing_is_materialized_and_it_is_named(world: World) -> None:
     world.load("AAA", "BBB", end=FRI)
     world.task("CCC", "rate_limited", error="yahoo has no 2024-05-31 yet")
     assert world.materialize("latest_session") == ""
@@ -134,15 +134,17 @@ def test_an_empty_folder_is_not_fresh(tmp_path: Path) -> None:
 def test_what_follows_prices_runs_after_them_and_in_the_evening_of_a_day_off(world: World) -> None:
     selection = dg.AssetSelection.assets(ACTIONS, MARKER)
     cursor = None
-    asked = []
+    requested = []
 
     def tick(at: dt.datetime) -> None:
         nonlocal cursor
-        told = dg.evaluate_automation_conditions(
+        found = dg.evaluate_automation_conditions(
             world.definitions, world.instance, selection, cursor=cursor, evaluation_time=at
         )
-        cursor = told.cursor
-        asked.append({k.to_user_string() for k in (ACTIONS, MARKER) if told.get_num_requested(k)})
+        cursor = found.cursor
+        requested.append(
+            {k.to_user_string() for k in (ACTIONS, MARKER) if found.get_num_requested(k)}
+        )
 
     world.instance.add_dynamic_partitions(SYMBOLS, list(MEMBERS))
     tick(new_york(FRI, "18:00"))
@@ -151,7 +153,7 @@ def test_what_follows_prices_runs_after_them_and_in_the_evening_of_a_day_off(wor
     tick(new_york(FRI, "18:43"))
     tick(new_york(dt.date(2024, 6, 1), "20:31"))
     tick(new_york(dt.date(2024, 6, 1), "20:32"))
-    assert asked == [
+    assert requested == [
         set(),
         {"corporate_actions", "latest_session"},
         set(),

@@ -1,4 +1,4 @@
-"""Schedules: on which evenings and hours each asks for a run, and what it says when it does not."""
+"""Schedules: on which evenings and hours each requests a run, and its reason when it does not."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_evening_of_a_session_begins_with_a_look_at_the_index(
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "reason"),
     [
         ("2024-06-01T18:30-04:00", "Saturday 2024-06-01 is no session of the exchange; the next "),
         ("2024-06-02T18:30-04:00", "Sunday 2024-06-02 is no session of the exchange; the next "),
@@ -61,11 +61,11 @@ def test_the_evening_of_a_session_begins_with_a_look_at_the_index(
     ],
 )
 def test_a_day_off_begins_nothing_and_says_when_it_goes_on(
-    world: World, at: str, said: str
+    world: World, at: str, reason: str
 ) -> None:
     seen = world.scheduled("nightly", dt.datetime.fromisoformat(at))
     assert seen.requests == ()
-    assert seen.skipped.startswith(said)
+    assert seen.skipped.startswith(reason)
     following = {"2024-07-04": "Friday 2024-07-05."}.get(at[:10], "Monday 2024-06-03.")
     assert seen.skipped.endswith(f"one is {following}")
 
@@ -100,12 +100,12 @@ def test_a_look_that_finds_nothing_new_is_a_look_all_the_same(world: World) -> N
         assert world.run(world.scheduled("nightly", world.now).request) == ""
         world.now += dt.timedelta(hours=1)
     records = world.instance.fetch_materializations(dg.AssetKey("sp500_universe"), limit=9).records
-    told = [record.asset_materialization for record in records]
-    assert [each.metadata["looked_at"].value for each in told if each] == [
+    made = [record.asset_materialization for record in records]
+    assert [each.metadata["looked_at"].value for each in made if each] == [
         "2024-05-31T23:40:00+00:00",
         "2024-05-31T22:40:00+00:00",
     ]
-    assert {(each.tags or {})["dagster/data_version"] for each in told if each} == {"universe-1"}
+    assert {(each.tags or {})["dagster/data_version"] for each in made if each} == {"universe-1"}
 
 
 def test_without_pairs_there_is_nothing_to_do_by_the_hour(world: World) -> None:
@@ -114,7 +114,7 @@ def test_without_pairs_there_is_nothing_to_do_by_the_hour(world: World) -> None:
     )
 
 
-def test_pairs_are_asked_for_once_their_day_is_over_and_are_not_told_to_dagster(
+def test_pairs_are_requested_once_their_day_is_over_and_are_not_reported(
     world: World,
 ) -> None:
     world.market.until = dt.date(2024, 6, 1)

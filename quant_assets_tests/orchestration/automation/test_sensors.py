@@ -1,4 +1,4 @@
-"""Sensors: what each asks for, given what is stored and what the clock says.
+"""Sensors: what each requests, given what is stored and the time.
 
 Evenings of an index of three companies, played through with the real sensors; see ``evening``.
 """
@@ -42,7 +42,7 @@ def world(prepared: Path, tmp_path: Path) -> Iterator[World]:
 
 
 def looked_at_the_index(world: World) -> World:
-    """The list imported, and Dagster told as the asset tells it."""
+    """The list imported, and reported to Dagster as the asset does."""
     world.import_members()
     metadata = {LOOKED_AT: world.now.isoformat()}
     world.instance.report_runless_asset_event(
@@ -104,13 +104,13 @@ def test_a_look_that_failed_leaves_the_members_known_last(world: World) -> None:
     )
 
 
-def test_while_prices_are_being_refreshed_nothing_is_asked(world: World) -> None:
+def test_while_prices_are_being_refreshed_nothing_is_requested(world: World) -> None:
     world.begin("refresh_prices")
     for sensor in ("prices_due", "failed_partitions"):
         assert world.look(sensor).skipped == "Prices are being refreshed, or about to be."
 
 
-def test_a_source_that_lags_is_asked_every_half_hour_and_by_few(world: World) -> None:
+def test_a_source_that_lags_is_requested_every_half_hour_and_by_few(world: World) -> None:
     ten = world.index.members = (*MEMBERS, *(f"S{number}" for number in range(7)))
     looked_at_the_index(world).market.until = THU
     world.load(*ten)
@@ -136,7 +136,7 @@ def test_a_source_that_lags_is_asked_every_half_hour_and_by_few(world: World) ->
     assert world.look("prices_due").skipped.startswith("All 10 symbols have 2024-05-31.")
 
 
-def test_a_source_that_was_just_asked_is_left_alone_whatever_came_of_it(world: World) -> None:
+def test_a_source_that_was_just_requested_is_left_alone_whatever_came_of_it(world: World) -> None:
     request = looked_at_the_index(world).look("prices_due").request
     world.begin(request.job_name or "", dict(request.tags), ended=True)
     assert world.look("prices_due").skipped == (
@@ -221,7 +221,7 @@ def test_a_newcomer_gets_its_partition_and_its_history(world: World) -> None:
     assert rows == [(FRI,)]
 
 
-def test_who_left_is_looked_at_in_full_once_more(world: World) -> None:
+def test_a_leaver_is_looked_at_in_full_once_more(world: World) -> None:
     world.load(end=FRI)
     world.change(1, "removed", "CCC", FRI)
     seen = world.look("index_membership_sensor", START)
@@ -320,7 +320,7 @@ def test_a_look_repeated_after_a_crash_asks_under_the_same_keys(world: World) ->
 # --- failed_partitions ---------------------------------------------------------------------------
 
 
-def test_what_failed_is_asked_again_after_a_longer_while(world: World) -> None:
+def test_what_failed_is_requested_again_after_a_longer_while(world: World) -> None:
     for attempts, minutes in ((1, 15), (2, 30), (3, 60), (4, 120)):
         world.task("BBB", "failed", attempts=attempts, error="no data")
         failed_at = world.now

@@ -1,4 +1,4 @@
-"""Runs over symbol-days: what is asked of the source, and what Dagster shows for it.
+"""Runs over symbol-days: what is requested of the source, and what Dagster shows for it.
 
 A backfill is recorded with Dagster's own record of one; its runs happen here one after the other,
 as the UI would launch them: a run a session.
@@ -50,17 +50,17 @@ SYMBOL_LIST = ("AAPL", "AMZN", "INTC", "KO", "MSFT", "NVDA", "ORCL", "PEP", "XOM
 AAPL, AMZN, INTC = SYMBOL_LIST[:3]
 BACKFILL = "aaaaaaaa"
 
-Asked = list[tuple[str, dt.date, dt.date]]
+RequestLog = list[tuple[str, dt.date, dt.date]]
 
 
 @dataclass
 class Source:
-    """Every symbol has a row on every session; remembers what it was asked, a symbol at a time."""
+    """Every symbol has a row on every session; remembers its requests, a symbol at a time."""
 
     failing: dict[str, str] = field(default_factory=dict)
     before: Callable[[str], None] = lambda symbol: None
     """Called with each symbol before it is answered."""
-    asked: Asked = field(default_factory=list)
+    requested: RequestLog = field(default_factory=list)
 
     @property
     def profile(self) -> PriceProfile:
@@ -74,7 +74,7 @@ class Source:
     def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         for request in requests:
             symbol = request.symbol
-            self.asked.append((symbol, request.start, request.end))
+            self.requested.append((symbol, request.start, request.end))
             self.before(symbol)
             if symbol in self.failing:
                 failure = {symbol: BadAnswer("fake", self.failing[symbol])}
@@ -208,7 +208,7 @@ def keys(*symbols: str, days: Sequence[dt.date]) -> set[str]:
 # --- the runs of a backfill ask once between them ------------------------------------------------
 
 
-def test_twenty_symbols_over_thirty_sessions_are_asked_for_twenty_times(folder: Folder) -> None:
+def test_twenty_symbols_over_thirty_sessions_are_requested_twenty_times(folder: Folder) -> None:
     many = [f"S{number:02}" for number in range(20)]
     days = XNYS.between(dt.date(2024, 4, 1), THU)[-30:]
     folder.instance.add_dynamic_partitions(SYMBOLS, many)
@@ -217,14 +217,14 @@ def test_twenty_symbols_over_thirty_sessions_are_asked_for_twenty_times(folder: 
     run = days[::4]  # one run is like the other, and these will do
     for day in run:
         assert folder.run(many[0], many[-1], day, backfill=BACKFILL) == ""
-    assert sorted(folder.source.asked) == [(symbol, days[0], THU) for symbol in many]
+    assert sorted(folder.source.requested) == [(symbol, days[0], THU) for symbol in many]
     assert folder.instance.get_materialized_partitions(PRICES.key) == keys(*many, days=run)
 
 
 def test_a_rectangle_in_a_run_a_session_asks_for_each_symbol_once(folder: Folder) -> None:
     folder.backfill({symbol: [MON, TUE, WED] for symbol in (AAPL, AMZN, INTC)})
     folder.rectangle(WED, MON, TUE)
-    assert folder.source.asked == [(symbol, MON, WED) for symbol in (AAPL, AMZN, INTC)]
+    assert folder.source.requested == [(symbol, MON, WED) for symbol in (AAPL, AMZN, INTC)]
     three = keys(AAPL, AMZN, INTC, days=[MON, TUE, WED])
     assert folder.colours() == {"green": three, "red": set()}
 
@@ -234,17 +234,17 @@ def test_stripes_ask_for_the_days_of_each_symbol_once(folder: Folder) -> None:
     assert folder.run(AAPL, AMZN, TUE, backfill=BACKFILL) == ""
     assert folder.run(AAPL, AAPL, MON, backfill=BACKFILL) == ""
     assert folder.run(AMZN, AMZN, WED, THU, backfill=BACKFILL) == ""
-    assert sorted(folder.source.asked) == [(AAPL, MON, TUE), (AMZN, TUE, THU)]
-    asked_for = keys(AAPL, days=[MON, TUE]) | keys(AMZN, days=[TUE, WED, THU])
-    assert folder.colours() == {"green": asked_for, "red": set()}
+    assert sorted(folder.source.requested) == [(AAPL, MON, TUE), (AMZN, TUE, THU)]
+    requested = keys(AAPL, days=[MON, TUE]) | keys(AMZN, days=[TUE, WED, THU])
+    assert folder.colours() == {"green": requested, "red": set()}
 
 
-def test_holes_are_stored_and_not_told(folder: Folder) -> None:
+def test_holes_are_stored_and_not_reported(folder: Folder) -> None:
     folder.backfill({AAPL: [MON, THU], INTC: [TUE]})
     assert folder.run(AAPL, AAPL, THU, backfill=BACKFILL) == ""
     assert folder.run(INTC, INTC, TUE, backfill=BACKFILL) == ""
     assert folder.run(AAPL, AAPL, MON, backfill=BACKFILL) == ""
-    assert folder.source.asked == [(AAPL, MON, THU), (INTC, TUE, TUE)]
+    assert folder.source.requested == [(AAPL, MON, THU), (INTC, TUE, TUE)]
     assert folder.colours()["green"] == keys(AAPL, days=[MON, THU]) | keys(INTC, days=[TUE])
 
 
@@ -255,25 +255,27 @@ def test_another_backfill_asks_for_what_the_first_did_not_bring(folder: Folder) 
     folder.backfill({AAPL: [MON], AMZN: [MON]}, "bbbbbbbb")
     folder.source.failing = {}
     assert folder.run(AAPL, AMZN, MON, backfill="bbbbbbbb") == ""
-    assert folder.source.asked == [(AAPL, MON, MON), (AMZN, MON, MON), (AMZN, MON, MON)]
+    assert folder.source.requested == [(AAPL, MON, MON), (AMZN, MON, MON), (AMZN, MON, MON)]
     assert folder.colours() == {"green": keys(AAPL, AMZN, days=[MON]), "red": set()}
 
 
 def test_a_run_of_a_backfill_that_is_not_recorded_asks_for_its_own_keys(folder: Folder) -> None:
     assert folder.run(AAPL, AAPL, TUE, backfill="unknown") == ""
-    assert folder.source.asked == [(AAPL, TUE, TUE)]
+    assert folder.source.requested == [(AAPL, TUE, TUE)]
 
 
 def test_a_run_of_no_backfill_asks_for_its_own_keys(folder: Folder) -> None:
     folder.backfill({AAPL: [MON, TUE]})
     assert folder.run(AAPL, AAPL, TUE) == ""
-    assert folder.source.asked == [(AAPL, TUE, TUE)]
+    assert folder.source.requested == [(AAPL, TUE, TUE)]
 
 
 # --- what failed, and what was interrupted -------------------------------------------------------
 
 
-def test_a_failing_symbol_is_asked_once_and_red_with_the_first_runs_reason(folder: Folder) -> None:
+def test_a_failing_symbol_is_requested_once_and_red_with_the_first_runs_reason(
+    folder: Folder,
+) -> None:
     folder.backfill({symbol: [MON, TUE] for symbol in (AAPL, AMZN, INTC)})
     folder.source.failing = {AMZN: "the answer is a web page"}
     first = folder.run(AAPL, INTC, MON, backfill=BACKFILL)
@@ -281,7 +283,7 @@ def test_a_failing_symbol_is_asked_once_and_red_with_the_first_runs_reason(folde
     folder.source.failing = {AMZN: "this is not asked for again"}
     second = folder.run(AAPL, INTC, TUE, backfill=BACKFILL)
     assert "AMZN 2024-05-21: the answer is a web page" in second
-    assert folder.source.asked == [(symbol, MON, TUE) for symbol in (AAPL, AMZN, INTC)]
+    assert folder.source.requested == [(symbol, MON, TUE) for symbol in (AAPL, AMZN, INTC)]
     assert folder.colours() == {
         "green": keys(AAPL, INTC, days=[MON, TUE]),
         "red": keys(AMZN, days=[MON, TUE]),
@@ -296,7 +298,7 @@ def test_a_run_that_is_tried_again_asks_again(folder: Folder) -> None:
     folder.source.failing = {}
     again = folder.run(AAPL, AMZN, MON, backfill=BACKFILL, parent_run_id=parent)
     assert again == ""
-    assert folder.source.asked[2:] == [(AMZN, MON, MON)]
+    assert folder.source.requested[2:] == [(AMZN, MON, MON)]
     assert folder.colours() == {"green": keys(AAPL, AMZN, days=[MON]), "red": set()}
 
 
@@ -312,7 +314,7 @@ def test_an_interrupted_run_leaves_the_rest_to_the_next(folder: Folder) -> None:
     assert folder.colours()["green"] == keys(AAPL, days=[MON])
     folder.source.before = lambda symbol: None
     folder.rectangle(TUE, MON)
-    assert folder.source.asked == [
+    assert folder.source.requested == [
         (AAPL, MON, TUE),
         (AMZN, MON, TUE),
         (AMZN, MON, TUE),
@@ -332,7 +334,7 @@ def test_a_source_that_breaks_down_turns_closed_keys_red_and_keeps_what_it_gave(
     failure = folder.run(AAPL, INTC, WED, FRI)
     assert "4 symbol-days failed." in failure
     assert "AMZN 2024-05-22: the line is dead" in failure
-    assert folder.source.asked == [(AAPL, WED, THU), (AMZN, WED, THU)]
+    assert folder.source.requested == [(AAPL, WED, THU), (AMZN, WED, THU)]
     assert folder.colours() == {
         "green": keys(AAPL, days=[WED, THU]),
         "red": keys(AMZN, INTC, days=[WED, THU]),
@@ -349,7 +351,7 @@ def test_a_source_that_can_not_be_opened_turns_closed_keys_red(folder: Folder) -
 def test_an_open_session_alone_loads_nothing_and_tells_nothing(folder: Folder) -> None:
     folder.backfill({AAPL: [FRI]})
     assert folder.run(AAPL, AAPL, FRI, backfill=BACKFILL) == ""
-    assert folder.source.asked == []
+    assert folder.source.requested == []
     assert folder.instance.get_materialized_partitions(PRICES.key) == set()
     assert folder.colours() == {"green": set(), "red": set()}
 
@@ -388,7 +390,7 @@ def test_a_ragged_backfill_asks_for_the_widest_span_once(folder: Folder) -> None
     folder.backfill(ragged)
     assert folder.run(SYMBOL_LIST[0], SYMBOL_LIST[-1], WED, backfill=BACKFILL) == ""
     assert folder.run(SYMBOL_LIST[0], SYMBOL_LIST[2], MON, backfill=BACKFILL) == ""
-    assert folder.source.asked == [(symbol, MON, THU) for symbol in SYMBOL_LIST]
+    assert folder.source.requested == [(symbol, MON, THU) for symbol in SYMBOL_LIST]
     assert folder.colours()["green"] == keys(*SYMBOL_LIST, days=[WED]) | keys(
         AAPL, AMZN, INTC, days=[MON]
     )
@@ -397,13 +399,13 @@ def test_a_ragged_backfill_asks_for_the_widest_span_once(folder: Folder) -> None
 def test_portions_hold_some_symbol_days_and_no_more_than_one_symbol_above() -> None:
     half = [MON] * (SYMBOL_DAYS_AT_ONCE // 2)
     whole = [MON] * SYMBOL_DAYS_AT_ONCE
-    asked = {"A": half, "B": half, "C": half, "D": whole, "E": whole, "F": half}
-    assert [list(part) for part in portions(asked)] == [["A", "B"], ["C", "D"], ["E"], ["F"]]
+    requested = {"A": half, "B": half, "C": half, "D": whole, "E": whole, "F": half}
+    assert [list(part) for part in portions(requested)] == [["A", "B"], ["C", "D"], ["E"], ["F"]]
     assert list(portions({})) == []
-    assert all(part[symbol] is asked[symbol] for part in portions(asked) for symbol in part)
+    assert all(part[symbol] is requested[symbol] for part in portions(requested) for symbol in part)
 
 
-def test_symbol_days_are_told_while_the_rest_is_still_being_fetched(folder: Folder) -> None:
+def test_symbol_days_are_reported_while_the_rest_is_still_being_fetched(folder: Folder) -> None:
     seen = {}
 
     def look(symbol: str) -> None:

@@ -1,4 +1,4 @@
-"""``reconcile``: what it calls a difference, what it leaves alone, and what it says.
+"""``reconcile``: what it calls a difference, what it leaves alone, and its messages.
 
 Runs happen in this process, over an archive of three companies; loads beside Dagster stand for
 whatever made the two sides differ.
@@ -91,7 +91,7 @@ def keys(differences: Differences, which: str) -> set[str]:
 
 
 def forget(folder: Folder, where: str) -> None:
-    """Delete some prices of the warehouse, and what the ledger says of the same."""
+    """Delete some prices of the warehouse, and their rows of the ledger."""
     with folder.platform().warehouse.writing(RUN) as writing:
         for table in ("daily_prices", "symbol_day_ledger"):
             writing.con.execute(f"delete from {table} where {where}")
@@ -178,7 +178,7 @@ def test_a_lost_warehouse_turns_everything_red(green: Folder) -> None:
     assert green.colours() == {"green": set(), "red": ALL}
 
 
-def test_a_lost_history_is_told_again(green: Folder) -> None:
+def test_a_lost_history_is_reported_again(green: Folder) -> None:
     shutil.rmtree(green.path / "data" / "dagster")
     differences = found(green)
     assert differences.tickers == ("AAPL", "MSFT", "PLTR")

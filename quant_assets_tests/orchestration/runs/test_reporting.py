@@ -110,7 +110,7 @@ def begin(instance: dg.DagsterInstance, *, start: dt.date = TUE, end: dt.date = 
     return RunStep(run.run_id, run.job_name, "daily_prices", PRICES_ASSET, "ours")
 
 
-def tell(
+def report(
     instance: dg.DagsterInstance, *several: KeyStates, step: RunStep | None = None
 ) -> Reporter:
     """Tell of states in a run over everything, which fails where any of them did."""
@@ -139,7 +139,7 @@ def colours(instance: dg.DagsterInstance) -> dict[str, set[str]]:
     return {"green": named["MATERIALIZED"], "red": named["FAILED"]}
 
 
-def told(instance: dg.DagsterInstance, run_id: str = "") -> list[EventLogEntry]:
+def reported(instance: dg.DagsterInstance, run_id: str = "") -> list[EventLogEntry]:
     """Events that name a partition, in their order, of one run or of all."""
     storage = instance.event_log_storage
     records = [
@@ -154,10 +154,10 @@ def told(instance: dg.DagsterInstance, run_id: str = "") -> list[EventLogEntry]:
     return [r.event_log_entry for r in sorted(records, key=lambda record: record.storage_id)]
 
 
-def keys_told(instance: dg.DagsterInstance, run_id: str = "") -> list[tuple[str, str | None]]:
+def keys_reported(instance: dg.DagsterInstance, run_id: str = "") -> list[tuple[str, str | None]]:
     return [
         (event.get_dagster_event().event_type_value, event.get_dagster_event().partition)
-        for event in told(instance, run_id)
+        for event in reported(instance, run_id)
     ]
 
 
@@ -165,7 +165,7 @@ def materialization(instance: dg.DagsterInstance, key: str) -> dg.AssetMateriali
     """The latest of a key."""
     found = [
         event.asset_materialization
-        for event in told(instance)
+        for event in reported(instance)
         if event.asset_materialization and event.asset_materialization.partition == key
     ]
     return found[-1]
@@ -186,7 +186,7 @@ def test_good_and_empty_keys_are_green_and_failed_ones_red(instance: dg.DagsterI
         changed=frozenset({(AAPL, TUE), (AAPL, WED)}),
     )
     step = begin(instance, end=WED)
-    reporter = tell(instance, states, KeyStates(good=[(MSFT, WED)]), step=step)
+    reporter = report(instance, states, KeyStates(good=[(MSFT, WED)]), step=step)
     assert colours(instance) == {
         "green": {"2024-05-28|AAPL", "2024-05-29|AAPL", "2024-05-28|MSFT", "2024-05-29|MSFT"},
         "red": {"2024-05-28|BRK.B", "2024-05-29|BRK.B"},
@@ -200,7 +200,7 @@ def test_green_keys_that_a_failing_run_has_no_news_of_stay_green(
     instance: dg.DagsterInstance,
 ) -> None:
     both = KeyStates(good=[(AAPL, TUE), (BRK, TUE)], empty={(MSFT, TUE): GONE})
-    tell(instance, both, step=begin(instance, end=TUE))
+    report(instance, both, step=begin(instance, end=TUE))
     green = {"2024-05-28|AAPL", "2024-05-28|BRK.B", "2024-05-28|MSFT"}
     assert colours(instance) == {"green": green, "red": set()}
     # The failure comes in another portion than the symbols there is nothing new of.
@@ -209,26 +209,26 @@ def test_green_keys_that_a_failing_run_has_no_news_of_stay_green(
         KeyStates(failed={(BRK, TUE): "lost"}),
         KeyStates(empty={(MSFT, TUE): GONE}),
     ]
-    tell(instance, *again, step=begin(instance, end=TUE))
+    report(instance, *again, step=begin(instance, end=TUE))
     assert colours(instance) == {
         "green": {"2024-05-28|AAPL", "2024-05-28|MSFT"},
         "red": {"2024-05-28|BRK.B"},
     }
 
 
-def test_a_red_key_turns_green_once_it_is_told_good(instance: dg.DagsterInstance) -> None:
-    tell(instance, KeyStates(failed={(AAPL, TUE): "no row", (MSFT, TUE): "no row"}))
+def test_a_red_key_turns_green_once_it_is_reported_good(instance: dg.DagsterInstance) -> None:
+    report(instance, KeyStates(failed={(AAPL, TUE): "no row", (MSFT, TUE): "no row"}))
     assert colours(instance)["red"] >= {"2024-05-28|AAPL", "2024-05-28|MSFT"}
     # Stored by another load in between: nothing of it was changed by this run.
-    tell(instance, KeyStates(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE}))
+    report(instance, KeyStates(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE}))
     assert colours(instance)["green"] >= {"2024-05-28|AAPL", "2024-05-28|MSFT"}
 
 
-def test_the_latest_events_of_keys_are_told_apart(instance: dg.DagsterInstance) -> None:
+def test_the_latest_events_of_keys_are_distinguished(instance: dg.DagsterInstance) -> None:
     keys = ["2024-05-28|AAPL", "2024-05-28|BRK.B", "2024-05-28|MSFT"]
     step = begin(instance, start=FRI)
-    tell(instance, KeyStates(good=[(AAPL, TUE), (BRK, TUE)]), step=step)
-    tell(instance, KeyStates(failed={(BRK, TUE): "lost"}), step=begin(instance, start=FRI))
+    report(instance, KeyStates(good=[(AAPL, TUE), (BRK, TUE)]), step=step)
+    report(instance, KeyStates(failed={(BRK, TUE): "lost"}), step=begin(instance, start=FRI))
     done, planned = latest_events(instance, PRICES, keys)
     assert (set(done), set(planned)) == ({keys[0], keys[1]}, {keys[1]})
     assert planned[keys[1]] > done[keys[1]]
@@ -240,34 +240,41 @@ def test_the_latest_events_of_keys_are_told_apart(instance: dg.DagsterInstance) 
 # --- nothing twice, and nothing left out ---------------------------------------------------------
 
 
-def test_what_is_known_is_not_told_again_and_what_changed_is(batched: dg.DagsterInstance) -> None:
+def test_what_is_known_is_not_reported_again_and_what_changed_is(
+    batched: dg.DagsterInstance,
+) -> None:
     good, empty = [(AAPL, TUE), (AAPL, WED)], {(MSFT, TUE): GONE, (MSFT, WED): GONE}
-    assert tell(batched, KeyStates(good=good, empty=empty)).written == 4
-    assert tell(batched, KeyStates(good=good, empty=empty)).written == 0
+    assert report(batched, KeyStates(good=good, empty=empty)).written == 4
+    assert report(batched, KeyStates(good=good, empty=empty)).written == 0
     step = begin(batched)
     changed = frozenset({(AAPL, WED), (MSFT, TUE)})
-    reporter = tell(batched, KeyStates(good=good, empty=empty, changed=changed), step=step)
-    assert keys_told(batched, step.run_id) == [(MADE, "2024-05-29|AAPL"), (MADE, "2024-05-28|MSFT")]
+    reporter = report(batched, KeyStates(good=good, empty=empty, changed=changed), step=step)
+    assert keys_reported(batched, step.run_id) == [
+        (MADE, "2024-05-29|AAPL"),
+        (MADE, "2024-05-28|MSFT"),
+    ]
     assert (reporter.good, reporter.empty, reporter.written) == (2, 2, 2)
 
 
 def test_a_failing_run_tells_a_storage_that_plans_ranges_of_nothing_old(
     batched: dg.DagsterInstance,
 ) -> None:
-    tell(batched, KeyStates(good=[(AAPL, TUE)]))
+    report(batched, KeyStates(good=[(AAPL, TUE)]))
     step = begin(batched)
-    tell(batched, KeyStates(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"}), step=step)
-    assert keys_told(batched, step.run_id) == [(PLANNED, "2024-05-28|MSFT")]
+    report(batched, KeyStates(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"}), step=step)
+    assert keys_reported(batched, step.run_id) == [(PLANNED, "2024-05-28|MSFT")]
 
 
 def test_a_failing_run_tells_stock_storage_of_every_key_it_planned(
     stock: dg.DagsterInstance,
 ) -> None:
-    tell(stock, KeyStates(good=[(AAPL, TUE), (BRK, TUE), (MSFT, TUE)]), step=begin(stock, end=TUE))
+    report(
+        stock, KeyStates(good=[(AAPL, TUE), (BRK, TUE), (MSFT, TUE)]), step=begin(stock, end=TUE)
+    )
     step = begin(stock, end=TUE)
     failing = KeyStates(good=[(AAPL, TUE), (BRK, TUE)], failed={(MSFT, TUE): "lost"})
-    assert tell(stock, failing, step=step).written == 3
-    assert Counter(kind for kind, _ in keys_told(stock, step.run_id)) == {
+    assert report(stock, failing, step=step).written == 3
+    assert Counter(kind for kind, _ in keys_reported(stock, step.run_id)) == {
         # Three planned as the run was made, and the one that failed.
         PLANNED: 4,
         MADE: 2,
@@ -278,17 +285,20 @@ def test_a_temporary_instance_shows_the_same_colours(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.add_dynamic_partitions(SYMBOLS, [AAPL, MSFT])
         states = KeyStates(good=[(AAPL, TUE)], failed={(MSFT, TUE): "no row"})
-        tell(instance, states, step=begin(instance, end=TUE))
+        report(instance, states, step=begin(instance, end=TUE))
         assert colours(instance) == {"green": {"2024-05-28|AAPL"}, "red": {"2024-05-28|MSFT"}}
 
 
 def test_a_run_of_a_backfill_tells_of_every_key(batched: dg.DagsterInstance) -> None:
     states = KeyStates(good=[(AAPL, TUE)], empty={(MSFT, TUE): GONE})
-    tell(batched, states)
+    report(batched, states)
     step = begin(batched)
     again = RunStep(**{**vars(step), "reports_all": True})
-    assert tell(batched, states, step=again).written == 2
-    assert keys_told(batched, step.run_id) == [(MADE, "2024-05-28|AAPL"), (MADE, "2024-05-28|MSFT")]
+    assert report(batched, states, step=again).written == 2
+    assert keys_reported(batched, step.run_id) == [
+        (MADE, "2024-05-28|AAPL"),
+        (MADE, "2024-05-28|MSFT"),
+    ]
 
 
 def test_a_step_knows_whether_it_is_of_a_backfill(batched: dg.DagsterInstance) -> None:
@@ -318,7 +328,7 @@ def test_a_step_knows_whether_it_is_of_a_backfill(batched: dg.DagsterInstance) -
     }
 
 
-# --- what an event says --------------------------------------------------------------------------
+# --- what an event holds --------------------------------------------------------------------------
 
 
 def universe(instance: dg.DagsterInstance, version: str) -> None:
@@ -339,7 +349,7 @@ def test_an_event_carries_what_dagster_compares_to_call_a_key_fresh(
     assert latest is not None
     record = instance.get_latest_data_version_record(UNIVERSE)
     assert record is not None
-    tell(instance, KeyStates(good=[(AAPL, TUE)], empty={(BRK, TUE): GONE}))
+    report(instance, KeyStates(good=[(AAPL, TUE)], empty={(BRK, TUE): GONE}))
     expected = {
         "dagster/data_version": "prices-1",
         "dagster/code_version": "prices-1",
@@ -355,7 +365,7 @@ def test_an_event_carries_what_dagster_compares_to_call_a_key_fresh(
 def test_without_a_universe_an_event_says_nothing_of_its_input(
     batched: dg.DagsterInstance,
 ) -> None:
-    tell(batched, KeyStates(good=[(AAPL, TUE)]))
+    report(batched, KeyStates(good=[(AAPL, TUE)]))
     assert materialization(batched, "2024-05-28|AAPL").tags == {
         "dagster/data_version": "prices-1",
         "dagster/code_version": "prices-1",
@@ -365,22 +375,22 @@ def test_without_a_universe_an_event_says_nothing_of_its_input(
 def test_an_event_says_what_became_of_its_symbol_day(instance: dg.DagsterInstance) -> None:
     reasons = {(BRK, TUE): GONE, (BRK, WED): "halted", (MSFT, TUE): GONE}
     step = begin(instance, start=FRI)
-    tell(instance, KeyStates(good=[(AAPL, TUE)], empty=reasons), step=step)
-    said = {
+    report(instance, KeyStates(good=[(AAPL, TUE)], empty=reasons), step=step)
+    shown = {
         event.asset_materialization.partition: {
             name: value.value for name, value in event.asset_materialization.metadata.items()
         }
-        for event in told(instance)
+        for event in reported(instance)
         if event.asset_materialization
     }
     source = {"source": "ours"}
-    assert said == {
+    assert shown == {
         "2024-05-28|AAPL": {"outcome": "present", "rows": 1, **source},
         "2024-05-28|BRK.B": {"outcome": "empty", "rows": 0, "reason": GONE, **source},
         "2024-05-29|BRK.B": {"outcome": "empty", "rows": 0, "reason": "halted", **source},
         "2024-05-28|MSFT": {"outcome": "empty", "rows": 0, "reason": GONE, **source},
     }
-    assert {(e.run_id, e.step_key, e.job_name) for e in told(instance, step.run_id)} >= {
+    assert {(e.run_id, e.step_key, e.job_name) for e in reported(instance, step.run_id)} >= {
         (step.run_id, "daily_prices", step.job_name)
     }
 
@@ -425,7 +435,7 @@ def test_empty_keys_of_one_reason_are_written_together(prepared: Path, tmp_path:
 
 def test_an_event_without_a_source_names_none(batched: dg.DagsterInstance) -> None:
     step = begin(batched)
-    tell(batched, KeyStates(good=[(AAPL, TUE)]), step=RunStep(**{**vars(step), "source": ""}))
+    report(batched, KeyStates(good=[(AAPL, TUE)]), step=RunStep(**{**vars(step), "source": ""}))
     assert set(materialization(batched, "2024-05-28|AAPL").metadata) == {"outcome", "rows"}
 
 

@@ -195,7 +195,7 @@ def test_each_dataset_of_a_vendor_asks_for_what_it_lacks(platform: TwoDatasets) 
         counts = con.execute(
             "select (select count(*) from daily_prices), (select count(*) from marks)"
         ).fetchall()
-        asked = con.execute(
+        noted = con.execute(
             "select dataset, count(*) from source_symbols group by 1 order by 1"
         ).fetchall()
         loads = con.execute(
@@ -203,7 +203,7 @@ def test_each_dataset_of_a_vendor_asks_for_what_it_lacks(platform: TwoDatasets) 
         ).fetchall()
     assert counts == [(12, 12)]
     assert loads == [("daily_prices", 12), ("marks", 12)]
-    assert asked == [("marks", 3)]  # a simulated market of prices is not asked over a network
+    assert noted == [("marks", 3)]  # a simulated market of prices is not requested over a network
     # Once for the whole backfill, though its runs are a session each.
     assert platform.marks[0].requests == [(symbol, MON, FRI) for symbol in symbols]
 
