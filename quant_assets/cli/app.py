@@ -17,7 +17,7 @@ import typer
 from quant_assets.cli import options
 from quant_assets.cli.data_folder import data_folder_app
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
-from quant_assets.cli.loads import live_app, load_and_show
+from quant_assets.cli.loads import live_app, load_and_show, symbols_in
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
 from quant_assets.cli.universes import universe_app
 
@@ -129,7 +129,6 @@ def backfill(
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
     from quant_assets.loading.work import Window
-    from quant_assets.reference.identity import canonical_symbol
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import known_symbols, window_steps
     from quant_assets.warehouse.published_copy import publish
@@ -144,8 +143,7 @@ def backfill(
     since = start or until - dt.timedelta(days=days or platform.settings.default_days)
     if since > until:
         raise typer.BadParameter(f"--start {since} is after --end {until}.")
-    named = [canonical_symbol(text) for text in symbols.split(",") if text.strip()]
-    wanted = tuple(dict.fromkeys(named)) or chosen.symbols() or known_symbols(platform)
+    wanted = symbols_in(symbols) or chosen.symbols() or known_symbols(platform)
     window = Window(wanted, since, until)
     if dagster and not dry_run:
         _backfill_in_dagster(platform, window, source, force=force, as_json=as_json)
@@ -241,7 +239,3 @@ def prices(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; raises SystemExit with an exit code of ``exits``."""
     app(args=list(arguments) if arguments is not None else None)
-
-
-if __name__ == "__main__":
-    main()

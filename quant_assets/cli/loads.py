@@ -57,7 +57,7 @@ def refresh(
 
     _check(datasets, priority)
     platform = options.platform_of(context)
-    named = _symbols(symbols)
+    named = symbols_in(symbols)
     steps = refresh_steps(platform, symbols=named, universe=universe, source=source)
     asking = dataclasses.replace(
         platform.asking,
@@ -202,7 +202,7 @@ def _check(datasets: str, priority: str) -> None:
         raise typer.BadParameter(f"--priority {priority}: it is {', '.join(PRIORITIES)}.")
 
 
-def _symbols(text: str) -> tuple[str, ...]:
+def symbols_in(text: str) -> tuple[str, ...]:
     from quant_assets.reference.identity import canonical_symbol
 
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]

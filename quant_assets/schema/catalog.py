@@ -4,32 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quant_assets.schema.loads import (
-    LEDGER,
-    LOAD_CLAIMS,
-    LOAD_RUN_SYMBOLS,
-    LOAD_RUNS,
-    LOAD_TASKS,
-    LOG_ENTRIES,
-    QUARANTINE,
-    SOURCES,
-)
-from quant_assets.schema.membership import (
-    MEMBERSHIP,
-    MEMBERSHIP_CHANGES,
-    MEMBERSHIP_CONFLICTS,
-    MEMBERSHIP_EVIDENCE,
-    MEMBERSHIP_LISTS,
-    UNIVERSES,
-)
-from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
-from quant_assets.schema.securities import (
-    DELISTINGS,
-    SECURITIES,
-    SECURITY_PROFILES,
-    SOURCE_SYMBOLS,
-    SYMBOL_HISTORY,
-)
+from quant_assets.schema import loads, membership, prices, securities
 from quant_assets.schema.table import Table
 
 SCHEMA_VERSION = 5
@@ -50,31 +25,12 @@ class Schema:
         return self.tables + tuple(table.revisions for table in self.tables if table.revised)
 
 
+SUBJECTS = (securities, membership, prices, loads)
+"""The files of tables; a table that stands in one of them is part of the schema."""
+
 SCHEMA = Schema(
     SCHEMA_VERSION,
-    (
-        SECURITIES,
-        SYMBOL_HISTORY,
-        SECURITY_PROFILES,
-        UNIVERSES,
-        MEMBERSHIP,
-        MEMBERSHIP_LISTS,
-        MEMBERSHIP_EVIDENCE,
-        MEMBERSHIP_CHANGES,
-        MEMBERSHIP_CONFLICTS,
-        DELISTINGS,
-        SOURCES,
-        DAILY_PRICES,
-        CORPORATE_ACTIONS,
-        LEDGER,
-        QUARANTINE,
-        LOAD_RUNS,
-        LOAD_RUN_SYMBOLS,
-        LOAD_CLAIMS,
-        LOAD_TASKS,
-        SOURCE_SYMBOLS,
-        LOG_ENTRIES,
-    ),
+    tuple(each for file in SUBJECTS for each in vars(file).values() if isinstance(each, Table)),
 )
 
 

@@ -125,7 +125,7 @@ def backfill(home: Path) -> Iterator[tuple[str, str, str, str]]:
         *(
             sys.executable,
             "-m",
-            "quant_assets.cli.app",
+            "quant_assets.cli",
             "--config",
             str(ROOT / "examples/real.toml"),
         ),

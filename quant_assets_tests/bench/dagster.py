@@ -223,7 +223,7 @@ def real_archive(home: Path) -> Iterator[Row]:
         *(
             sys.executable,
             "-m",
-            "quant_assets.cli.app",
+            "quant_assets.cli",
             "--config",
             str(ROOT / "examples/real.toml"),
         ),

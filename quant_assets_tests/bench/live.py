@@ -140,7 +140,7 @@ def quant_assets(home: Path, standin: Served, *words: str, min_delay_seconds: fl
         "QUANT_ASSETS_YAHOO_URL": standin.url,
         "QUANT_ASSETS_YAHOO__MIN_DELAY_SECONDS": str(min_delay_seconds),
     }
-    command = [sys.executable, "-m", "quant_assets.cli.app", *words]
+    command = [sys.executable, "-m", "quant_assets.cli", *words]
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complained:
         began = time.perf_counter()
         process = subprocess.Popen(

@@ -262,7 +262,7 @@ def test_a_stopped_refresh_keeps_what_was_stored_and_resume_asks_for_the_rest(
     shell.yahoo.order(lambda reply: replace(reply, hold_seconds=3), symbol="S4")
     shell.yahoo.order(stuck, symbol="S5")
     with subprocess.Popen(
-        [sys.executable, "-m", "quant_assets.cli.app", "refresh", "--symbols", ",".join(many)],
+        [sys.executable, "-m", "quant_assets.cli", "refresh", "--symbols", ",".join(many)],
         env={**os.environ, **shell.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

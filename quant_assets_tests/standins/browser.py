@@ -109,7 +109,7 @@ def serving(
     UI's five processes do for looking at what is there. Ends the server with all that it started.
     """
     port = free_port()
-    command = ["quant_assets.cli.app", "ui", "--port", str(port)]
+    command = ["quant_assets.cli", "ui", "--port", str(port)]
     quiet = {"QUANT_ASSETS_AUTOMATION": "false"}
     environment = {**without_ours(os.environ), **quiet, **settings}
     if module or pages_only:

@@ -208,7 +208,7 @@ def test_the_command_line_shows_the_copy_once(older: Warehouse, level: str) -> N
     # A process of its own: without a handler Python shows warnings itself, though not under pytest.
     told = subprocess.run(
         [
-            *(sys.executable, "-m", "quant_assets.cli.app", "--log-level", level, "backfill"),
+            *(sys.executable, "-m", "quant_assets.cli", "--log-level", level, "backfill"),
             *("--source", "simulated", "--start", str(START), "--end", str(END)),
         ],
         env=environment,

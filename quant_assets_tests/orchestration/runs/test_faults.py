@@ -259,7 +259,7 @@ def begin(folder: DataFolder) -> subprocess.Popen[bytes]:
     """The real command line, in a group of its own."""
     with (folder.path / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "quant_assets.cli.app", *folder.backfill()],
+            [sys.executable, "-m", "quant_assets.cli", *folder.backfill()],
             cwd=folder.path,
             env={**clean_environment(), **folder.environment},
             stdout=log,
