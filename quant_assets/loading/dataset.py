@@ -35,7 +35,7 @@ class Due:
 class Look:
     """The warehouse as a load finds it, open for reading; None where there is no file yet.
 
-    ``days`` are those of the window, ``asked_at`` is when the source was last asked for each symbol
+    ``days`` are those of the window, ``asked_at`` is the time of the last request for each symbol
     (UTC, naive), ``now`` is aware.
     """
 
@@ -51,7 +51,7 @@ class DueRule(Protocol):
     """When something is due: session by session, by age, when it is published."""
 
     def days(self, window: Window, now: dt.datetime) -> tuple[dt.date, ...]:
-        """The days of a window that can be asked for by now, ascending.
+        """The days of a window that can be requested by now, ascending.
 
         Raises an error that says why where there is none.
         """
@@ -93,7 +93,7 @@ class Dataset(Protocol[A, C]):
     def rule(self) -> DueRule: ...
 
     def no_answer(self, symbols: Sequence[str], failures: Mapping[str, SourceError]) -> A:
-        """An answer without a row, for symbols that are not asked for any more."""
+        """An answer without a row, for symbols that are not requested any more."""
         ...
 
     def check(self, answer: A, now: dt.datetime) -> C:

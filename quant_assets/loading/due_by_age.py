@@ -1,4 +1,4 @@
-"""The rule of data that has no sessions: a symbol is due once it was last asked for long ago."""
+"""The rule of data that has no sessions: a symbol is due once its last request is long ago."""
 
 from __future__ import annotations
 

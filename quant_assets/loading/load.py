@@ -48,12 +48,12 @@ def load(
     Returns a LoadReport; a second call finds nothing due and writes nothing. One bad symbol never
     costs another its data; with ``fail_fast`` the first one ends the load instead. Raises
     MixedMarketsError, AnotherMarketError, what the dataset's rule raises where nothing of the
-    window can be asked for, SourceError where the source as a whole can't answer, and
+    window can be requested, SourceError where the source as a whole can't answer, and
     WarehouseError; what was stored before stays.
 
-    A symbol that another live load is asking for is waited for, then found there. Runs of one
-    Dagster ``backfill`` ask for each symbol once between them. Stopped by an exception, a load puts
-    back what it was asking for. Where a live source lags behind the newest day, and nothing is
+    A symbol that another live load requests is waited for, then found there. Runs of one
+    Dagster ``backfill`` request each symbol once between them. Stopped by an exception, a load puts
+    back what it was requesting. Where a live source lags behind the newest day, and nothing is
     forced, a few symbols show it, and the others wait (``lag``).
     """
     if not dry_run:

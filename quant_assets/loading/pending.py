@@ -1,4 +1,4 @@
-"""What earlier loads of a dataset left behind: tasks, and when each symbol was asked for."""
+"""What earlier loads of a dataset left behind: tasks, and the time of each symbol's last request."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Pending:
         )
 
     def task(self, symbol: str, days: Sequence[dt.date], priority: str | None) -> Task:
-        """The task of asking for the due days of a symbol."""
+        """The task of requesting the due days of a symbol."""
         known = self.tasks.get(symbol)
         start, end = min(days), max(days)
         usual = PRIORITIES[1]
@@ -75,7 +75,7 @@ class Pending:
         return symbol in self.tasks and self.tasks[symbol].state == FAILED
 
     def left_alone(self, tasks: Mapping[str, Task], now: dt.datetime) -> dict[str, str]:
-        """Symbols that are not to be asked for, with why: given up on these days, or waiting."""
+        """Symbols that are not to be requested, with why: given up on these days, or waiting."""
         moment = now.astimezone(dt.UTC).replace(tzinfo=None)
         left = {}
         for symbol, task in tasks.items():
@@ -90,8 +90,8 @@ class Pending:
         return left
 
     def probes(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """The few waiting symbols that were asked longest ago, so that they are others each time:
-        one that halted must not hold up the rest for ever.
+        """The few waiting symbols requested longest ago, so that they are others each time: one that
+        halted must not hold up the rest for ever.
         """
         waiting = [s for s in symbols if s in self.tasks and self.tasks[s].state == RATE_LIMITED]
         never = [symbol for symbol in waiting if symbol not in self.asked_at]

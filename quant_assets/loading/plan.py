@@ -29,13 +29,13 @@ def plan(
     backfill: str | None = None,
     asking: Asking | None = None,
 ) -> Plan:
-    """Find out what is due, and in which order to ask for it.
+    """Find out what is due, and in which order to request it.
 
-    Each symbol is asked for once, over the span of its due days. At a live source the symbols of
+    Each symbol is requested once, over the span of its due days. At a live source the symbols of
     the highest priority come first, and of these the most stale; what failed last time comes last.
     Before all come a few of those that had to wait. With ``force`` all is due. A Dagster
-    ``backfill`` arrives as many runs; each symbol is asked for in the first of them alone. Raises
-    what the dataset's rule raises where no day of the window can be asked for.
+    ``backfill`` arrives as many runs; each symbol is requested in the first of them alone. Raises
+    what the dataset's rule raises where no day of the window can be requested.
     """
     asking = asking or Asking()
     now = warehouse.clock()

@@ -59,7 +59,7 @@ class Recording:
             raise
 
     def source(self, writing: Writing, profile: SourceProfile) -> None:
-        """Keep what is known of the source; what another of its datasets said stays."""
+        """Keep what is known of the source; what another dataset's profile added stays."""
         cursor = writing.con.execute("select * from sources where source = ?", [profile.name])
         names = [column[0] for column in cursor.description or ()]
         known = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -33,7 +33,7 @@ class SymbolReport:
     last_session: dt.date | None = None
     error: str | None = None
     silent: frozenset[dt.date] = frozenset()
-    """The sessions of which the source said nothing, though it did of others."""
+    """The sessions without a word from the source, which answered for others."""
 
     @property
     def completeness(self) -> float:
@@ -44,9 +44,9 @@ class SymbolReport:
 
 @dataclass(frozen=True)
 class Outage:
-    """A day that a source lacks for much of what it was asked for.
+    """A day that a source lacks for many of the symbols requested.
 
-    ``waiting`` symbols wait for it until ``waiting_until``, UTC; not all of them were asked for.
+    ``waiting`` symbols wait for it until ``waiting_until``, UTC; not all of them were requested.
     """
 
     session: dt.date
@@ -71,8 +71,8 @@ class Outage:
 
 OUTAGE_FROM = 0.5
 OUTAGE_SYMBOLS = 10
-"""A day is missing at the source, and not at single symbols, where at least so many of those asked
-for lack it, and this share of them."""
+"""A day is missing at the source, and not at single symbols, where at least so many of the requested
+symbols lack it, and this share of them."""
 
 
 def outages(
@@ -93,8 +93,8 @@ def outages(
 class LoadReport:
     """What a load did, in total and symbol by symbol; kept in ``load_runs``.
 
-    ``up_to_date`` counts the symbols that had everything already; they were not asked for. ``left``
-    are symbols with something due that were not to be asked for, each with why not, ``postponed``
+    ``up_to_date`` counts the symbols that had everything already; they were not requested. ``left``
+    are symbols with something due that were not to be requested, each with why not, ``postponed``
     those that no request was left for, ``waiting`` those that wait because the source lags.
     """
 

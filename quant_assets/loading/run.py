@@ -28,7 +28,7 @@ LIMITED_SECONDS = 900.0
 
 
 class ClaimedElsewhereError(SourceError):
-    """Another load has been asking for the symbol all the time that this one waited for it."""
+    """Another load has been requesting the symbol all the time that this one waited for it."""
 
     def __init__(self, source: str, symbol: str, run_id: str, seconds: float) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class LoadRun(Generic[A, C]):
         )
 
     def take_plan(self, planned: Plan, on_decided: Decided) -> None:
-        """Take note of symbols that need not be asked for."""
+        """Take note of symbols that need not be requested."""
         self.tally.take_plan(planned)
         if planned.fulfilled:
             with self.recording.writing() as writing:
@@ -102,7 +102,7 @@ class LoadRun(Generic[A, C]):
         return tuple(claimed_elsewhere)
 
     def answers(self, planned: Plan, requests: Sequence[Request]) -> Iterator[A]:
-        """Ask, for a few symbols at first, until all are answered or the source is found to lag."""
+        """Request a few symbols at first, until all are answered or the source is found to lag."""
         if not requests:
             return
         if self.lag.newest is None or self.force:
@@ -126,7 +126,7 @@ class LoadRun(Generic[A, C]):
                 return
 
     def _let_wait(self, symbols: Sequence[str], since: dt.date) -> None:
-        """Ask for these symbols no more; other loads need not wait for that to be noted."""
+        """Request these symbols no more; other loads need not wait for that to be noted."""
         self.lag.since = since
         self.lag.unrequested += tuple(symbols)
         self.lagging |= {symbol: self.tasks.pop(symbol) for symbol in symbols}
@@ -136,7 +136,7 @@ class LoadRun(Generic[A, C]):
     def after_waiting(
         self, planned: Plan, symbols: Sequence[str], seconds: float, on_decided: Decided
     ) -> Plan:
-        """What is still due of ``symbols`` once no other run is asking for them.
+        """What is still due of ``symbols`` once no other run requests them.
 
         Those that another keeps for longer than ``seconds`` are recorded as failed.
         """
@@ -260,7 +260,7 @@ class LoadRun(Generic[A, C]):
         )
 
     def dry(self, planned: Plan) -> LoadReport:
-        """The report of what would be asked for."""
+        """The report of what would be requested."""
         self.tally.take_plan(planned)
         self.tally.reports = [
             SymbolReport(

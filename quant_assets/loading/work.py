@@ -11,7 +11,7 @@ from quant_assets.contracts.source import Request, SourceProfile
 from quant_assets.loading.tasks import Task
 
 PROBES = 3
-"""How many waiting symbols are asked first: they tell whether it is time for the rest."""
+"""How many waiting symbols are requested first: they tell whether it is time for the rest."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Asking:
     A request at a source that is live or restates looks back ``look_back_days``, and at all that is
     stored where that was last done ``full_look_back_days`` ago; with ``look_back_everywhere`` so do
     others, whose archive may have been corrected. With ``heed_tasks`` symbols are left alone that
-    were given up, or that are not to be asked yet. At most ``most_requests`` are made.
+    were given up, or that are not to be requested yet. At most ``most_requests`` are made.
     ``priority`` is that of the symbols; None keeps what they have.
     """
 
@@ -54,10 +54,10 @@ class Plan:
     """What a load will ask a source for.
 
     ``requests`` are due, ``up_to_date`` symbols have everything already. ``days`` are those of the
-    window that can be asked for, ``due`` the number of symbol-days missing. ``requested_before``
+    window that can be requested, ``due`` the number of symbol-days missing. ``requested_before``
     are symbols that another run of the same backfill was sent for, each with its error if any;
     ``recorded`` counts the symbols that loads of this dataset and source had recorded when the plan
-    was made. ``left`` are symbols with something due that are not to be asked for now, each with
+    was made. ``left`` are symbols with something due that are not to be requested now, each with
     why not; ``postponed`` those that no request was left for. ``tasks`` are the tasks of the
     requests, by symbol; ``fulfilled`` those that are open although nothing is due. ``probes`` are
     the first of the symbols requested: a few of those that had to wait.
