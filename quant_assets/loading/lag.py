@@ -18,8 +18,8 @@ from quant_assets.loading.report import OUTAGE_SYMBOLS, SymbolReport
 from quant_assets.loading.work import PROBES
 
 WAIT_FROM = 0.9
-"""The share of the symbols answered that lack the newest session where the source lags. It is higher
-than that of an outage, since it decides for symbols that were not requested."""
+"""The share of the symbols answered that lack the newest session where the source lags. It is
+higher than that of an outage, since it decides for symbols that were not requested."""
 
 LAG_SECONDS = 1800.0
 """How long symbols then wait."""
@@ -45,8 +45,8 @@ class LagWatch:
     """What a load learns of the ``newest`` day, which a live source may deliver late; None where
     the load does not wait for it.
 
-    ``answered`` counts the symbols requested for that day, ``lacking_from`` has for each that lacks it
-    the first of the days in a row that it lacks. ``since`` is the day from which on the source was
+    ``answered`` counts the symbols requested for that day, ``lacking_from`` has for each that lacks
+    it the first of the days in a row that it lacks. ``since`` is the day from which on the source was
     found to lag, ``unrequested`` are symbols that were put to wait without a request.
     """
 

@@ -1,4 +1,4 @@
-"""What earlier loads of a dataset left behind: tasks, and the time of each symbol's last request."""
+"""What earlier loads of a dataset left behind: tasks, and each symbol's last request."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class Pending:
         return left
 
     def probes(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """The few waiting symbols requested longest ago, so that they are others each time: one that
-        halted must not hold up the rest for ever.
+        """The few waiting symbols requested longest ago, so that they are others each time: one
+        that halted must not hold up the rest for ever.
         """
         waiting = [s for s in symbols if s in self.tasks and self.tasks[s].state == RATE_LIMITED]
         never = [symbol for symbol in waiting if symbol not in self.asked_at]

@@ -71,8 +71,8 @@ class Outage:
 
 OUTAGE_FROM = 0.5
 OUTAGE_SYMBOLS = 10
-"""A day is missing at the source, and not at single symbols, where at least so many of the requested
-symbols lack it, and this share of them."""
+"""A day is missing at the source, and not at single symbols, where at least so many of the symbols
+requested lack it, and this share of them."""
 
 
 def outages(
