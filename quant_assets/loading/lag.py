@@ -46,8 +46,8 @@ class LagWatch:
     the load does not wait for it.
 
     ``answered`` counts the symbols requested for that day, ``lacking_from`` has for each that lacks
-    it the first of the days in a row that it lacks. ``since`` is the day from which on the source was
-    found to lag, ``unrequested`` are symbols that were put to wait without a request.
+    it the first of the days in a row that it lacks. ``since`` is the day from which on the source
+    was found to lag, ``unrequested`` are symbols that were put to wait without a request.
     """
 
     newest: dt.date | None
