@@ -12,7 +12,6 @@ from quant_assets.journal.entries import ENTRY_COLUMNS, Journal
 from quant_assets.journal.progress import Every, Progress, unwatched
 from quant_assets.loading.claims import Claims
 from quant_assets.loading.report import COUNTS, SymbolReport, symbol_rows
-from quant_assets.loading.tally import Tally
 from quant_assets.loading.work import Window
 from quant_assets.schema.loads import LOAD_RUN_SYMBOLS, LOAD_RUNS, LOG_ENTRIES, SOURCES
 from quant_assets.warehouse.warehouse import Warehouse
@@ -68,20 +67,38 @@ class Recording:
         row = {name: row.get(name) for name in (*SOURCES.key, *SOURCES.values)}
         writing.upsert(SOURCES, SOURCES.arrow([row]))
 
-    def totals(
-        self, writing: Writing, window: Window, tally: Tally, finished: dt.datetime | None = None
-    ) -> None:
-        row = {
+    def totals(self, writing: Writing, window: Window, finished: dt.datetime | None = None) -> None:
+        """Keep the totals of a run in one row; it may load a dataset from a source in several steps,
+        such as stocks and pairs.
+        """
+        run = {
             "run_id": self.run_id,
             "dataset": self.journal.dataset,
             "source": self.journal.source,
-            "start_session": window.start,
-            "end_session": window.end,
-            "started_at": naive_utc(self.started_at),
+        }
+        of_run = " where run_id = $run_id and dataset = $dataset and source = $source"
+        sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTS)
+        [counts] = writing.con.execute(
+            f"select {sums} from {LOAD_RUN_SYMBOLS.name}{of_run}", run
+        ).fetchall()
+        start, end, symbols = window.start, window.end, len(window.symbols)
+        started_at = naive_utc(self.started_at)
+        for first, last, at, number, is_over in writing.con.execute(
+            "select start_session, end_session, started_at, symbols, finished_at is not null"
+            f" from {LOAD_RUNS.name}{of_run}",
+            run,
+        ).fetchall():
+            start, end, started_at = min(start, first), max(end, last), min(started_at, at)
+            symbols = number + symbols if is_over else number
+        row = {
+            **run,
+            "start_session": start,
+            "end_session": end,
+            "started_at": started_at,
             "finished_at": naive_utc(finished) if finished else None,
             "backfill": self.backfill,
-            "symbols": len(window.symbols),
-            **{name: tally.total(name) for name in COUNTS},
+            "symbols": symbols,
+            **dict(zip(COUNTS, counts, strict=True)),
         }
         writing.upsert(LOAD_RUNS, LOAD_RUNS.arrow([row]))
 

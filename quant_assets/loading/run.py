@@ -90,7 +90,7 @@ class LoadRun(Generic[A, C]):
         symbols = tuple(request.symbol for request in planned.requests)
         with self.recording.writing() as writing:
             self.recording.source(writing, self.profile)
-            self.recording.totals(writing, self.window, self.tally)
+            self.recording.totals(writing, self.window)
             recorded = recorded_symbols(writing.con, self.dataset.name, self.profile.name)
             if recorded != planned.recorded:
                 # Nothing is claimed: two loads that wait must not claim what the other waits for.
@@ -215,7 +215,7 @@ class LoadRun(Generic[A, C]):
     def finish(self, on_decided: Decided) -> LoadReport:
         recording, finished = self.recording, self.recording.warehouse.clock()
         with recording.writing() as writing:
-            recording.totals(writing, self.window, self.tally, finished)
+            recording.totals(writing, self.window, finished)
             write_tasks(writing, self._last_tasks(finished))
             self.tally.notices += self.dataset.finished(writing, self.profile, self.tally.reports)
             report = self.report()

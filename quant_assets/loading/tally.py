@@ -39,6 +39,3 @@ class Tally:
         self.reports += reports
         self.failed += sum(bool(report.failed) for report in reports)
         self.silent.update(day for report in reports for day in report.silent)
-
-    def total(self, name: str) -> int:
-        return sum(getattr(report, name) for report in self.reports)

@@ -85,6 +85,23 @@ def test_two_sources_in_one_run_keep_both_totals(warehouse: Warehouse, calendar:
     ]
 
 
+def test_two_steps_of_one_run_are_one_row_of_totals(
+    warehouse: Warehouse, calendar: Calendar
+) -> None:
+    market = SimulatedMarket(calendar, START, END, securities_count=3)
+    names = market.fetch_universe().names
+    first, *others = market.symbols()
+    for symbols, start in (((first,), START), (tuple(others), END)):
+        window = Window(symbols, start, END)
+        load_prices(warehouse, market, window, calendar, identities=names, run_id=RUN)
+    with warehouse.reading() as con:
+        rows = con.execute(
+            "select symbols, requested, inserted, start_session, end_session,"
+            " finished_at is not null from load_runs"
+        ).fetchall()
+    assert rows == [(3, 6, 6, START, END, True)]
+
+
 def test_a_source_without_prices_needs_no_price_basis(warehouse: Warehouse) -> None:
     row = {"source": "sec", "simulated": False, "convention": "As filed."}
     with warehouse.writing(RUN) as writing:
