@@ -36,3 +36,6 @@ else:
         from quant_assets import read  # noqa: PLC0415 - reading needs DuckDB and Arrow
 
         return getattr(read, name)
+
+    def __dir__() -> list[str]:
+        return __all__

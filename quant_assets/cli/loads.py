@@ -218,8 +218,8 @@ def load_and_show(
 
     @contextmanager
     def watch(step: Step, source: SourceProfile) -> Iterator[Progress]:
-        if source.live and not quiet:
-            print_budget(step.source, platform.pacer(step.source).budget())
+        if platform.is_paced(source.name) and not quiet:
+            print_budget(source.name, platform.pacer(source.name).budget())
         with progress(quiet=quiet) as watched:
             yield watched
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.contracts.rows import RowAnswer
-from quant_assets.contracts.source import SourceError, SourceProfile
+from quant_assets.contracts.source import BadAnswer, SourceError, SourceProfile
 from quant_assets.loading.dataset import DueRule, Stored
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan
@@ -75,25 +75,23 @@ class RowDataset:
         return RowAnswer(tuple(symbols), failures=failures)
 
     def check(self, answer: RowAnswer, now: dt.datetime) -> CheckedRows:
-        answered = answer.tables
-        checked = {
-            table.name: self._check(table, answered.get(table.name, schema.empty_table()), schema)
-            for table, schema in self.rows
-        }
-        return CheckedRows(answer, checked)
-
-    def _check(self, table: Table, answered: pa.Table, schema: pa.Schema) -> Checked:
-        rows = answered.select(schema.names).cast(schema)
-        rows = rows.group_by(schema.names, use_threads=False).aggregate([])
-        verdict = Verdict(rows.num_rows)
-        check_fields(rows, table, verdict)
-        check_bounds(rows, table, verdict)
-        for reason, holds in self.checks.get(table.name, ()):
-            verdict.reject(holds(rows), reason)
-        key = [name for name in ("symbol", *table.key) if name in schema.names]
-        twice = _of_one_key(rows, list(dict.fromkeys(key))) & ~verdict.bad
-        verdict.reject(twice, "another row of the same key differs")
-        return Checked(rows.filter(pa.array(~verdict.bad)), rejected_rows(rows, verdict))
+        """Sort the rows of each table; where tables or columns are not those declared, each symbol
+        of the answer fails.
+        """
+        declared = {table.name for table in self.tables}
+        try:
+            checked = {
+                table.name: _checked(table, schema, answer, self.checks.get(table.name, ()))
+                for table, schema in self.rows
+            }
+            why = ", ".join(f"no table {name}" for name in answer.tables.keys() - declared)
+        except (KeyError, pa.ArrowException) as error:
+            why = str(error)
+        if not why:
+            return CheckedRows(answer, checked)
+        bad = BadAnswer(self.name, f"The answer is not one of {self.name}: {why}.")
+        failures = {**dict.fromkeys(answer.symbols, bad), **answer.failures}
+        return self.check(replace(answer, tables={}, failures=failures), now)
 
     def store(self, writing: Writing, checked: CheckedRows, plan: Plan) -> Stored[RowAnswer]:
         """Identify → compare → write rows and quarantine, and note what was requested."""
@@ -102,35 +100,40 @@ class RowDataset:
         source: dict[str, object] = {"source": plan.source.name}
         counts: dict[object, tuple[int, int, int]] = {}
         quarantined: Counter[str] = Counter()
+        stored: set[str] = set()
         for table in self.tables:
-            found = checked.tables[table.name]
-            is_unknown = pc.is_in(found.accepted["symbol"], pa.array(list(unknown), pa.string()))
-            good = found.accepted.filter(pc.invert(is_unknown))
-            compared = self.compare(writing, table, good) if self.compare else Checked(good)
-            rejected = pa.concat_tables([found.rejected, compared.rejected])
-            quarantined.update(rejected["symbol"].to_pylist())
-            rows = _columns_of(table, compared.accepted, securities)
+            found = _one_row_a_key(checked.tables[table.name], table, securities, unknown)
+            if self.compare:
+                compared = self.compare(writing, table, found.accepted)
+                both = pa.concat_tables([found.rejected, compared.rejected])
+                found = Checked(compared.accepted, both)
+            stored.update(found.accepted["symbol"].to_pylist())
+            quarantined.update(found.rejected["symbol"].to_pylist())
+            rows = _columns_of(table, found.accepted, securities)
             constants = source if "source" in table.names else {}
             upserted = writing.upsert(table, rows, constants=constants)
-            writing.upsert(QUARANTINE, rejected, constants={**source, "dataset": table.name})
+            writing.upsert(QUARANTINE, found.rejected, constants={**source, "dataset": table.name})
             if table is self.tables[0]:
                 counts = dict(upserted.by_key)
-        self._note_requested(writing, answer, plan, securities)
+        by_security = self.tables[0].key[0] == "security_id"
         requests = {request.symbol: request for request in plan.requests}
         reports = []
-        for symbol in answer.symbols:
+        for symbol in (symbol for symbol in answer.symbols if symbol in requests):
             days, error = plan.requested_days(requests[symbol]), answer.failures.get(symbol)
             security = securities.get(symbol)
             report = SymbolReport(
                 symbol,
                 security,
                 len(days),
-                *counts.get(security or symbol, (0, 0, 0)),
+                # A security that is requested by two symbols counts once, for the first.
+                *counts.pop(security if by_security else symbol, (0, 0, 0)),
                 quarantined=quarantined[symbol],
                 failed=len(days) if error else 0,
+                set_aside=len(days) if quarantined[symbol] and symbol not in stored else 0,
                 error=str(error) if error else None,
             )
             reports.append(report)
+        self._note_requested(writing, reports, plan)
         return Stored(answer, reports)
 
     def finished(
@@ -155,30 +158,62 @@ class RowDataset:
         return found, unknown
 
     def _note_requested(
-        self, writing: Writing, answer: RowAnswer, plan: Plan, securities: Mapping[str, int]
+        self, writing: Writing, reports: Sequence[SymbolReport], plan: Plan
     ) -> None:
         """Keep when each symbol was answered, which decides when it is due again."""
+        since = {request.symbol: request.first for request in plan.requests}
         answered = [
             {
-                "symbol": request.symbol,
-                "security_id": securities.get(request.symbol),
-                "asked_since": request.first,
+                "symbol": report.symbol,
+                "security_id": report.security_id,
+                "asked_since": since[report.symbol],
                 "asked_for_all_at": writing.now,
             }
-            for request in plan.requests
-            if request.symbol in answer.symbols and request.symbol not in answer.failures
+            for report in reports
+            if not (report.error or report.set_aside)
         ]
         constants = {"dataset": self.name, "source": plan.source.name}
         writing.upsert(SOURCE_SYMBOLS, SOURCE_SYMBOLS.arrow(answered), constants=constants)
 
 
-def _of_one_key(rows: pa.Table, key: Sequence[str]) -> Mask:
-    """The mask of rows that share their key with another."""
+def _checked(
+    table: Table, schema: pa.Schema, answer: RowAnswer, checks: Sequence[RowRule]
+) -> Checked:
+    rows = answer.tables.get(table.name, schema.empty_table()).select(schema.names).cast(schema)
+    verdict = Verdict(rows.num_rows)
+    check_fields(rows, table, verdict)
+    check_bounds(rows, table, verdict)
+    others = pc.invert(pc.is_in(rows["symbol"], pa.array(answer.symbols, pa.string())))
+    verdict.reject(others.to_numpy(), "the answer is not about its symbol")
+    for reason, holds in checks:
+        verdict.reject(holds(rows), reason)
+    return Checked(rows.filter(pa.array(~verdict.bad)), rejected_rows(rows, verdict))
+
+
+def _one_row_a_key(
+    checked: Checked, table: Table, securities: Mapping[str, int], unknown: Collection[str]
+) -> Checked:
+    """The good rows of known symbols, equal ones once; rows that contradict each other rejected."""
+    is_unknown = pc.is_in(checked.accepted["symbol"], pa.array(list(unknown), pa.string()))
+    good = checked.accepted.filter(pc.invert(is_unknown))
+    rows = _columns_of(table, good, securities)
+    first = _places(rows, rows.column_names, "min").sort()
+    good, rows = good.take(first), rows.take(first)
+    verdict = Verdict(rows.num_rows)
     shared: Mask = np.zeros(rows.num_rows, dtype=bool)
-    numbered = rows.select(key).append_column("row", pa.array(range(rows.num_rows), pa.int64()))
-    for places in numbered.group_by(key).aggregate([("row", "list")])["row_list"].to_pylist():
+    for places in _places(
+        rows, [n for n in table.key if n in rows.column_names], "list"
+    ).to_pylist():
         shared[places] = len(places) > 1
-    return shared
+    verdict.reject(shared, "another row of the same key differs")
+    rejected = pa.concat_tables([checked.rejected, rejected_rows(good, verdict)])
+    return Checked(good.filter(pa.array(~verdict.bad)), rejected)
+
+
+def _places(rows: pa.Table, key: Sequence[str], what: str) -> pa.ChunkedArray:
+    """Of the rows that agree on ``key``, the first place (min) or all (list)."""
+    numbered = rows.select(key).append_column("row", pa.array(range(rows.num_rows), pa.int64()))
+    return numbered.group_by(key, use_threads=False).aggregate([("row", what)])[f"row_{what}"]
 
 
 def _columns_of(table: Table, rows: pa.Table, securities: Mapping[str, int]) -> pa.Table:

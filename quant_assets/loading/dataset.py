@@ -25,10 +25,15 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Due:
-    """What is due of one symbol: ``days``, ascending, and the first day that is stored, if any."""
+    """What is due of one symbol: ``days``, ascending, and the first day that is stored, if any.
+
+    ``new_days_count`` tells whether days beyond those of an earlier load are new work, for which
+    attempts are counted anew.
+    """
 
     days: Sequence[dt.date]
     first_stored: dt.date | None = None
+    new_days_count: bool = True
 
 
 @dataclass(frozen=True)

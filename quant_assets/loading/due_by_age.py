@@ -14,13 +14,15 @@ from quant_assets.loading.work import Window
 class ByAge:
     """A symbol is due where its source has not answered for it within ``every``.
 
-    The one day of each window is its last, or today if that comes first (UTC).
+    The one day of each window is its last, or today if that comes first (UTC). Another day is no
+    new work: five failures in a row are five, a day apart or not.
     """
 
     every: dt.timedelta
 
     def days(self, window: Window, now: dt.datetime) -> tuple[dt.date, ...]:
-        return (min(window.end, now.astimezone(dt.UTC).date()),)
+        day = min(window.end, now.astimezone(dt.UTC).date())
+        return (day,) if day >= window.start else ()
 
     def newest(self, window: Window, now: dt.datetime) -> dt.date | None:
         return None
@@ -28,4 +30,7 @@ class ByAge:
     def due(self, look: Look, *, force: bool) -> Mapping[str, Due]:
         moment = look.now.astimezone(dt.UTC).replace(tzinfo=None)
         fresh = {s for s, at in look.asked_at.items() if moment - at < self.every and not force}
-        return {s: Due(() if s in fresh else look.days) for s in look.window.symbols}
+        return {
+            symbol: Due(() if symbol in fresh else look.days, new_days_count=False)
+            for symbol in look.window.symbols
+        }

@@ -42,5 +42,6 @@ def refuse_mixing(
     for name, simulated, convention in stored:
         if simulated != source.simulated and not allow_mixing:
             raise MixedMarketsError(source.name, name)
-        if simulated and name == source.name and source.convention not in ("", convention):
+        said = {source.convention, convention} - {""}
+        if simulated and name == source.name and len(said) > 1:
             raise AnotherMarketError(source.convention, convention)

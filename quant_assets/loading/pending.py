@@ -61,15 +61,16 @@ class Pending:
             recorded_symbols(con, *ours),
         )
 
-    def task(self, symbol: str, days: Sequence[dt.date], priority: str | None) -> Task:
+    def task(self, symbol: str, due: Due, priority: str | None) -> Task:
         """The task of requesting the due days of a symbol."""
         known = self.tasks.get(symbol)
-        start, end = min(days), max(days)
+        start, end = min(due.days), max(due.days)
         usual = PRIORITIES[1]
         if known is None:
             given = priority or usual
             return Task(self.dataset, self.source.name, symbol, start, end, priority=given)
-        return known.planned(start, end, priority or (known.priority if known.open else usual))
+        given = priority or (known.priority if known.open else usual)
+        return known.planned(start, end, given, new_days_count=due.new_days_count)
 
     def failed_before(self, symbol: str) -> bool:
         return symbol in self.tasks and self.tasks[symbol].state == FAILED
@@ -82,7 +83,7 @@ class Pending:
             known = self.tasks.get(symbol)
             if known is None:
                 continue
-            if known.given_up and known.covers(task.start_session, task.end_session):
+            if known.given_up and task.attempts >= known.attempts:
                 why = (known.error or "").rstrip(".")
                 left[symbol] = f"given up after {known.attempts} attempts: {why}"
             elif known.waits(moment):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from quant_assets.contracts.source import Request, SourceProfile
@@ -49,7 +50,7 @@ def plan(
     due = {symbol: _from_start(each, window, symbol) for symbol, each in found.items()}
     before = pending.requested_before
     wanted = [symbol for symbol in due if due[symbol].days and symbol not in before]
-    tasks = {s: pending.task(s, due[s].days, asking.priority) for s in wanted}
+    tasks = {s: pending.task(s, due[s], asking.priority) for s in wanted}
     left = pending.left_alone(tasks, now) if asking.heed_tasks else {}
     ordered = [symbol for symbol in wanted if symbol not in left]
     probes: tuple[str, ...] = ()
@@ -87,7 +88,7 @@ def plan(
 def _from_start(due: Due, window: Window, symbol: str) -> Due:
     """Without the days before the first one wanted of the symbol."""
     start = window.starts.get(symbol)
-    return Due([day for day in due.days if day >= start], due.first_stored) if start else due
+    return replace(due, days=[day for day in due.days if day >= start]) if start else due
 
 
 def _most_stale_first(

@@ -18,15 +18,18 @@ from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
-    """What is kept of one load. ``backfill`` is the Dagster backfill it belongs to."""
+    """What is kept of one load. ``backfill`` is the Dagster backfill it belongs to, ``earlier`` are
+    the spans, beginnings and symbols of the run's earlier steps.
+    """
 
     warehouse: Warehouse
     journal: Journal
     claims: Claims
     started_at: dt.datetime
     backfill: str | None
+    earlier: list[tuple[dt.date, dt.date, dt.datetime, int]] | None = None
 
     @classmethod
     def of(
@@ -68,8 +71,8 @@ class Recording:
         writing.upsert(SOURCES, SOURCES.arrow([row]))
 
     def totals(self, writing: Writing, window: Window, finished: dt.datetime | None = None) -> None:
-        """Keep the totals of a run in one row; it may load a dataset from a source in several steps,
-        such as stocks and pairs.
+        """Keep the totals of a run in one row, also where it loads a dataset in several steps, such
+        as stocks and pairs.
         """
         run = {
             "run_id": self.run_id,
@@ -81,23 +84,22 @@ class Recording:
         [counts] = writing.con.execute(
             f"select {sums} from {LOAD_RUN_SYMBOLS.name}{of_run}", run
         ).fetchall()
-        start, end, symbols = window.start, window.end, len(window.symbols)
-        started_at = naive_utc(self.started_at)
-        for first, last, at, number, is_over in writing.con.execute(
-            "select start_session, end_session, started_at, symbols, finished_at is not null"
-            f" from {LOAD_RUNS.name}{of_run}",
-            run,
-        ).fetchall():
-            start, end, started_at = min(start, first), max(end, last), min(started_at, at)
-            symbols = number + symbols if is_over else number
+        if self.earlier is None:
+            self.earlier = writing.con.execute(
+                "select start_session, end_session, started_at, symbols"
+                f" from {LOAD_RUNS.name}{of_run}",
+                run,
+            ).fetchall()
+        ours = (window.start, window.end, naive_utc(self.started_at), len(window.symbols))
+        starts, ends, began, symbols = zip(ours, *self.earlier, strict=True)
         row = {
             **run,
-            "start_session": start,
-            "end_session": end,
-            "started_at": started_at,
+            "start_session": min(starts),
+            "end_session": max(ends),
+            "started_at": min(began),
             "finished_at": naive_utc(finished) if finished else None,
             "backfill": self.backfill,
-            "symbols": symbols,
+            "symbols": sum(symbols),
             **dict(zip(COUNTS, counts, strict=True)),
         }
         writing.upsert(LOAD_RUNS, LOAD_RUNS.arrow([row]))

@@ -204,6 +204,7 @@ class LoadRun(Generic[A, C]):
             journal = self.recording.journal
             try:
                 with self.recording.writing() as writing:
+                    self.recording.totals(writing, self.window)
                     tasks = self.tasks | self.lagging
                     write_tasks(writing, [task.put_back() for task in tasks.values()])
                     self.recording.claims.release(writing, tuple(tasks))

@@ -5,7 +5,7 @@
                           → rate_limited   not to be asked before ``retry_at``
 
 Kept in the warehouse, so that an interrupted load can be gone on with. What a task asks for, and
-whether it is due, is for ``planning``.
+whether it is due, is for ``plan``.
 """
 
 from __future__ import annotations
@@ -70,11 +70,13 @@ class Task:
             raise TaskStateError(self, state)
         return replace(self, state=state, **facts)  # type: ignore[arg-type]
 
-    def planned(self, start: dt.date, end: dt.date, priority: str) -> Task:
+    def planned(
+        self, start: dt.date, end: dt.date, priority: str, *, new_days_count: bool = True
+    ) -> Task:
         """The task as a new load sets out on it. Sessions that were not wanted before, such as
         last night's, make its attempts start anew.
         """
-        new = start < self.start_session or end > self.end_session
+        new = new_days_count and not self.covers(start, end)
         again = self if self.state in (PENDING, IN_PROGRESS) else self.to(PENDING)
         return replace(
             again,

@@ -41,6 +41,16 @@ class CalendarRangeError(UsageError, ValueError):
         self.day = day
 
 
+class OpenSessionError(UsageError, ValueError):
+    """A load of sessions that have not closed."""
+
+    def __init__(self, start: dt.date, last_closed: dt.date) -> None:
+        super().__init__(
+            f"No session from {start} on has closed yet; the last closed one is {last_closed}. "
+            "Nothing was fetched and nothing stored."
+        )
+
+
 @dataclass(frozen=True)
 class Calendar:
     """The sessions of one market.

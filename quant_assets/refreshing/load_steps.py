@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from quant_assets.contracts.source import SourceError, SourceProfile
-from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.load import load
 from quant_assets.loading.market import AnotherMarketError, MixedMarketsError
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.run import Decided
 from quant_assets.loading.work import Asking
+from quant_assets.reference.calendars import OpenSessionError
 from quant_assets.refreshing.steps import Step
 from quant_assets.wiring.platform import Platform
 from quant_assets.wiring.sources import UnknownSourceNameError

@@ -1,7 +1,7 @@
 """What a source says its symbols are, kept beside how far back it was asked for them.
 
 A stock, a fund or a coin; its exchange, zone and currency; and when everything stored of it was
-last asked for, which ``planning`` goes by.
+last asked for, which ``loading.plan`` goes by.
 """
 
 from __future__ import annotations

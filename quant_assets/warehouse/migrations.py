@@ -57,6 +57,11 @@ STEPS = (
             "alter table sources alter column has_distributions drop not null",
             "update load_run_symbols s set dataset = r.dataset, source = r.source"
             " from load_runs r where r.run_id = s.run_id",
+            # A run that loaded from several sources kept the last one only; its rows know better.
+            "update load_run_symbols s set source = p.source from"
+            " (select run_id, security_id, min(source) as source from daily_prices group by all"
+            " having count(distinct source) = 1) p"
+            " where p.run_id = s.run_id and p.security_id = s.security_id",
         ),
     ),
 )

@@ -40,7 +40,7 @@ class SchemaVersionError(WarehouseError):
         if found > known:
             advice = "Use the newer quant_assets that made it; nothing was changed."
         else:
-            advice = "Any load migrates it; readers never do."
+            advice = "quant-assets refresh or any other load migrates it; readers never do."
         super().__init__(
             f"The warehouse at {path} has schema version {found}, this quant_assets knows "
             f"{known}. {advice}"

@@ -20,8 +20,8 @@ from quant_assets_tests.contracts.suite import (
     PRICE_TABLES,
     START,
     XNYS,
+    NarrowPriceSourceContract,
     Pair,
-    PriceSourceContract,
     SourceContract,
     price_tables,
 )
@@ -73,7 +73,7 @@ SOURCES: dict[str, Callable[[Path], PriceSource]] = {
 }
 
 
-class TestPrices(PriceSourceContract):
+class TestPrices(NarrowPriceSourceContract):
     @pytest.fixture(params=SOURCES.values(), ids=SOURCES.keys(), scope="class")
     @classmethod
     def pair(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from quant_assets.contracts.source import SourceUnavailable
+from quant_assets.contracts.rows import RowAnswer
+from quant_assets.contracts.source import Request, SourceProfile, SourceUnavailable
+from quant_assets.datasets.row_dataset import RowDataset
 from quant_assets.loading.claims import Claims
+from quant_assets.loading.due_by_age import ByAge
 from quant_assets.loading.load import load
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.tasks import MOST_ATTEMPTS, read_tasks
 from quant_assets.loading.work import Asking, Window
-from quant_assets.schema.catalog import Schema
+from quant_assets.reference.calendars import Calendar
+from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
+from quant_assets.schema.table import Column, Table
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.liveness import alive
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.loads import load_prices
-from quant_assets_tests.standins.notes import DATASET, WITH_NOTES, NoteSource
+from quant_assets_tests.standins.notes import (
+    DATASET,
+    NOTE_ROWS,
+    TAG_ROWS,
+    WITH_NOTES,
+    Note,
+    NoteSource,
+)
 
 TODAY = NOW.date()
+COLUMNS = {"symbol": ["ZZZ"], "note_id": [9], "text": ["Hm."], "stars": [1.0]}
 OTHER_RUN = "00000000-0000-0000-0000-000000000007"
 
 
@@ -151,6 +168,58 @@ def test_a_bad_row_is_quarantined_and_its_neighbours_are_stored(
     assert found == [("notes", "desk", "AAA", reason)]
 
 
+def test_a_symbol_without_a_good_row_is_due_again(notes: Warehouse, desk: NoteSource) -> None:
+    desk.notes["BBB"] = [(1, None, 1.0, ())]
+    [_, bad] = bring(notes, desk).symbols
+    assert (bad.quarantined, bad.set_aside, bad.completeness) == (1, 1, 0.0)
+    desk.notes["BBB"] = [(1, "Mended.", 1.0, ())]
+    assert bring(notes, desk).total("inserted") == 1
+    assert desk.requests == ["AAA", "BBB", "BBB"]
+
+
+@pytest.mark.parametrize(
+    ("tables", "why"),
+    [
+        ({"notess": NOTE_ROWS.empty_table()}, "no table notess"),
+        ({"notes": TAG_ROWS.empty_table()}, "text"),
+        ({"notes": pa.table({**COLUMNS, "stars": ["many"]})}, "many"),
+    ],
+)
+def test_an_answer_of_another_shape_fails_its_symbols_alone(
+    notes: Warehouse, desk: NoteSource, tables: dict[str, pa.Table], why: str
+) -> None:
+    class Odd(NoteSource):
+        def fetch(self, requests: Sequence[Request]) -> Iterator[RowAnswer]:
+            yield RowAnswer(("AAA",), tables)
+            yield from super().fetch(requests[1:])
+
+    desk.notes["BBB"] = [(1, "Fine.", 1.0, ())]
+    report = bring(notes, Odd(desk.notes))
+    assert [(r.symbol, r.failed, r.inserted) for r in report.symbols] == [
+        ("AAA", 1, 0),
+        ("BBB", 0, 1),
+    ]
+    assert report.symbols[0].error
+    assert "The answer is not one of notes" in report.symbols[0].error
+    assert why in report.symbols[0].error
+
+
+def test_a_row_of_a_symbol_that_the_answer_is_not_about_is_quarantined(
+    notes: Warehouse, desk: NoteSource
+) -> None:
+    class Chatty(NoteSource):
+        def fetch(self, requests: Sequence[Request]) -> Iterator[RowAnswer]:
+            for answer in super().fetch(requests):
+                rows = pa.concat_tables([answer.tables["notes"], pa.table(COLUMNS, NOTE_ROWS)])
+                yield replace(answer, tables={**answer.tables, "notes": rows})
+
+    report = bring(notes, Chatty(desk.notes), "BBB")
+    assert report.total("inserted") == 0
+    assert rows(notes, "select symbol, reason from quarantine") == [
+        ("ZZZ", "the answer is not about its symbol")
+    ]
+
+
 def test_one_row_twice_is_one_row(notes: Warehouse, desk: NoteSource) -> None:
     desk.notes["AAA"].append(desk.notes["AAA"][1])
     assert bring(notes, desk).total("inserted") == 2
@@ -162,12 +231,13 @@ def test_a_failure_costs_no_other_symbol_and_is_given_up_after_five(
     desk.failures = {"BBB": SourceUnavailable("desk", "The desk is shut.")}
     asking = Asking(heed_tasks=True)
     for attempt in range(MOST_ATTEMPTS):
-        report = bring(notes, desk, asking=asking)
+        clock.now += dt.timedelta(hours=20)
+        report = bring(notes, desk, "BBB", asking=asking)
         assert [r.symbol for r in report.failures] == ["BBB"], attempt
-    assert rows(notes, "select count(*) from notes") == [(2,)]
     left = bring(notes, desk, asking=asking).left
+    assert rows(notes, "select count(*) from notes") == [(2,)]
     assert left == {"BBB": "given up after 5 attempts: The desk is shut"}
-    assert desk.requests == ["AAA", *["BBB"] * MOST_ATTEMPTS]
+    assert desk.requests == [*["BBB"] * MOST_ATTEMPTS, "AAA"]
     with notes.reading() as con:
         task = read_tasks(con, "notes")["desk", "BBB"]
     assert (task.state, task.attempts, task.given_up) == ("failed", 5, True)
@@ -271,3 +341,84 @@ def test_symbols_that_another_dataset_claims_are_free_here(
 def test_the_toys_tables_are_in_its_schema_alone() -> None:
     assert {table.name for table in WITH_NOTES.tables} >= {"notes", "note_tags"}
     assert isinstance(WITH_NOTES, Schema)
+
+
+def test_a_made_up_market_of_notes_does_not_keep_out_its_prices(
+    notes: Warehouse, calendar: Calendar
+) -> None:
+    """A source that states no convention is of whichever market the next one states."""
+    start, end = dt.date(2024, 5, 28), dt.date(2024, 5, 31)
+    market = SimulatedMarket(calendar, start, end, securities_count=2)
+    kept: dict[str, list[Note]] = {symbol: [(1, "Seen.", 1.0, ())] for symbol in market.symbols()}
+    bring(notes, NoteSource(kept, name=market.profile.name, simulated=True), *market.symbols())
+    window = Window(market.symbols(), start, end)
+    names = market.fetch_universe().names
+    report = load_prices(notes, market, window, calendar, identities=names)
+    assert report.total("inserted") == 8
+    assert rows(notes, "select convention from sources") == [(market.profile.convention,)]
+
+
+FACTS = Table(
+    "facts",
+    "Facts about securities.",
+    (
+        Column("security_id", "INTEGER", "The security."),
+        Column("fact", "VARCHAR", "The fact."),
+        Column("value", "DOUBLE", "Its value."),
+    ),
+    key=("security_id", "fact"),
+)
+FACT_ROWS = pa.schema([("symbol", pa.string()), ("fact", pa.string()), ("value", pa.float64())])
+
+
+REGISTRY = SourceProfile("registry", live=True)
+
+
+@dataclass
+class Registry:
+    """Answers all requests in one answer, with the rows it is made with."""
+
+    found: Sequence[tuple[str, str, float]]
+    profile: SourceProfile = REGISTRY
+
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(sorted({symbol for symbol, _, _ in self.found}))
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[RowAnswer]:
+        named = [dict(zip(FACT_ROWS.names, row, strict=True)) for row in self.found]
+        table = pa.Table.from_pylist(named, FACT_ROWS)
+        yield RowAnswer(tuple(request.symbol for request in requests), {"facts": table})
+
+
+def test_rows_get_the_security_of_their_symbol_and_two_symbols_of_one_meet_once(
+    tmp_path: Path, clock: Clock
+) -> None:
+    schema = Schema(SCHEMA_VERSION, (*SCHEMA.tables, FACTS))
+    warehouse = Warehouse(tmp_path / "facts.duckdb", clock=clock, schema=schema)
+    company = {"type": "stock", "exchange": "XNYS", "currency": "USD"}
+    with warehouse.writing(OTHER_RUN) as writing:
+        renamed = dt.date(2022, 6, 9)
+        borne = (("FB", dt.date(2012, 5, 18), renamed), ("META", renamed, None))
+        writing.upsert(SECURITIES, SECURITIES.arrow([{"security_id": 7, **company}]))
+        names = [
+            {"symbol": s, "valid_from": since, "valid_to": until, "security_id": 7, "source": "x"}
+            for s, since, until in borne
+        ]
+        writing.upsert(SYMBOL_HISTORY, SYMBOL_HISTORY.arrow(names))
+    dataset = RowDataset("facts", ((FACTS, FACT_ROWS),), ByAge(dt.timedelta(days=1)))
+    source = Registry(
+        [
+            *(("META", "staff", 70.0), ("FB", "staff", 70.0)),
+            *(("META", "year", 2004.0), ("FB", "year", 2003.0)),
+        ]
+    )
+    window = Window(("META", "FB", "NOPE"), TODAY, dt.date.max)
+    report = load(warehouse, dataset, source, window)
+    found = [(r.symbol, r.security_id, r.inserted, r.quarantined, r.failed) for r in report.symbols]
+    assert found == [
+        ("FB", 7, 0, 1, 0),
+        ("META", 7, 1, 1, 0),
+        ("NOPE", None, 0, 0, 1),
+    ]
+    assert rows(warehouse, "select security_id, fact, value from facts") == [(7, "staff", 70.0)]
+    assert "NOPE" in str(report.symbols[2].error)

@@ -30,12 +30,11 @@ from quant_assets.contracts.source import (
     UnknownSymbolAtSource,
 )
 from quant_assets.datasets.daily_prices.dataset import DailyPrices
-from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.loading.market import MixedMarketsError
 from quant_assets.loading.plan import plan
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.work import Plan, Window
-from quant_assets.reference.calendars import Calendar, exchange_calendar
+from quant_assets.reference.calendars import Calendar, OpenSessionError, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity
 from quant_assets.sources.simulated import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse

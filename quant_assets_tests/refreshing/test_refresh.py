@@ -103,6 +103,18 @@ def test_a_refresh_loads_what_is_named_and_later_whatever_was_loaded(shell: Shel
     assert (shown.exit_code, len(shown.stdout.splitlines())) == (DONE, 2)
 
 
+@pytest.mark.parametrize("words", [("--source", "yahoo"), ()])
+def test_a_backfill_takes_the_source_of_the_settings_where_none_is_named(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    settings = {"QUANT_ASSETS_SOURCE": "yahoo"}
+    result = shell("backfill", "--symbols", "AAA", "--days", "10", *words, env=settings)
+    assert result.exit_code == DONE, result.output
+    assert shell.requested() == ["AAA"]
+    dry = shell("backfill", "--symbols", "BBB", "--dry-run", env=settings)
+    assert "Would ask yahoo for 1 symbol" in dry.stdout
+
+
 def test_a_dry_run_asks_nothing_and_says_how_long_it_would_take(shell: Shell) -> None:
     slowly = {"QUANT_ASSETS_YAHOO__MIN_DELAY_SECONDS": "10"}
     result = shell("refresh", "--symbols", "AAA,BBB,CCC", "--dry-run", env=slowly)

@@ -7,7 +7,8 @@ LATE = {"pandas", "requests", "lxml", "yfinance", "exchange_calendars", "pyarrow
 
 
 def test_describing_the_sources_loads_no_library_that_only_using_one_needs() -> None:
-    load = "import sys, quant_assets.wiring.platform; print(*sys.modules)"
+    load = "import sys, quant_assets.wiring.platform, quant_assets.sources.yahoo.daily_prices;"
+    load += "print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", load], capture_output=True, text=True, check=True, timeout=120
     )

@@ -254,7 +254,8 @@ def kill_loads(
     warehouses, died = 1, 0
     before: dict[str, int] = {}
     most = 0
-    while died < kills:
+    # On a busy machine a dozen may all die before they stored anything.
+    while died < kills or (most == 0 and died < 5 * kills):
         path = folder / str(warehouses) / "warehouse.duckdb"
         delay = moments.uniform(0, within * undisturbed.seconds)
         if killed_after(delay, report_load, path, market):

@@ -14,22 +14,11 @@ import pyarrow as pa
 from quant_assets.contracts.source import SourceProfile
 from quant_assets.loading.dataset import Due, Look
 from quant_assets.loading.work import Window
-from quant_assets.reference.calendars import Calendar
-from quant_assets.reference.errors import UsageError
+from quant_assets.reference.calendars import Calendar, OpenSessionError
 from quant_assets.reference.identity import Name, bearer_on
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
-
-
-class OpenSessionError(UsageError, ValueError):
-    """A load of sessions that have not closed."""
-
-    def __init__(self, start: dt.date, last_closed: dt.date) -> None:
-        super().__init__(
-            f"No session from {start} on has closed yet; the last closed one is {last_closed}. "
-            "Nothing was fetched and nothing stored."
-        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
 from quant_assets.contracts.source import SourceProfile
-from quant_assets.datasets.daily_prices.due import OpenSessionError
 from quant_assets.datasets.daily_prices.key_states import all_failed, key_states
 from quant_assets.journal.progress import Progress
 from quant_assets.loading.report import LoadReport
@@ -33,6 +32,7 @@ from quant_assets.orchestration.runs.requested import (
     spans_of_backfill,
     windows,
 )
+from quant_assets.reference.calendars import OpenSessionError
 from quant_assets.refreshing.load_steps import How, load_steps
 from quant_assets.refreshing.steps import Step, window_steps
 from quant_assets.wiring.platform import Platform
@@ -168,6 +168,7 @@ class _Run:
             self.errors |= {each.symbol: each.error for each in report.symbols if each.error}
             self.errors |= report.left
             self._report(report.window.symbols, report.left)
+            self.source = None
         self._finish()
 
     @contextmanager
@@ -188,6 +189,7 @@ class _Run:
             errors = dict.fromkeys(symbols, str(error))
         self.errors |= errors
         self._report(symbols, errors)
+        self.source = None
 
     def _report(self, symbols: Sequence[str], errors: Mapping[str, str]) -> None:
         """Read back what became of the symbols' requested days and report it; once each."""

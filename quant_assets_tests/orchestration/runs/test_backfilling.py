@@ -24,6 +24,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile, PriceSource
 from quant_assets.contracts.source import BadAnswer, Request, SourceUnavailable
 from quant_assets.definitions import build_definitions
+from quant_assets.journal.progress import unwatched
 from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.dataset_asset import PRICES
@@ -34,9 +35,11 @@ from quant_assets.orchestration.runs.requested import (
     portions,
     windows,
 )
-from quant_assets.orchestration.runs.symbol_days import MANY_EVENTS
+from quant_assets.orchestration.runs.symbol_days import MANY_EVENTS, refresh_and_report
 from quant_assets.reference.calendars import exchange_calendar
-from quant_assets.settings.settings import load_settings
+from quant_assets.refreshing.load_steps import How
+from quant_assets.refreshing.steps import Step
+from quant_assets.settings.settings import Settings, load_settings
 from quant_assets.wiring.platform import Platform
 
 # Dagster's own record of a backfill uses what Dagster has deprecated.
@@ -122,10 +125,13 @@ class Folder:
     start: dt.date = MON
 
     @cached_property
-    def definitions(self) -> dg.Definitions:
+    def settings(self) -> Settings:
         flags = {"home": self.path, "partition_start": self.start}
-        settings = load_settings({}, flags=flags, working_directory=self.path)
-        return build_definitions(Fed(settings, clock=lambda: NOW, source=self.source))
+        return load_settings({}, flags=flags, working_directory=self.path)
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_definitions(Fed(self.settings, clock=lambda: NOW, source=self.source))
 
     @cached_property
     def job(self) -> dg.JobDefinition:
@@ -346,6 +352,40 @@ def test_a_source_that_can_not_be_opened_turns_closed_keys_red(folder: Folder) -
     failure = folder.run(AAPL, AMZN, THU, FRI)
     assert "AAPL 2024-05-23: the file is gone" in failure
     assert folder.colours() == {"green": set(), "red": keys(AAPL, AMZN, days=[THU])}
+
+
+def test_a_source_that_is_gone_is_not_made_good_by_the_rows_of_the_one_before(
+    folder: Folder,
+) -> None:
+    """A refresh of two sources: AAPL is stored of the first, and its second source is gone."""
+    gone = Fed(folder.settings, clock=lambda: NOW, source=Unreadable())
+
+    @dataclass(frozen=True)
+    class Two(Fed):
+        def price_source(self, name: str = "", calendar: object = None) -> PriceSource:
+            return gone.source if name == "gone" else self.source
+
+    platform = Two(folder.settings, clock=lambda: NOW, source=folder.source)
+
+    @dg.op
+    def refresh(context):  # type: ignore[no-untyped-def]  # Dagster reads the types
+        steps = [
+            Step(source, XNYS, Window((symbol,), MON, THU))
+            for source, symbol in (("fake", AMZN), ("gone", AAPL))
+        ]
+        how = How(platform.asking)
+        refresh_and_report(context, platform, steps, how, unwatched)
+
+    assert folder.run(AAPL, AAPL, MON, THU) == ""  # of the first source
+
+    @dg.job
+    def refresh_both() -> None:
+        refresh()
+
+    result = refresh_both.execute_in_process(instance=folder.instance, raise_on_error=False)
+    assert not result.success
+    assert folder.colours()["red"] == keys(AAPL, days=[MON, TUE, WED, THU])
+    assert folder.colours()["green"] == keys(AMZN, days=[MON, TUE, WED, THU])
 
 
 def test_an_open_session_alone_loads_nothing_and_tells_nothing(folder: Folder) -> None:
