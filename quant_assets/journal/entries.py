@@ -13,30 +13,15 @@ import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from quant_assets.journal.masking import plain
+from quant_assets.schema.loads import LOG_ENTRIES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LOGGER = logging.getLogger("quant_assets")
-
-ENTRY_COLUMNS = pa.schema(
-    [
-        ("entry_id", pa.string()),
-        ("said_at", pa.timestamp("us")),
-        ("level", pa.string()),
-        ("message", pa.string()),
-        ("run_id", pa.string()),
-        ("dataset", pa.string()),
-        ("source", pa.string()),
-        ("symbol", pa.string()),
-        ("task", pa.string()),
-        ("error_class", pa.string()),
-        ("stack", pa.string()),
-    ]
-)
-"""Entries as rows. The ids of a journal rise, so that ``said_at, entry_id`` is the order of writing
-even where the clock did not move between two entries."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +40,16 @@ class Entry:
     """The task, such as daily_prices/yahoo/AAPL; null where the entry is of no single symbol."""
     error_class: str | None
     stack: str | None
+
+
+def entry_columns() -> pa.Schema:
+    """The columns of entries as rows. The ids of a journal rise: in order of ``said_at, entry_id``
+    they stand as they were logged, even where the clock did not move between two.
+    """
+    import pyarrow as pa
+
+    names = Entry.__dataclass_fields__
+    return pa.schema([field for field in LOG_ENTRIES.arrow_schema if field.name in names])
 
 
 class Journal:
@@ -97,9 +92,11 @@ class Journal:
         self._log(logging.ERROR, message, symbol, error)
 
     def take(self) -> pa.Table:
-        """The entries not taken yet, as ENTRY_COLUMNS; the caller stores or returns them."""
+        """The entries not taken yet, as rows; the caller stores them or gives them back."""
+        import pyarrow as pa
+
         with self._lock:
-            fresh = pa.Table.from_pylist([asdict(e) for e in self._entries], schema=ENTRY_COLUMNS)
+            fresh = pa.Table.from_pylist([asdict(e) for e in self._entries], schema=entry_columns())
             taken = pa.concat_tables([*self._returned, fresh])
             self._entries.clear()
             self._returned.clear()

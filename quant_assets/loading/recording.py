@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from quant_assets.contracts.source import SourceProfile
-from quant_assets.journal.entries import ENTRY_COLUMNS, Journal
+from quant_assets.journal.entries import Journal, entry_columns
 from quant_assets.journal.progress import Every, Progress, unwatched
 from quant_assets.loading.claims import Claims
 from quant_assets.loading.report import COUNTS, SymbolReport, symbol_rows
@@ -50,7 +50,7 @@ class Recording:
     @contextmanager
     def writing(self) -> Iterator[Writing]:
         """A transaction, which takes along what was logged up to its end."""
-        entries = ENTRY_COLUMNS.empty_table()
+        entries = entry_columns().empty_table()
         try:
             with self.warehouse.writing(self.run_id, f"load from {self.journal.source}") as writing:
                 yield writing

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.schema.loads import LOAD_TASKS, PRIORITIES, TASK_STATES
 from quant_assets.warehouse.writing import Writing
@@ -146,5 +145,7 @@ def read_tasks(
 
 def write_tasks(writing: Writing, tasks: Sequence[Task]) -> None:
     fields = [LOAD_TASKS.arrow_schema.field(name) for name in _COLUMNS]
+    import pyarrow as pa
+
     rows = pa.Table.from_pylist([vars(task) for task in tasks], schema=pa.schema(fields))
     writing.upsert(LOAD_TASKS, rows)

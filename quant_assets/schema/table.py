@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 SqlType = Literal[
     "VARCHAR", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "BOOLEAN", "UUID", "CURRENCY"
@@ -25,16 +27,16 @@ CURRENCIES = (
 """ISO 4217 codes prices may be in, and GBX for pence. An enumeration: a text column of a million
 equal values takes DuckDB longer to compress than the prices."""
 
-_ARROW: dict[SqlType, pa.DataType] = {
-    "UUID": pa.string(),
-    "CURRENCY": pa.string(),
-    "VARCHAR": pa.string(),
-    "INTEGER": pa.int32(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us"),
-    "BOOLEAN": pa.bool_(),
+_ARROW: dict[SqlType, str] = {
+    "UUID": "string",
+    "CURRENCY": "string",
+    "VARCHAR": "string",
+    "INTEGER": "int32",
+    "BIGINT": "int64",
+    "DOUBLE": "float64",
+    "DATE": "date32",
+    "TIMESTAMP": "timestamp[us]",
+    "BOOLEAN": "bool",
 }
 
 
@@ -55,7 +57,9 @@ class Column:
 
     @property
     def arrow(self) -> pa.DataType:
-        return _ARROW[self.type]
+        import pyarrow as pa
+
+        return pa.type_for_alias(_ARROW[self.type])
 
     @property
     def sql(self) -> str:
@@ -112,10 +116,14 @@ class Table:
 
     @property
     def arrow_schema(self) -> pa.Schema:
+        import pyarrow as pa
+
         return pa.schema([(column.name, column.arrow) for column in self.columns])
 
     def arrow(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
         """Rows as Arrow, with the columns of the table that the first row names."""
+        import pyarrow as pa
+
         fields = [field for field in self.arrow_schema if rows and field.name in rows[0]]
         return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
 

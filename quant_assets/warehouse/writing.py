@@ -11,14 +11,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 
 from quant_assets.schema.loads import LEDGER
 from quant_assets.schema.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROW_GROUP = 122_880
 """Rows DuckDB stores and compresses together."""
@@ -252,7 +253,7 @@ def listed_ids(securities: Sequence[int]) -> str:
 def _in_row_groups(rows: pa.Table) -> pa.Table:
     """The rows in batches of a DuckDB row group, which it then compresses on all cores."""
     batches = rows.combine_chunks().to_batches(max_chunksize=ROW_GROUP)
-    return pa.Table.from_batches(batches, schema=rows.schema)
+    return type(rows).from_batches(batches, schema=rows.schema)
 
 
 def as_arrow(result: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -270,6 +271,9 @@ def _rising(rows: pa.Table, keys: Sequence[str]) -> bool:
 
     Prices arrive so, and this costs a tenth of grouping a million rows.
     """
+    import numpy as np
+    import pyarrow as pa
+
     if len(keys) != 2 or any(not _countable(rows[key].type) for key in keys):
         return False
     first, second = (
@@ -279,7 +283,7 @@ def _rising(rows: pa.Table, keys: Sequence[str]) -> bool:
 
 
 def _countable(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_int32(kind) or pa.types.is_date32(kind))
+    return str(kind) in ("int32", "date32[day]")
 
 
 def _literal(value: object) -> str:

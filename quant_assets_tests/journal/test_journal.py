@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.journal.entries import ENTRY_COLUMNS, Journal
+from quant_assets.journal.entries import Journal, entry_columns
 from quant_assets.journal.handlers import UnknownLevelError, parse_level, to_console, to_files
 from quant_assets.journal.masking import masked
 from quant_assets.journal.progress import Every
@@ -76,7 +76,7 @@ def test_an_entry_is_a_row_with_run_symbol_and_task(logger: logging.Logger) -> N
     said.info("starts")
     said.warning("close is negative", symbol="AAPL")
     rows = said.take()
-    assert rows.schema == ENTRY_COLUMNS
+    assert rows.schema == entry_columns()
     assert rows.drop_columns(["entry_id"]).to_pylist() == [
         {
             "said_at": AT.replace(tzinfo=None),
