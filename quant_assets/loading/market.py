@@ -42,6 +42,5 @@ def refuse_mixing(
     for name, simulated, convention in stored:
         if simulated != source.simulated and not allow_mixing:
             raise MixedMarketsError(source.name, name)
-        said = {source.convention, convention} - {""}
-        if simulated and name == source.name and len(said) > 1:
+        if simulated and name == source.name and len({source.convention, convention} - {""}) > 1:
             raise AnotherMarketError(source.convention, convention)

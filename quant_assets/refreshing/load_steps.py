@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from quant_assets.contracts.source import SourceError, SourceProfile
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.load import load
-from quant_assets.loading.market import AnotherMarketError, MixedMarketsError
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.run import Decided
 from quant_assets.loading.work import Asking
-from quant_assets.reference.calendars import OpenSessionError
+from quant_assets.reference.errors import UsageError
 from quant_assets.refreshing.steps import Step
 from quant_assets.wiring.platform import Platform
-from quant_assets.wiring.sources import UnknownSourceNameError
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,6 @@ class How:
     backfill: str | None = None
 
 
-HANDED_ON = (
-    UnknownSourceNameError,
-    SourceError,
-    OpenSessionError,
-    MixedMarketsError,
-    AnotherMarketError,
-)
-"""A source that can't be had or is of another market; sessions that have not closed."""
-
 Watch = Callable[[Step, SourceProfile], AbstractContextManager[Progress]]
 """Called as a step begins; gives the progress that its load calls."""
 
@@ -59,8 +48,9 @@ def load_steps(
 ) -> Iterator[LoadReport]:
     """Load each step and give its report. With ``fail_fast`` the first failure is the end.
 
-    Errors of a step as a whole (``HANDED_ON``) are raised; with ``on_error`` they are handed to it
-    instead, and cost no other step its data.
+    What keeps a step as a whole from being loaded is raised: a source that can't be had or is of
+    another market, sessions that have not closed. With ``on_error`` it is handed to that instead,
+    and costs no other step its data.
     """
     asking = how.asking
     for step in steps:
@@ -84,7 +74,7 @@ def load_steps(
                     on_progress=progress,
                     on_decided=on_decided,
                 )
-        except HANDED_ON as error:
+        except (UsageError, SourceError) as error:
             if on_error is None:
                 raise
             on_error(step, error)

@@ -28,9 +28,6 @@ CURRENCIES = (
 equal values takes DuckDB longer to compress than the prices."""
 
 _ARROW: dict[SqlType, str] = {
-    "UUID": "string",
-    "CURRENCY": "string",
-    "VARCHAR": "string",
     "INTEGER": "int32",
     "BIGINT": "int64",
     "DOUBLE": "float64",
@@ -59,7 +56,7 @@ class Column:
     def arrow(self) -> pa.DataType:
         import pyarrow as pa
 
-        return pa.type_for_alias(_ARROW[self.type])
+        return pa.type_for_alias(_ARROW.get(self.type, "string"))
 
     @property
     def sql(self) -> str:
