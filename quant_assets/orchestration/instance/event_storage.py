@@ -8,7 +8,6 @@ new version. Stock storage works too, slowly. Nothing of our own tables is known
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
 from dagster._utils.concurrency import ConcurrencyClaimStatus
-from dagster_shared.serdes.serdes import _WHITELIST_MAP
+
+from quant_assets.orchestration.instance.event_json import without_empty_fields
 
 ROWS_AT_ONCE = 2_000
 """Events in one transaction; one of 10,000 keeps other writers waiting for two seconds."""
@@ -280,31 +280,6 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
             self._store_asset_event_tags(connection, events, ids)
             for at in sorted(latest.values()):
                 self._store_asset_event(connection, events[at], ids[at])
-
-
-def without_empty_fields(text: str) -> str:
-    """An object's JSON without spaces, and without empty fields that reading it fills in again."""
-    return json.dumps(json.loads(text, object_hook=_filled), separators=(",", ":"))
-
-
-def _filled(found: dict[str, Any]) -> dict[str, Any]:
-    needed = _needed_fields(found["__class__"]) if "__class__" in found else found.keys()
-    return {
-        name: value
-        for name, value in found.items()
-        if name in needed or value not in (None, "", [], {})
-    }
-
-
-@cache
-def _needed_fields(class_name: str) -> frozenset[str]:
-    """Fields of a class whose default is not None, as they are named in its JSON."""
-    stored = _WHITELIST_MAP.object_deserializers[class_name]
-    return frozenset(
-        stored.storage_field_names.get(name, name)
-        for name, parameter in inspect.signature(stored.klass).parameters.items()
-        if parameter.default is not None
-    )
 
 
 def _with_planned(record: AssetRecord, planned: Mapping[str, tuple[int, str]]) -> AssetRecord:

@@ -62,13 +62,13 @@ from dagster._core.utils import make_new_run_id
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.error import SerializableErrorInfo
 
+from quant_assets.orchestration.instance.event_json import without_empty_fields
 from quant_assets.orchestration.instance.event_storage import (
     PAGE_BYTES,
     PLACEHOLDER,
     ROWS_AT_ONCE,
     BatchedEventLogStorage,
     BatchedSqliteStorage,
-    without_empty_fields,
 )
 from quant_assets.orchestration.instance.instance import instance_config, open_instance
 
