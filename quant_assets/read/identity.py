@@ -48,20 +48,21 @@ def labels_of(
     by_symbol: dict[str, list[Name]] = {symbol: [] for symbol in tickers}
     for name in read_names(con, tickers) if tickers else ():
         by_symbol[name.symbol].append(name)
-    reused = [n for names in by_symbol.values() if len(_bearers(names)) > 1 for n in names]
-    evidence = _evidence(con, reused, first, last) if reused else None
+    reused = {
+        symbol for symbol, names in by_symbol.items() if len({n.security_id for n in names}) > 1
+    }
+    names_reused = [name for symbol in reused for name in by_symbol[symbol]]
+    evidence = _evidence(con, names_reused, first, last)
     for symbol, names in by_symbol.items():
-        if evidence is None or len(_bearers(names)) < 2:
-            security = resolve(names[:1], symbol, first, last)
-        else:
+        if symbol in reused:
             security = _security_of(symbol, names, evidence, alone=len(requested) == 1)
+        elif names:
+            security = names[0].security_id
+        else:
+            raise UnknownSymbolError(symbol)
         names_of_it = [name for name in names if name.security_id == security]
         named.setdefault(security, max(names_of_it, key=lambda name: name.valid_from))
     return _distinct_labels(named)
-
-
-def _bearers(names: Iterable[Name]) -> set[int]:
-    return {name.security_id for name in names}
 
 
 _Span = tuple[int, dt.date, dt.date]
@@ -93,6 +94,8 @@ def _evidence(
     con: duckdb.DuckDBPyConnection, reused: Iterable[Name], first: dt.date, last: dt.date
 ) -> _Evidence:
     names = list(reused)
+    if not names:
+        return _Evidence(first, last, (), ())
     loaded = con.execute(
         "select distinct symbol, security_id from load_run_symbols"
         " where dataset = 'daily_prices' and list_contains($symbols, symbol)"
