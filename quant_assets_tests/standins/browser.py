@@ -47,7 +47,7 @@ BROWSER_OPTIONS = (
 PROJECT = Path(__file__).parents[2]
 PICTURES = PROJECT / "docs" / "images"
 STARTS_WITHIN_SECONDS = 90
-RUNS_WITHIN_SECONDS = 180
+RUNS_WITHIN_SECONDS = 300
 
 
 @dataclass(frozen=True)
