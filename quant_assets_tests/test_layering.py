@@ -33,8 +33,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "read": (
         *("derived", "membership.unknown", "securities", "price_rules", "warehouse", "settings"),
     ),
-    # The last two until the engine knows no dataset.
-    "loading": ("contracts", "warehouse", "journal", "fetching", "datasets", "securities"),
+    "loading": ("contracts", "warehouse", "journal", "fetching"),
     "membership": ("securities", "warehouse", "contracts"),
     "sources": ("contracts", "fetching", "price_rules", "settings"),
     "derived": ("securities", "warehouse", "price_rules", "settings", "fetching"),
