@@ -7,6 +7,7 @@ has a folder of its own.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,13 +35,24 @@ from quant_assets.schema.row_rules import (
 from quant_assets.schema.securities import SOURCE_SYMBOLS
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
-from quant_assets.warehouse.writing import Writing
+from quant_assets.warehouse.writing import Upserted, Writing
 
 RowRule = tuple[str, Callable[[pa.Table], Mask]]
 """The reason for which a row is rejected, and the mask of the rows it holds for."""
 
-Compare = Callable[[Writing, Table, pa.Table], Checked]
+
+@dataclass(frozen=True)
+class Compared(Checked):
+    """Good rows sorted by what is stored; ``failures`` tell of subjects why none of theirs are."""
+
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+Compare = Callable[[Writing, SourceProfile, Table, pa.Table], Compared]
 """Sorts the good rows of a table by what is stored, in the transaction that writes them."""
+
+Identify = Callable[[Writing, SourceProfile, pa.Table], Checked]
+"""Gives each row a ``security_id``; rows that mean no security are rejected."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,11 @@ class CheckedRows:
 class RowDataset:
     """``rows`` holds each table with the columns of its rows in an answer, ``symbol`` among them.
 
-    Rows are counted in the first table, whose key begins with security_id or symbol. With
-    ``security`` by_symbol each row gets the security that its symbol means on the last day
-    requested, and a symbol that means none fails. ``checks`` are rules by table name.
+    Rows are counted in the first table, whose key begins with security_id or symbol. ``subject`` is
+    the column that says which request a row answers: its symbol, or the list that it stands in.
+    With ``security`` by_symbol each row gets the security that its symbol means on the last day
+    requested, and a symbol that means none fails; rows that are no requests of their own are
+    identified one by one. ``checks`` are rules by table name.
     """
 
     name: str
@@ -65,7 +79,8 @@ class RowDataset:
     rule: DueRule
     checks: Mapping[str, Sequence[RowRule]] = field(default_factory=dict)
     compare: Compare | None = None
-    security: Literal["by_symbol", "none"] = "by_symbol"
+    security: Literal["by_symbol", "none"] | Identify = "by_symbol"
+    subject: str = "symbol"
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -81,8 +96,7 @@ class RowDataset:
         declared = {table.name for table in self.tables}
         try:
             checked = {
-                table.name: _checked(table, schema, answer, self.checks.get(table.name, ()))
-                for table, schema in self.rows
+                table.name: self._checked(table, schema, answer) for table, schema in self.rows
             }
             why = ", ".join(f"no table {name}" for name in answer.tables.keys() - declared)
         except (KeyError, pa.ArrowException) as error:
@@ -95,38 +109,40 @@ class RowDataset:
 
     def store(self, writing: Writing, checked: CheckedRows, plan: Plan) -> Stored[RowAnswer]:
         """Identify → compare → write rows and quarantine, and note what was requested."""
-        securities, unknown = self._securities(writing, checked.answer, plan)
-        answer = replace(checked.answer, failures={**checked.answer.failures, **unknown})
+        securities, failed = self._securities(writing, checked.answer, plan)
+        unknown = tuple(failed)
         source: dict[str, object] = {"source": plan.source.name}
-        counts: dict[object, tuple[int, int, int]] = {}
+        counts: dict[str, tuple[int, int, int]] = {}
         quarantined: Counter[str] = Counter()
         stored: set[str] = set()
         for table in self.tables:
-            found = _one_row_a_key(checked.tables[table.name], table, securities, unknown)
+            found = checked.tables[table.name]
+            if callable(self.security):
+                found = _both(found, self.security(writing, plan.source, found.accepted))
+            found = _one_row_a_key(found, table, securities, unknown)
             if self.compare:
-                compared = self.compare(writing, table, found.accepted)
-                both = pa.concat_tables([found.rejected, compared.rejected])
-                found = Checked(compared.accepted, both)
-            stored.update(found.accepted["symbol"].to_pylist())
-            quarantined.update(found.rejected["symbol"].to_pylist())
+                compared = self.compare(writing, plan.source, table, found.accepted)
+                found = _both(found, compared)
+                for subject, why in compared.failures.items():
+                    failed[subject] = SourceError(plan.source.name, why)
+            stored.update(found.accepted[self.subject].to_pylist())
+            quarantined.update(self._subjects(found.rejected))
             rows = _columns_of(table, found.accepted, securities)
             constants = source if "source" in table.names else {}
             upserted = writing.upsert(table, rows, constants=constants)
             writing.upsert(QUARANTINE, found.rejected, constants={**source, "dataset": table.name})
             if table is self.tables[0]:
-                counts = dict(upserted.by_key)
-        by_security = self.tables[0].key[0] == "security_id"
+                counts = _counts(rows[table.key[0]], found.accepted[self.subject], upserted)
+        answer = replace(checked.answer, failures={**checked.answer.failures, **failed})
         requests = {request.symbol: request for request in plan.requests}
         reports = []
         for symbol in (symbol for symbol in answer.symbols if symbol in requests):
             days, error = plan.requested_days(requests[symbol]), answer.failures.get(symbol)
-            security = securities.get(symbol)
             report = SymbolReport(
                 symbol,
-                security,
+                securities.get(symbol),
                 len(days),
-                # A security that is requested by two symbols counts once, for the first.
-                *counts.pop(security if by_security else symbol, (0, 0, 0)),
+                *counts.get(symbol, (0, 0, 0)),
                 quarantined=quarantined[symbol],
                 failed=len(days) if error else 0,
                 set_aside=len(days) if quarantined[symbol] and symbol not in stored else 0,
@@ -135,6 +151,24 @@ class RowDataset:
             reports.append(report)
         self._note_requested(writing, reports, plan)
         return Stored(answer, reports)
+
+    def _checked(self, table: Table, schema: pa.Schema, answer: RowAnswer) -> Checked:
+        rows = answer.tables.get(table.name, schema.empty_table()).select(schema.names).cast(schema)
+        verdict = Verdict(rows.num_rows)
+        check_fields(rows, table, verdict)
+        check_bounds(rows, table, verdict)
+        others = pc.invert(pc.is_in(rows[self.subject], pa.array(answer.symbols, pa.string())))
+        verdict.reject(others.to_numpy(), f"the answer is not about its {self.subject}")
+        for reason, holds in self.checks.get(table.name, ()):
+            verdict.reject(holds(rows), reason)
+        return Checked(rows.filter(pa.array(~verdict.bad)), rejected_rows(rows, verdict))
+
+    def _subjects(self, rejected: pa.Table) -> list[str]:
+        """The request that each rejected row answers."""
+        if self.subject == "symbol":
+            subjects: list[str] = rejected["symbol"].to_pylist()
+            return subjects
+        return [str(json.loads(raw)[self.subject]) for raw in rejected["raw"].to_pylist()]
 
     def finished(
         self, writing: Writing, source: SourceProfile, reports: Sequence[SymbolReport]
@@ -145,7 +179,7 @@ class RowDataset:
         self, writing: Writing, answer: RowAnswer, plan: Plan
     ) -> tuple[dict[str, int], dict[str, SourceError]]:
         """The security of each symbol, and the error of those that mean none."""
-        if self.security == "none":
+        if self.security != "by_symbol":
             return {}, {}
         names = read_names(writing.con, answer.symbols)
         day = plan.source.names_on or plan.days[-1]
@@ -176,18 +210,24 @@ class RowDataset:
         writing.upsert(SOURCE_SYMBOLS, SOURCE_SYMBOLS.arrow(answered), constants=constants)
 
 
-def _checked(
-    table: Table, schema: pa.Schema, answer: RowAnswer, checks: Sequence[RowRule]
-) -> Checked:
-    rows = answer.tables.get(table.name, schema.empty_table()).select(schema.names).cast(schema)
-    verdict = Verdict(rows.num_rows)
-    check_fields(rows, table, verdict)
-    check_bounds(rows, table, verdict)
-    others = pc.invert(pc.is_in(rows["symbol"], pa.array(answer.symbols, pa.string())))
-    verdict.reject(others.to_numpy(), "the answer is not about its symbol")
-    for reason, holds in checks:
-        verdict.reject(holds(rows), reason)
-    return Checked(rows.filter(pa.array(~verdict.bad)), rejected_rows(rows, verdict))
+def _both(before: Checked, after: Checked) -> Checked:
+    """What is left after a further step, and all that was rejected so far."""
+    return Checked(after.accepted, pa.concat_tables([before.rejected, after.rejected]))
+
+
+def _counts(
+    keys: pa.ChunkedArray, subjects: pa.ChunkedArray, upserted: Upserted
+) -> dict[str, tuple[int, int, int]]:
+    """Rows inserted, revised and unchanged of each subject. A security of two subjects counts
+    once, for the first.
+    """
+    found: dict[str, tuple[int, int, int]] = {}
+    left = dict(upserted.by_key)
+    for key, subject in zip(keys.to_pylist(), subjects.to_pylist(), strict=True):
+        inserted, revised, unchanged = left.pop(key, (0, 0, 0))
+        so_far = found.get(subject, (0, 0, 0))
+        found[subject] = so_far[0] + inserted, so_far[1] + revised, so_far[2] + unchanged
+    return found
 
 
 def _one_row_a_key(
@@ -218,7 +258,7 @@ def _places(rows: pa.Table, key: Sequence[str], what: str) -> pa.ChunkedArray:
 
 def _columns_of(table: Table, rows: pa.Table, securities: Mapping[str, int]) -> pa.Table:
     """The columns of ``rows`` that the table has, with the security of each row."""
-    if "security_id" in table.names:
+    if "security_id" in table.names and "security_id" not in rows.column_names:
         ids = [securities.get(symbol) for symbol in rows["symbol"].to_pylist()]
         rows = rows.append_column("security_id", pa.array(ids, pa.int32()))
     return rows.select([name for name in rows.column_names if name in table.names])
