@@ -26,6 +26,11 @@ FIRST_DAY = dt.date(1990, 1, 2)
 YEAR_AHEAD = dt.timedelta(days=366)
 """A calendar knows the sessions of the coming year at least."""
 
+NEW_YORK = ZoneInfo("America/New_York")
+
+OPENS = dt.time(9, 30)
+"""When a session of the exchange opens, in New York time."""
+
 ALWAYS_OPEN = "24/7"
 """The calendar of markets that never close: every day is a session, and ends at midnight UTC."""
 
@@ -48,6 +53,18 @@ class OpenSessionError(UsageError, ValueError):
         super().__init__(
             f"No session from {start} on has closed yet; the last closed one is {last_closed}. "
             "Nothing was fetched and nothing stored."
+        )
+
+
+class SessionUnderWayError(OpenSessionError):
+    """A request whose answer has no date of its own, while a session is under way."""
+
+    def __init__(self, what: str, session: dt.date, closes_at: dt.datetime) -> None:
+        closes = closes_at.replace(tzinfo=dt.UTC).astimezone(NEW_YORK)
+        UsageError.__init__(
+            self,
+            f"{what} is not requested while a session is under way: its rows have no date of their "
+            f"own. Request it after the close of {session}, {closes:%H:%M} New York time.",
         )
 
 
@@ -91,6 +108,20 @@ class Calendar:
             raise CalendarRangeError(moment.date(), self.sessions[0], self.last_day)
         return self.sessions[bisect_right(self.closes_at, moment) - 1]
 
+    def session_under_way(self, now: dt.datetime) -> dt.date | None:
+        """The session that has opened and not closed at ``now`` (aware, any zone), if any.
+
+        A session of an exchange opens at 09:30 New York time; a market that never closes is always
+        in one.
+        """
+        zone, opens = (NEW_YORK, OPENS) if self.name != ALWAYS_OPEN else (dt.UTC, dt.time())
+        local = now.astimezone(zone)
+        at = bisect_left(self.sessions, local.date())
+        if not self.is_session(local.date()) or local.time() < opens:
+            return None
+        closes_at = self.closes_at[at].replace(tzinfo=dt.UTC)
+        return local.date() if now < closes_at else None
+
     @cached_property
     def session_array(self) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
         """The sessions as a sorted ``datetime64[D]`` array, for bulk look-ups."""
@@ -131,12 +162,11 @@ def stored_closes() -> dict[dt.date, dt.datetime]:
     stored = resources.files("quant_assets").joinpath("reference/xnys_closures.csv")
     rows = csv.DictReader(stored.read_text("utf-8").splitlines())
     listed = {dt.date.fromisoformat(row["day"]): row["closes"] for row in rows}
-    new_york = ZoneInfo("America/New_York")
     found = {}
     for day in weekdays(min(listed), max(listed)):
         if closes := listed.get(day, "16:00"):
             local = dt.datetime.combine(day, dt.time.fromisoformat(closes))
-            offset = new_york.utcoffset(local)  # ten times as fast as astimezone
+            offset = NEW_YORK.utcoffset(local)  # ten times as fast as astimezone
             assert offset is not None
             found[day] = local - offset
     return found
