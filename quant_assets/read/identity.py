@@ -31,7 +31,9 @@ def labels_of(
     requested by id, or by None, its latest symbol up to ``last``.
     """
     if symbols is None:
-        return _distinct_labels(_latest_names(read_names(con), last))
+        stored = con.execute("select distinct security_id from daily_prices").fetchall()
+        names = read_names(con, securities=[row[0] for row in stored])
+        return _distinct_labels(_latest_names(names, last))
     requested = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
     # A column of ids of a frame has numpy's integers, which are no int.
     ids = [int(item) for item in requested if isinstance(item, int | np.integer)]
@@ -40,7 +42,7 @@ def labels_of(
     ]
     named: dict[int, Name] = {}
     if ids:
-        latest = _latest_names(read_names(con), last)
+        latest = _latest_names(read_names(con, securities=ids), last)
         for number in ids:
             if number not in latest:
                 raise UnknownSymbolError(f"Security {number}")

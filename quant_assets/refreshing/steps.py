@@ -88,7 +88,8 @@ class _Known:
     delisted: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, platform: Platform, table: Table) -> _Known:
+    def of(cls, platform: Platform, table: Table, symbols: Sequence[str] = ()) -> _Known:
+        """What is on record of those loaded, of members, and of further ``symbols``."""
         platform.warehouse.migrate()
         today = platform.clock().date()
         if not platform.warehouse.exists():
@@ -96,8 +97,6 @@ class _Known:
         loaded: dict[int | None, list[_Loaded]] = defaultdict(list)
         members: dict[str, list[int]] = defaultdict(list)
         with platform.warehouse.reading() as con:
-            by_symbol = groupby(read_names(con), attrgetter("symbol"))
-            names = {symbol: list(some) for symbol, some in by_symbol}
             for security, *what in con.execute(
                 "select security_id, source, min(session), max(fetched_at)"  # noqa: S608 - our own table
                 f" from {table.name} group by all order by 1, 2"
@@ -112,9 +111,11 @@ class _Known:
             delisted = con.execute(
                 "select security_id from securities where delisted_on <= ?", [today]
             ).fetchall()
+            ever = frozenset(security for _, security, _ in memberships if security is not None)
+            found = read_names(con, symbols, ever.union(s for s in loaded if s is not None))
+        names = {symbol: list(some) for symbol, some in groupby(found, attrgetter("symbol"))}
         for universe, security, present in memberships:
             members[universe] += [security] if present else []
-        ever = frozenset(security for _, security, _ in memberships if security is not None)
         return cls(today, names, loaded, members, ever, frozenset(row[0] for row in delisted))
 
     def tickers(self, securities: Iterable[int]) -> tuple[str, ...]:
@@ -171,7 +172,7 @@ def refresh_steps(
     default_days back; up to the last closed session, or to ``end`` before. With ``full`` all of
     that is requested again. Raises NothingToRefreshError, UnknownUniverseError.
     """
-    known = _Known.of(platform, table)
+    known = _Known.of(platform, table, symbols)
     groups: _Groups = defaultdict(dict)
     for symbol in dict.fromkeys(symbols or _wanted(known, universe)):
         security = bearer_on(known.names.get(symbol, ()), known.today)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import duckdb
 
@@ -11,13 +11,27 @@ from quant_assets.reference.identity import Name
 from quant_assets.schema.table import Table
 
 
-def read_names(con: duckdb.DuckDBPyConnection, symbols: Sequence[str] | None = None) -> list[Name]:
-    """Dated names with their company, of the given symbols or of all, by symbol and first day."""
-    which = "" if symbols is None else " where list_contains($symbols, h.symbol)"
+def read_names(
+    con: duckdb.DuckDBPyConnection,
+    symbols: Sequence[str] | None = None,
+    securities: Collection[int] | None = None,
+) -> list[Name]:
+    """Dated names with their company, by symbol and first day: those that are one of ``symbols`` or
+    name one of ``securities``, or all.
+
+    The register may know thousands of securities that nobody loads, so most readers name theirs.
+    """
+    wanted = {
+        key: list(values)
+        for key, values in (("symbol", symbols), ("security_id", securities))
+        if values is not None
+    }
+    which = " or ".join(f"h.{key} in (select unnest(${key}))" for key in wanted)
     rows = con.execute(
         "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - constants
-        f"from symbol_history h join securities s using (security_id){which} order by 1, 2",
-        {} if symbols is None else {"symbols": list(symbols)},
+        "from symbol_history h join securities s using (security_id)"
+        f"{' where ' if which else ''}{which} order by 1, 2",
+        wanted,
     ).fetchall()
     return [Name(*row) for row in rows]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -48,6 +48,7 @@ class Register:
     _changed_names: set[str] = field(default_factory=set)
     _changed_securities: set[int] = field(default_factory=set)
     _known: dict[str, list[KnownIdentity]] = field(default_factory=lambda: defaultdict(list))
+    _last_id: int = 0
 
     def __post_init__(self) -> None:
         for identity in sorted(self.known, key=lambda i: i.valid_from):
@@ -55,15 +56,34 @@ class Register:
 
     @classmethod
     def read(
-        cls, con: duckdb.DuckDBPyConnection, known: Sequence[KnownIdentity], source: str
+        cls,
+        con: duckdb.DuckDBPyConnection,
+        known: Sequence[KnownIdentity],
+        source: str,
+        symbols: Collection[str] | None = None,
     ) -> Register:
+        """The register as stored; with ``symbols`` only what bears on them, which is enough to say
+        what they mean and to add them.
+        """
         register = cls(known, source)
         columns = ", ".join(Security.__dataclass_fields__)
-        for row in con.execute(f"select {columns} from securities").fetchall():  # noqa: S608 - our own field names
+        which, bound = "", {}
+        if symbols is None:
+            names = read_names(con)
+        else:
+            names = _names_about(con, symbols, known)
+            which = " where slug is not null or security_id in (select unnest($ids))"
+            bound = {"ids": list({name.security_id for name in names})}
+        for row in con.execute(
+            f"select {columns} from securities{which}",  # noqa: S608 - our own field names
+            bound,
+        ).fetchall():
             security = Security(*row)
             register._securities[security.security_id] = security
-        for name in read_names(con):
+        for name in names:
             register._names[name.symbol].append(name)
+        [(last,)] = con.execute("select coalesce(max(security_id), 0) from securities").fetchall()
+        register._last_id = last
         return register
 
     def names(self) -> list[Name]:
@@ -336,7 +356,8 @@ class Register:
     def _new_security(
         self, name: str | None = None, cik: str | None = None, slug: str | None = None
     ) -> int:
-        security_id = max(self._securities, default=0) + 1
+        self._last_id += 1
+        security_id = self._last_id
         self._keep(Security(security_id, name=name, cik=cik, slug=slug))
         return security_id
 
@@ -349,3 +370,14 @@ class Register:
         if self._securities.get(security.security_id) != security:
             self._securities[security.security_id] = security
             self._changed_securities.add(security.security_id)
+
+
+def _names_about(
+    con: duckdb.DuckDBPyConnection, symbols: Collection[str], known: Sequence[KnownIdentity]
+) -> list[Name]:
+    """The names of ``symbols``, every other name of their bearers, and whoever shared one."""
+    slugs = {identity.slug for identity in known if identity.symbol in set(symbols)}
+    wanted = {*symbols, *(identity.symbol for identity in known if identity.slug in slugs)}
+    bearers = {name.security_id for name in read_names(con, list(wanted))}
+    shared = {name.symbol for name in read_names(con, securities=bearers)}
+    return read_names(con, list(wanted | shared))

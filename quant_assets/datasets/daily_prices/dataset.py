@@ -71,7 +71,7 @@ class DailyPrices:
     def store(self, writing: Writing, checked: CheckedPrices, plan: Plan) -> Stored[PriceAnswer]:
         """Identify → compare → write rows, actions, quarantine and ledger of one answer."""
         answer, source = checked.answer, self.profile.name
-        register = Register.read(writing.con, self.identities, source)
+        register = Register.read(writing.con, self.identities, source, answer.symbols)
         identified = identify(answer, checked.prices.accepted, register, self.profile.names_on)
         describe_securities(register, answer.instruments, identified.securities)
         register.write(writing)

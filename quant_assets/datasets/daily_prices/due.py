@@ -70,7 +70,7 @@ class PriceCoverage:
     def read(cls, look: Look, table: Table) -> PriceCoverage:
         if look.con is None:
             return cls()
-        by_symbol = groupby(read_names(look.con), attrgetter("symbol"))
+        by_symbol = groupby(read_names(look.con, look.window.symbols), attrgetter("symbol"))
         names = {symbol: list(some) for symbol, some in by_symbol}
         first = look.con.execute(
             f"select security_id, min(session) from {table.name} where source = ? group by 1",
