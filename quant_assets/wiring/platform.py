@@ -148,7 +148,7 @@ class Platform(Sources):
 
     def identities(self, source: PriceSource | UniverseSource) -> tuple[KnownIdentity, ...]:
         """Identities that hold in the source's market; real ones mean nothing in a made-up one."""
-        from quant_assets.sources.simulated import SimulatedMarket
+        from quant_assets.sources.simulated.market import SimulatedMarket
 
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quant_assets.fetching.pacer import Pacer
     from quant_assets.settings.settings import Settings
     from quant_assets.sources.files.archive import FilesSource
-    from quant_assets.sources.simulated import SimulatedMarket
+    from quant_assets.sources.simulated.market import SimulatedMarket
     from quant_assets.sources.yahoo.daily_prices import YahooSource
 
 SIMULATED = "simulated"
@@ -95,7 +95,7 @@ class Sources:
 
     def simulated_market(self) -> SimulatedMarket:
         """The simulated market up to the last closed session."""
-        from quant_assets.sources.simulated import SimulatedMarket
+        from quant_assets.sources.simulated.market import SimulatedMarket
 
         market = self.settings.simulated
         return SimulatedMarket(

@@ -27,7 +27,7 @@ from quant_assets.contracts.source import Request, SourceProfile
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.settings import load_settings
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.bench.dagster import dagster_rows

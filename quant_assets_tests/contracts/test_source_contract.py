@@ -14,7 +14,7 @@ from quant_assets.contracts.source import Request
 from quant_assets.datasets.daily_prices.dataset import DailyPrices
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets_tests.contracts.suite import (
     END,
     PRICE_TABLES,

@@ -25,7 +25,7 @@ from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
 from quant_assets.schema.table import Column, Table
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.liveness import alive
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.conftest import NOW

@@ -24,7 +24,7 @@ from quant_assets.loading.run import ClaimedElsewhereError
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.prices import DAILY_PRICES
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.liveness import alive, is_alive
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.standins.loads import load_prices

@@ -36,7 +36,7 @@ from quant_assets.loading.report import LoadReport
 from quant_assets.loading.work import Plan, Window
 from quant_assets.reference.calendars import Calendar, OpenSessionError, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.standins.loads import load_prices
 

@@ -34,7 +34,7 @@ from quant_assets.reference.identity import (
 )
 from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
 from quant_assets.schema.table import Table
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.standins.loads import load_prices
 

@@ -18,7 +18,7 @@ from quant_assets.contracts.prices import ACTION_COLUMNS, EMPTY_COLUMNS, PRICE_C
 from quant_assets.contracts.source import Request, UnknownSymbolAtSource
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 
 with warnings.catch_warnings():
     # exchange_calendars 4.13 reads Series.values, which pandas 3.1 announces to change.

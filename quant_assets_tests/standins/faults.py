@@ -40,7 +40,7 @@ from quant_assets.read.price_frames import prices
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.settings.settings import load_settings
-from quant_assets.sources import simulated
+from quant_assets.sources.simulated import market as simulated
 from quant_assets.wiring.platform import Platform
 
 PROJECT = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ from quant_assets.schema.catalog import SCHEMA
 from quant_assets.schema.loads import LEDGER
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.table import Table
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writer_lock import Clock
 from quant_assets_tests.conftest import NOW

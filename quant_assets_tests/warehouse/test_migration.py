@@ -25,7 +25,7 @@ from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.table import Column
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.migrations import keep_copy
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writer_lock import (

@@ -13,7 +13,7 @@ from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.loads import SOURCES
 from quant_assets.securities.instruments import note_asked
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.loads import load_prices

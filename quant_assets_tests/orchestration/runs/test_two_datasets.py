@@ -34,7 +34,7 @@ from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.table import FETCHED, RUN, Column, Table
 from quant_assets.settings.settings import load_settings
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
 from quant_assets_tests.conftest import NOW

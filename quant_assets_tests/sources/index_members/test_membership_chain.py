@@ -24,7 +24,7 @@ from quant_assets.sources.index_members.chain import (
     NoMembershipError,
 )
 from quant_assets.sources.index_members.lists import MembershipLists
-from quant_assets.sources.simulated import SimulatedMarket
+from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.wiring.platform import NoListsError, Platform
 from quant_assets_tests.conftest import NOW
 from quant_assets_tests.standins.wikipedia_standin import WikipediaStandIn, invented, says, status
