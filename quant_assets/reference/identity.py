@@ -16,7 +16,8 @@ from importlib import resources
 
 from quant_assets.reference.errors import UsageError
 
-_STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,2})?")
+_STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:\.[A-Z]{1,2}|\.PR[A-Z]|\.WS\.[A-Z])?(?:\.WI)?")
+_ON_TAPE = re.compile(r"([A-Z][A-Z0-9.]*)(?:p([A-Z]?)|(r))?(w?)")
 _PAIR = re.compile(r"[A-Z0-9]{1,12}-[A-Z]{3,4}")
 _CURRENCIES = ("USD", "EUR", "GBP", "USDT", "BTC")
 
@@ -37,16 +38,38 @@ def canonical_symbol(text: str) -> str:
 
     ``BRK-B``, ``BRK/B`` and ``brk.b`` all become ``BRK.B``; ``BTC-USD`` stays a pair. Applying it
     twice changes nothing. Raises InvalidSymbolError.
+
+    Preferred stock ends in PR and its series: ``BAC^L`` and ``BAC$L`` become ``BAC.PRL``, ``HWM^``
+    becomes ``HWM.PR``. Warrants are ``X.WS``, a series of them ``X.WS.A`` (``X/WS/A``); units
+    ``X.U``; rights ``X.RT``; a last ``.WI`` is when issued. ``X.W`` stays ``X.W``: it may be a
+    class W of shares, and only its source can tell.
     """
     written = text.strip() if isinstance(text, str) else ""
     # Upper case turns letters of other alphabets into ASCII: a ligature into FI, which is a ticker.
     symbol = written.upper() if written.isascii() else ""
     if _PAIR.fullmatch(symbol) and symbol.rsplit("-", 1)[1] in _CURRENCIES:
         return symbol
-    symbol = symbol.replace("-", ".").replace("/", ".")
+    symbol = symbol.replace("-", ".").replace("/", ".").replace("^", ".PR").replace("$", ".PR")
     if not _STOCK.fullmatch(symbol):
         raise InvalidSymbolError(text)
     return symbol
+
+
+def symbol_of_tape(text: str) -> str:
+    """A symbol in our spelling, from that of the consolidated tape (a CQS symbol).
+
+    The tape tells classes by lower case: ``BACpL`` is preferred stock (BAC.PRL), ``OPPr`` rights
+    (OPP.RT), ``IPw`` when issued (IP.WI). Raises InvalidSymbolError.
+    Source: https://www.nasdaqtrader.com/trader.aspx?id=CQSsymbolconvention.
+    """
+    found = _ON_TAPE.fullmatch(text.strip())
+    if not found:
+        raise InvalidSymbolError(text)
+    root, series, rights, when_issued = found.groups()
+    preferred = "" if series is None else f".PR{series}"
+    return canonical_symbol(
+        f"{root}{preferred}{'.RT' if rights else ''}{'.WI' if when_issued else ''}"
+    )
 
 
 def is_pair(symbol: str) -> bool:

@@ -51,8 +51,8 @@ class Chart:
 
 
 def yahoo_symbol(symbol: str) -> str:
-    """Yahoo's spelling of one of ours: BRK.B is BRK-B there, BTC-USD stays."""
-    return symbol.replace(".", "-")
+    """Yahoo's spelling of one of ours: BRK.B is BRK-B there, BAC.PRL is BAC-PL, BTC-USD stays."""
+    return symbol.replace(".PR", "-P").replace(".", "-")
 
 
 def read_body(body: bytes) -> Mapping[str, Any]:
