@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -21,3 +22,17 @@ class RowAnswer:
     failures: Mapping[str, SourceError] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     under_way: tuple[str, ...] = ()
+
+
+def joined(answers: Sequence[RowAnswer]) -> RowAnswer:
+    """Several answers as one, which is then stored in one transaction."""
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    for answer in answers:
+        for name, rows in answer.tables.items():
+            tables[name].append(rows)
+    return RowAnswer(
+        tuple(symbol for answer in answers for symbol in answer.symbols),
+        {name: pa.concat_tables(some) for name, some in tables.items()},
+        {symbol: error for answer in answers for symbol, error in answer.failures.items()},
+        tuple(notice for answer in answers for notice in answer.notices),
+    )

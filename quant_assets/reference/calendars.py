@@ -60,7 +60,7 @@ class SessionUnderWayError(OpenSessionError):
     """A request whose answer has no date of its own, while a session is under way."""
 
     def __init__(self, what: str, session: dt.date, closes_at: dt.datetime) -> None:
-        closes = closes_at.replace(tzinfo=dt.UTC).astimezone(NEW_YORK)
+        closes = closes_at.astimezone(NEW_YORK)
         UsageError.__init__(
             self,
             f"{what} is not requested while a session is under way: its rows have no date of their "
@@ -116,11 +116,13 @@ class Calendar:
         """
         zone, opens = (NEW_YORK, OPENS) if self.name != ALWAYS_OPEN else (dt.UTC, dt.time())
         local = now.astimezone(zone)
-        at = bisect_left(self.sessions, local.date())
         if not self.is_session(local.date()) or local.time() < opens:
             return None
-        closes_at = self.closes_at[at].replace(tzinfo=dt.UTC)
-        return local.date() if now < closes_at else None
+        return local.date() if now < self.closes_at_of(local.date()) else None
+
+    def closes_at_of(self, session: dt.date) -> dt.datetime:
+        """The moment, in UTC, at which a session closes."""
+        return self.closes_at[bisect_left(self.sessions, session)].replace(tzinfo=dt.UTC)
 
     @cached_property
     def session_array(self) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,14 +130,22 @@ def floats(rows: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.floa
 
 def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.Table:
     """The rejected rows as REJECTED; ``day`` is the column that holds their day."""
-    if not verdict.bad.any():
+    places = np.flatnonzero(verdict.bad).tolist()
+    return rejected_as(rows, dict(zip(places, verdict.reasons(), strict=True)), day)
+
+
+def rejected_as(rows: pa.Table, reasons: Mapping[int, str], day: str = "session") -> pa.Table:
+    """The rows at some places as REJECTED, each for its reason; ``day`` is the column of their
+    day.
+    """
+    if not reasons:
         return REJECTED.empty_table()
-    bad = rows.filter(pa.array(verdict.bad)).to_pylist()
+    bad = rows.take(pa.array(list(reasons), pa.int64())).to_pylist()
     return pa.table(
         {
             "symbol": [row["symbol"] or "" for row in bad],
             "session": [str(row.get(day) or "") for row in bad],
-            "reason": verdict.reasons(),
+            "reason": list(reasons.values()),
             "raw": [json.dumps(row, default=str, sort_keys=True) for row in bad],
         },
         schema=REJECTED,

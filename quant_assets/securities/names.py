@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import duckdb
 
-from quant_assets.reference.identity import Name
+from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.schema.table import Table
 
 
@@ -36,6 +36,17 @@ def read_names(
     return [Name(*row) for row in rows]
 
 
+def names_about(
+    con: duckdb.DuckDBPyConnection, symbols: Collection[str], known: Sequence[KnownIdentity]
+) -> list[Name]:
+    """The names of ``symbols``, every other name of their bearers, and whoever shared one."""
+    slugs = {identity.slug for identity in known if identity.symbol in set(symbols)}
+    wanted = {*symbols, *(identity.symbol for identity in known if identity.slug in slugs)}
+    bearers = {name.security_id for name in read_names(con, list(wanted))}
+    shared = {name.symbol for name in read_names(con, securities=bearers)}
+    return read_names(con, list(wanted | shared))
+
+
 def tickers_with_data(con: duckdb.DuckDBPyConnection, table: Table, since: dt.date) -> list[str]:
     """The latest ticker of each security that has a row in ``table``, or a symbol-day of it in the
     ledger, if borne on or after ``since``.
@@ -48,5 +59,13 @@ def tickers_with_data(con: duckdb.DuckDBPyConnection, table: Table, since: dt.da
         "   where dataset = $dataset) d using (security_id)"
         "  group by security_id) where valid_to is null or valid_to > $since order by 1",
         {"dataset": table.name, "since": since},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def answered_symbols(con: duckdb.DuckDBPyConnection, dataset: str) -> list[str]:
+    """The symbols that a source of ``dataset`` has answered for."""
+    rows = con.execute(
+        "select distinct symbol from source_symbols where dataset = ? order by 1", [dataset]
     ).fetchall()
     return [row[0] for row in rows]

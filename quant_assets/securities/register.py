@@ -21,13 +21,16 @@ from quant_assets.reference.calendars import ALWAYS_OPEN
 from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolError, resolve
 from quant_assets.schema.securities import SECURITIES, SYMBOL_HISTORY
 from quant_assets.schema.table import CURRENCIES
-from quant_assets.securities.names import read_names
+from quant_assets.securities.names import names_about, read_names
 from quant_assets.securities.profiles import Security, write_profiles
 from quant_assets.warehouse.writing import Writing
 
 JOINED_ANEW = dt.timedelta(days=100)
 """A member that joins an index this long after the last bearer of its ticker left the index is
 another company, unless somebody looked it up."""
+
+MANY_SYMBOLS = 1_000
+"""Symbols from which the whole register is read as fast as what bears on them."""
 
 EDITED_EARLY = dt.timedelta(days=10)
 """How long before a ticker changes a list may have the new ticker."""
@@ -48,6 +51,7 @@ class Register:
     _changed_names: set[str] = field(default_factory=set)
     _changed_securities: set[int] = field(default_factory=set)
     _known: dict[str, list[KnownIdentity]] = field(default_factory=lambda: defaultdict(list))
+    _symbols: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     _last_id: int = 0
 
     def __post_init__(self) -> None:
@@ -68,10 +72,10 @@ class Register:
         register = cls(known, source)
         columns = ", ".join(Security.__dataclass_fields__)
         which, bound = "", {}
-        if symbols is None:
+        if symbols is None or len(symbols) > MANY_SYMBOLS:
             names = read_names(con)
         else:
-            names = _names_about(con, symbols, known)
+            names = names_about(con, symbols, known)
             which = " where slug is not null or security_id in (select unnest($ids))"
             bound = {"ids": list({name.security_id for name in names})}
         for row in con.execute(
@@ -81,13 +85,25 @@ class Register:
             security = Security(*row)
             register._securities[security.security_id] = security
         for name in names:
-            register._names[name.symbol].append(name)
+            register._note(name)
         [(last,)] = con.execute("select coalesce(max(security_id), 0) from securities").fetchall()
         register._last_id = last
         return register
 
     def names(self) -> list[Name]:
         return [name for names in self._names.values() for name in names]
+
+    def _names_of(self, security_id: int) -> list[Name]:
+        return [
+            name
+            for symbol in self._symbols[security_id]
+            for name in self._names[symbol]
+            if name.security_id == security_id
+        ]
+
+    def _note(self, name: Name) -> None:
+        self._names[name.symbol].append(name)
+        self._symbols[name.security_id].add(name.symbol)
 
     def security_on(
         self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None
@@ -145,6 +161,10 @@ class Register:
         soon = [i for i in known if day < i.valid_from <= day + EDITED_EARLY]
         return self._from_slug((exact or soon)[0]) if exact or soon else None
 
+    def is_looked_up(self, symbol: str) -> bool:
+        """Whether somebody looked up who bore ``symbol``, and when."""
+        return bool(self._known[symbol])
+
     def cik_of(self, security_id: int) -> str | None:
         return self._securities[security_id].cik
 
@@ -153,7 +173,7 @@ class Register:
 
     def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
         """Give the security the ticker ``symbol`` from ``on``, in place of its former ticker."""
-        own = [n for n in self.names() if n.security_id == security_id and n.covers(on)]
+        own = [name for name in self._names_of(security_id) if name.covers(on)]
         if any(name.symbol == symbol for name in own):
             return
         for name in own:
@@ -171,7 +191,7 @@ class Register:
         for name in [n for n in names if n.covers(on)]:
             self._end(name, on)
         later = [name.valid_from for name in names if name.valid_from > on]
-        names.append(Name(symbol, on, min(later, default=None), security_id))
+        self._note(Name(symbol, on, min(later, default=None), security_id))
         self._changed_names.add(symbol)
 
     def _end(self, name: Name, on: dt.date) -> None:
@@ -215,8 +235,7 @@ class Register:
 
     def note_first_session(self, security_id: int, first_session: dt.date) -> None:
         """Let the earliest name of a security begin on ``first_session``, unless another had it."""
-        own = [n for names in self._names.values() for n in names if n.security_id == security_id]
-        earliest = min(own, key=lambda name: name.valid_from)
+        earliest = min(self._names_of(security_id), key=lambda name: name.valid_from)
         if first_session >= earliest.valid_from:
             return
         others = [n for n in self._names[earliest.symbol] if n.security_id != security_id]
@@ -312,7 +331,7 @@ class Register:
             held = [n for n in own if n.covers(row.valid_from)]
             if not held:
                 name = Name(row.symbol, row.valid_from, row.valid_to, security_id, row.company)
-                self._names[row.symbol].append(name)
+                self._note(name)
                 self._changed_names.add(row.symbol)
             elif held[0].valid_to != row.valid_to and (
                 row.valid_to or self._securities[security_id].delisted_on is None
@@ -349,7 +368,7 @@ class Register:
 
     def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
         security_id = self._new_security()
-        self._names[symbol].append(Name(symbol, start, end, security_id))
+        self._note(Name(symbol, start, end, security_id))
         self._changed_names.add(symbol)
         return security_id
 
@@ -370,14 +389,3 @@ class Register:
         if self._securities.get(security.security_id) != security:
             self._securities[security.security_id] = security
             self._changed_securities.add(security.security_id)
-
-
-def _names_about(
-    con: duckdb.DuckDBPyConnection, symbols: Collection[str], known: Sequence[KnownIdentity]
-) -> list[Name]:
-    """The names of ``symbols``, every other name of their bearers, and whoever shared one."""
-    slugs = {identity.slug for identity in known if identity.symbol in set(symbols)}
-    wanted = {*symbols, *(identity.symbol for identity in known if identity.slug in slugs)}
-    bearers = {name.security_id for name in read_names(con, list(wanted))}
-    shared = {name.symbol for name in read_names(con, securities=bearers)}
-    return read_names(con, list(wanted | shared))
