@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 __all__ = [
     "connect",
     "delistings",
+    "market",
     "prices",
     "universe",
     "universe_changes",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from quant_assets.read import (
         connect,
         delistings,
+        market,
         prices,
         universe,
         universe_changes,

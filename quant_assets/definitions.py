@@ -9,6 +9,7 @@ import dagster as dg
 
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.orchestration.assets.latest_session import latest_session
+from quant_assets.orchestration.assets.market import market_snapshot
 from quant_assets.orchestration.assets.prices import corporate_actions, daily_prices_asset
 from quant_assets.orchestration.assets.universe import sp500_universe
 from quant_assets.orchestration.automation import jobs, schedules
@@ -22,6 +23,7 @@ from quant_assets.wiring.platform import Platform
 
 _SCHEDULES = (
     schedules.nightly,
+    schedules.market_nightly,
     schedules.membership_hourly,
     schedules.crypto_hourly,
     schedules.prune_history_daily,
@@ -34,11 +36,18 @@ def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.
     settings = platform.settings
     partitions = symbol_days(platform.calendar, settings.partition_start)
     definitions = dg.Definitions(
-        assets=[sp500_universe, daily_prices_asset(partitions), corporate_actions, latest_session],
+        assets=[
+            sp500_universe,
+            daily_prices_asset(partitions),
+            corporate_actions,
+            latest_session,
+            market_snapshot,
+        ],
         jobs=[
             jobs.backfill_prices,
             jobs.prune_history,
             jobs.reconcile_prices,
+            jobs.refresh_market,
             jobs.refresh_membership,
             jobs.refresh_prices,
             jobs.tell_prices,

@@ -82,6 +82,7 @@ def demo(
         ("sp500_universe", lambda: materialize_asset(platform, "sp500_universe")),
         ("daily_prices", lambda: materialize_all_prices(platform, start, end)),
         ("corporate_actions", lambda: materialize_asset(platform, "corporate_actions")),
+        ("market_snapshot", lambda: materialize_asset(platform, "market_snapshot")),
     ]
     for name, run in steps:
         with working(f"materializing {name}"):
@@ -99,6 +100,7 @@ def demo(
         "sessions": len(calendar.between(first, last)),
         "rows": market["rows"],
         "corporate_actions": sum(row["events"] for row in found["actions"]),
+        "listed": sum(row["securities"] for row in found["market"]),
         "first_session": first,
         "last_session": last,
         "seconds": round(time.monotonic() - began, 1),
@@ -234,6 +236,37 @@ def prices(
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
         raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def market(
+    context: typer.Context,
+    on: Annotated[
+        dt.date | None, options.day_option("By the last snapshot up to this day; else today.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many to show, the largest first.", min=1)] = 20,
+    csv: options.Csv = False,
+    as_json: options.Json = False,
+) -> None:
+    """The whole market by size; as CSV or JSON every listed security."""
+    from quant_assets import read
+    from quant_assets.cli.terminal.tables import print_frame
+
+    platform = options.platform_of(context)
+    frame = read.market(on=on, settings=platform.settings)
+    form = options.form_of(csv, as_json)
+    if frame.empty:
+        complain("No snapshot is stored: quant-assets refresh --datasets market_snapshot.")
+        raise typer.Exit(ATTENTION)
+    if form == "table":
+        largest = frame.nlargest(top, "market_cap")
+        billions = (largest["market_cap"] / 1e9).round(1)
+        shown = largest[["symbol", "name", "last_sale"]].assign(bn_usd=billions)
+        print_frame(shown.assign(market_cap_on=largest["market_cap_on"]), form)
+        lists = ", ".join(f"{name} of {day}" for name, day in frame.attrs["lists"].items())
+        say(f"{len(shown)} of {len(frame):,} listed securities; the lists are {lists}.")
+    else:
+        print_frame(frame, form)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -57,12 +57,13 @@ def reconcile(
     from quant_assets.cli.in_process import reconcile_prices
     from quant_assets.cli.terminal.status import print_differences
     from quant_assets.orchestration.instance.instance import open_instance
+    from quant_assets.orchestration.runs.dataset_asset import PRICES
     from quant_assets.orchestration.runs.reconcile import compare
 
     platform = options.platform_of(context)
     home = platform.settings.home_path
     with open_instance(home) as instance, progress(quiet=as_json) as step:
-        found = compare(platform, instance, step)
+        found = compare(platform, instance, step, asset=PRICES)
     run = None
     if found.any and not dry_run:
         with progress(quiet=as_json) as step:

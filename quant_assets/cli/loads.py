@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from quant_assets.refreshing.steps import Step
     from quant_assets.wiring.platform import Platform
 
+ALL = "all"
+"""The word for every dataset that is enabled."""
+
 live_app = typer.Typer()
 sources_app = typer.Typer(help="Where the data comes from.", no_args_is_help=True)
 live_app.add_typer(sources_app, name="sources")
@@ -36,7 +39,9 @@ def refresh(
     context: typer.Context,
     symbols: Annotated[str, typer.Option(help="Tickers, separated by commas.")] = "",
     universe: Annotated[str, typer.Option(help="The members of this universe.")] = "",
-    datasets: Annotated[str, typer.Option(help="What to refresh.")] = "daily_prices",
+    datasets: Annotated[
+        str, typer.Option(help="What to refresh, separated by commas, or all that is enabled.")
+    ] = "daily_prices",
     source: options.Source = "",
     priority: Annotated[str, typer.Option(help="high, normal, low.")] = "",
     force: options.Force = False,
@@ -48,17 +53,30 @@ def refresh(
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Bring prices up to the last closed session, with as few requests as possible.
+    """Bring datasets up to the last closed session, with as few requests as possible.
 
-    Without --symbols or --universe: the members of the index and all symbols loaded before.
+    Of prices without --symbols or --universe: the members of the index and all symbols loaded
+    before. market_snapshot comes whole.
     """
     from quant_assets.refreshing.load_steps import How
-    from quant_assets.refreshing.steps import refresh_steps
+    from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
+    from quant_assets.schema.prices import DAILY_PRICES
 
-    _check(datasets, priority)
     platform = options.platform_of(context)
+    chosen = _datasets(platform, datasets)
+    _check(chosen, priority, universe=universe, source=source, symbols=symbols)
     named = symbols_in(symbols)
-    steps = refresh_steps(platform, symbols=named, universe=universe, source=source)
+    steps: list[Step] = []
+    for name in chosen:
+        if name == DAILY_PRICES.name:
+            try:
+                steps += refresh_steps(platform, symbols=named, universe=universe, source=source)
+            except NothingToRefreshError as error:
+                if len(chosen) == 1:
+                    raise
+                complain(str(error))
+        else:
+            steps += _whole_steps(platform, name, source, skip_if_open=datasets == ALL)
     asking = dataclasses.replace(
         platform.asking,
         look_back_everywhere=True,
@@ -84,12 +102,15 @@ def resume(
     """Continue loads that were stopped, rate-limited or failed."""
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import open_steps
+    from quant_assets.refreshing.whole_steps import open_datasets
 
     platform = options.platform_of(context)
     steps = open_steps(platform, given_up=retry_failed)
+    for name in open_datasets(platform, given_up=retry_failed):
+        steps += _whole_steps(platform, name, skip_if_open=True)
     if not steps and not as_json:
         say("There is nothing to resume.")
-        if open_steps(platform, given_up=True):
+        if open_steps(platform, given_up=True) or open_datasets(platform, given_up=True):
             say("Some symbols were given up; resume --retry-failed loads them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = load_and_show(platform, steps, How(asking, dry_run=dry_run), quiet=as_json)
@@ -191,15 +212,51 @@ def runs(
     print_frame(frame, options.form_of(csv, as_json))
 
 
-def _check(datasets: str, priority: str) -> None:
-    from quant_assets.refreshing.steps import DATASETS
+def _datasets(platform: Platform, text: str) -> tuple[str, ...]:
+    """The datasets that ``--datasets`` names."""
+    from quant_assets.schema.catalog import DATASETS
+
+    if text == ALL:
+        return tuple(name for name in DATASETS if platform.sources_of(name))
+    named = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in named:
+        if name not in DATASETS:
+            known = ", ".join((*DATASETS, ALL))
+            raise typer.BadParameter(f"--datasets {name}: known are {known}.")
+    return named
+
+
+def _check(
+    datasets: Sequence[str], priority: str, *, universe: str, source: str, symbols: str
+) -> None:
+    from quant_assets.refreshing.whole_steps import WHOLE
     from quant_assets.schema.loads import PRIORITIES
 
-    for name in datasets.split(","):
-        if name.strip() not in DATASETS:
-            raise typer.BadParameter(f"--datasets {name.strip()}: known are {', '.join(DATASETS)}.")
+    whole = [name for name in datasets if name in WHOLE]
+    if whole and (universe or symbols):
+        raise typer.BadParameter(
+            f"{whole[0]} comes whole; --symbols and --universe are not for it."
+        )
+    if source and len(datasets) > 1:
+        raise typer.BadParameter("--source is for one dataset; name it with --datasets.")
     if priority and priority not in PRIORITIES:
         raise typer.BadParameter(f"--priority {priority}: it is {', '.join(PRIORITIES)}.")
+
+
+def _whole_steps(
+    platform: Platform, dataset: str, source: str = "", *, skip_if_open: bool
+) -> list[Step]:
+    """The steps of a dataset that comes whole; with ``skip_if_open`` none during a session."""
+    from quant_assets.reference.calendars import SessionUnderWayError
+    from quant_assets.refreshing.whole_steps import whole_steps
+
+    try:
+        return whole_steps(platform, dataset, source)
+    except SessionUnderWayError as error:
+        if not skip_if_open:
+            raise
+        complain(str(error))
+        return []
 
 
 def symbols_in(text: str) -> tuple[str, ...]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MARKET_DAYS = 10
+"""How much older than the newest list of the market another one may be and still be shown."""
+
+
 class UnknownRunError(UsageError, LookupError):
     """No load of that id."""
 
@@ -24,7 +28,7 @@ class UnknownRunError(UsageError, LookupError):
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     """Rows, ranges and trouble of a warehouse as plain values.
 
-    Keys: warehouse (path), bytes, sources, universes, actions, ledger, quarantine, tasks,
+    Keys: warehouse (path), bytes, sources, market, universes, actions, ledger, quarantine, tasks,
     delistings, possibly_delisted, runs; each but the first two a list of rows. Raises
     WarehouseError.
     """
@@ -43,6 +47,16 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 "select source, count(distinct security_id) as symbols, count(*) as rows,"
                 " min(session) as first_session, max(session) as last_session,"
                 " max(fetched_at) as last_fetched_at from daily_prices group by 1 order by 1"
+            ),
+            "market": rows(
+                "select source, feed, session, count(*) as securities,"  # noqa: S608 - a constant
+                " count(market_cap) as with_market_cap,"
+                " count(*) filter (market_cap_on < session) as not_believed"
+                " from market_snapshot"
+                f" where session >= (select max(session) - {MARKET_DAYS} from market_snapshot)"
+                " group by source, feed, session"
+                " qualify session = max(session) over (partition by source, feed)"
+                " order by source, feed"
             ),
             "universes": rows(
                 "select u.universe, count(*) filter (m.removed_on is null) as members,"

@@ -1,5 +1,6 @@
-"""The read API: prices, universes and what happened to them, as frames."""
+"""The read API: prices, the market, universes and what happened to them, as frames."""
 
+from quant_assets.read.market_frames import market
 from quant_assets.read.membership_frames import (
     delistings,
     universe,
@@ -13,6 +14,7 @@ from quant_assets.read.price_frames import prices
 __all__ = [
     "connect",
     "delistings",
+    "market",
     "prices",
     "universe",
     "universe_changes",

@@ -24,10 +24,7 @@ from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
 from quant_assets.wiring.platform import Platform
-from quant_assets.wiring.sources import YAHOO
-
-DATASETS = (DAILY_PRICES.name,)
-"""What can be refreshed so far."""
+from quant_assets.wiring.sources import SIMULATED, YAHOO
 
 LAST_LOOK_SESSIONS = 6
 """Sessions after which a symbol that left its universes is requested once more: a source takes so
@@ -74,6 +71,21 @@ class _Loaded:
     fetched_at: dt.datetime
 
 
+def _loads_of(table: Table) -> str:
+    """SQL for the security, source, first day and last arrival of what is loaded of ``table``: by
+    its rows where it has sessions, else by what was requested.
+    """
+    if "session" in table.names:
+        return (
+            "select security_id, source, min(session), max(fetched_at)"  # noqa: S608 - our own table
+            f" from {table.name} group by all order by 1, 2"
+        )
+    return (
+        "select security_id, source, min(asked_since), max(asked_at) from source_symbols"  # noqa: S608
+        f" where dataset = '{table.name}' group by all order by 1, 2"
+    )
+
+
 @dataclass(frozen=True)
 class _Known:
     """What is on record: names by symbol, loads by security, the present members of each universe,
@@ -97,10 +109,7 @@ class _Known:
         loaded: dict[int | None, list[_Loaded]] = defaultdict(list)
         members: dict[str, list[int]] = defaultdict(list)
         with platform.warehouse.reading() as con:
-            for security, *what in con.execute(
-                "select security_id, source, min(session), max(fetched_at)"  # noqa: S608 - our own table
-                f" from {table.name} group by all order by 1, 2"
-            ).fetchall():
+            for security, *what in con.execute(_loads_of(table)).fetchall():
                 loaded[security].append(_Loaded(*what))
             memberships = con.execute(
                 "select u.universe, m.security_id, coalesce(m.effective_on <= $today"
@@ -167,18 +176,21 @@ def refresh_steps(
     it is traded. A symbol that left every universe is requested once more some sessions later.
 
     A symbol comes from ``source``, else from the one that loaded it last, else from that of the
-    settings, else from Yahoo. It is wanted from its first stored session on; a new one from
-    ``start``, else from the earliest session stored of a universe it is in, else the settings'
-    default_days back; up to the last closed session, or to ``end`` before. With ``full`` all of
-    that is requested again. Raises NothingToRefreshError, UnknownUniverseError.
+    settings, else from Yahoo, or from the simulated market where that was loaded. It is wanted from
+    its first stored session on; a new one from ``start``, else from the earliest session stored of
+    a universe it is in, else the settings' default_days back; up to the last closed session, or to
+    ``end`` before. With ``full`` all of that is requested again. Raises NothingToRefreshError,
+    UnknownUniverseError.
     """
     known = _Known.of(platform, table, symbols)
+    # A simulated market never asks a live source for a symbol it does not have.
+    usual = platform.settings.source or (SIMULATED if platform.is_simulated else YAHOO)
     groups: _Groups = defaultdict(dict)
     for symbol in dict.fromkeys(symbols or _wanted(known, universe)):
         security = bearer_on(known.names.get(symbol, ()), known.today)
         loads = known.loaded.get(security, ())
         newest = max(loads, key=lambda load: load.fetched_at).source if loads else ""
-        chosen = source or newest or platform.settings.source or YAHOO
+        chosen = source or newest or usual
         calendar = platform.calendar_of(symbol)
         last = min(calendar.last_closed_session(platform.clock()), end or dt.date.max)
         first = known.first_of(security, chosen) or start

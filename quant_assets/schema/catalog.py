@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quant_assets.schema import loads, membership, prices, securities
+from quant_assets.schema import loads, market, membership, prices, securities
 from quant_assets.schema.table import Table
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,16 @@ class Schema:
         return self.tables + tuple(table.revisions for table in self.tables if table.revised)
 
 
-SUBJECTS = (securities, membership, prices, loads)
+SUBJECTS = (securities, membership, prices, market, loads)
 """The files of tables; a table that stands in one of them is part of the schema."""
 
 SCHEMA = Schema(
     SCHEMA_VERSION,
     tuple(each for file in SUBJECTS for each in vars(file).values() if isinstance(each, Table)),
 )
+
+DATASETS = (prices.DAILY_PRICES.name, market.MARKET_SNAPSHOT.name)
+"""What can be loaded, each by the name of its table, as settings and the command line call it."""
 
 
 def data_dictionary() -> str:

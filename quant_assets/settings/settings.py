@@ -17,10 +17,14 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 
 from quant_assets.reference.errors import UsageError
+from quant_assets.schema.catalog import DATASETS
+from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
 from quant_assets.settings.sources import (
+    DatasetSettings,
     FilesArchive,
     Frozen,
+    NasdaqSettings,
     SimulatedSettings,
     UniverseFiles,
     YahooSettings,
@@ -75,9 +79,11 @@ class Settings(Frozen):
         default="", description="Base URL in place of Yahoo's: a proxy, a mirror, a stand-in."
     )
     yahoo: YahooSettings = YahooSettings()
+    nasdaq: NasdaqSettings = NasdaqSettings()
     universe: UniverseFiles = UniverseFiles()
     simulated: SimulatedSettings = SimulatedSettings()
     files: Mapping[str, FilesArchive] = Field(default_factory=dict)
+    datasets: Mapping[str, DatasetSettings] = Field(default_factory=dict)
 
     @field_validator("yahoo_url")
     @classmethod
@@ -85,6 +91,21 @@ class Settings(Frozen):
         if url and not re.match(r"https?://[^/]", url):
             raise ValueError("a base URL begins with http:// or https://")
         return url.rstrip("/")
+
+    @field_validator("datasets")
+    @classmethod
+    def _datasets_are_known(
+        cls, datasets: Mapping[str, DatasetSettings]
+    ) -> Mapping[str, DatasetSettings]:
+        for name in datasets:
+            if name not in DATASETS:
+                raise ValueError(f"there is no dataset {name}; known are {', '.join(DATASETS)}")
+        if datasets.get(DAILY_PRICES.name, DatasetSettings()).source:
+            raise ValueError("the source of daily_prices is the setting source, at the top")
+        return datasets
+
+    def dataset(self, name: str) -> DatasetSettings:
+        return self.datasets.get(name, DatasetSettings())
 
     @property
     def warehouse_path(self) -> Path:

@@ -148,3 +148,21 @@ class YahooSettings(Frozen):
     in_flight: int = Field(default=4, ge=1, le=32)
     timeout_seconds: float = Field(default=20.0, gt=0)
     keep_raw: bool = False
+
+
+class NasdaqSettings(Frozen):
+    """Where Nasdaq's screener and Nasdaq Trader's symbol directory are requested; another base URL
+    stands for a proxy, a mirror, a stand-in.
+    """
+
+    screener_url: str = "https://api.nasdaq.com"
+    directory_url: str = "https://www.nasdaqtrader.com"
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    keep_raw: bool = False
+
+
+class DatasetSettings(Frozen):
+    """Whether a dataset is kept up, and from which source; its own default where none is named."""
+
+    enabled: bool = True
+    source: str = ""

@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
+from quant_assets.schema.catalog import DATASETS
+from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.warehouse.warehouse import Warehouse
-from quant_assets.wiring.sources import FILES, SIMULATED, YAHOO, Sources, UnknownSourceNameError
+from quant_assets.wiring.sources import (
+    FILES,
+    NASDAQ,
+    NASDAQ_TRADER,
+    SIMULATED,
+    YAHOO,
+    Sources,
+    UnknownSourceNameError,
+)
 
 if TYPE_CHECKING:
     from quant_assets.contracts.membership import UniverseSource
@@ -24,6 +34,29 @@ if TYPE_CHECKING:
     from quant_assets.contracts.source import Source
     from quant_assets.loading.dataset import Dataset
     from quant_assets.loading.work import Asking
+
+
+Feed = tuple["Dataset[Any, Any]", "Source[Any]"]
+
+LIVE_SOURCES = {DAILY_PRICES.name: (YAHOO,), MARKET_SNAPSHOT.name: (NASDAQ, NASDAQ_TRADER)}
+"""The sources of each dataset where the settings name none."""
+
+
+class UnknownDatasetError(UsageError, ValueError):
+    """A dataset that there is none of."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no dataset {name!r}; known are {', '.join(DATASETS)}.")
+
+
+class LiveSourceError(UsageError, ValueError):
+    """A live source for a data folder whose prices are simulated."""
+
+    def __init__(self, dataset: str, source: str) -> None:
+        super().__init__(
+            f"The prices of this data folder are simulated, so {source} is not asked for {dataset}."
+            f" Leave datasets.{dataset}.source out, or use another data folder (QUANT_ASSETS_HOME)."
+        )
 
 
 class NoListsError(UsageError, ValueError):
@@ -88,14 +121,57 @@ class Platform(Sources):
         """A dataset and the source to load it from, over the symbols of one calendar.
 
         With ``accept`` the source is taken at its word where it contradicts what is stored. Raises
-        UnknownSourceNameError.
+        UnknownDatasetError, UnknownSourceNameError, LiveSourceError.
         """
+        feeds = {DAILY_PRICES.name: self._prices, MARKET_SNAPSHOT.name: self._market}
+        if dataset not in feeds:
+            raise UnknownDatasetError(dataset)
+        return feeds[dataset](source, calendar, accept)
+
+    def _prices(self, name: str, calendar: Calendar, accept: bool) -> Feed:
         from quant_assets.datasets.daily_prices.dataset import DailyPrices
 
-        if dataset != DAILY_PRICES.name:
-            raise ValueError(f"There is no dataset {dataset!r}.")
-        prices = self.price_source(source, calendar)
-        return DailyPrices(prices.profile, calendar, self.identities(prices), accept), prices
+        source = self.price_source(name, calendar)
+        return DailyPrices(source.profile, calendar, self.identities(source), accept), source
+
+    def _market(self, name: str, calendar: Calendar, accept: bool) -> Feed:
+        from quant_assets.datasets.market_snapshot.dataset import market_snapshot
+
+        source = self.market(name)
+        if source.profile.live and self.is_simulated:
+            raise LiveSourceError(MARKET_SNAPSHOT.name, name)
+        known = () if source.profile.simulated else known_identities()
+        return market_snapshot(calendar, known, accept), source
+
+    def sources_of(self, dataset: str) -> tuple[str, ...]:
+        """The sources that a whole dataset is kept up from; none where it is not enabled.
+
+        A folder of simulated prices gets its simulated source, one of archives none unless the
+        settings name it: neither asks anybody over a network by itself. Raises UnknownDatasetError.
+        """
+        if dataset not in DATASETS:
+            raise UnknownDatasetError(dataset)
+        asked = self.settings.dataset(dataset)
+        if not asked.enabled or asked.source:
+            return (asked.source,) if asked.enabled else ()
+        if self.is_simulated:
+            return (SIMULATED,)
+        archives = (self.settings.source or self._loaded_by()).startswith(FILES)
+        return () if archives else LIVE_SOURCES[dataset]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the prices here are made up, or are to be."""
+        if self.settings.source == SIMULATED:
+            return True
+        if not self.warehouse.exists():
+            return False
+        self.warehouse.migrate()
+        with self.warehouse.reading() as con:
+            [(found,)] = con.execute(
+                "select count(*) from sources where simulated and price_basis is not null"
+            ).fetchall()
+        return bool(found)
 
     @property
     def asking(self) -> Asking:

@@ -17,6 +17,8 @@ from quant_assets.warehouse.writer_lock import Clock, utc_now
 
 if TYPE_CHECKING:
     from quant_assets.contracts.membership import UniverseSource
+    from quant_assets.contracts.rows import RowAnswer
+    from quant_assets.contracts.source import Source
     from quant_assets.fetching.pacer import Pacer
     from quant_assets.settings.settings import Settings
     from quant_assets.sources.files.archive import FilesSource
@@ -27,7 +29,12 @@ SIMULATED = "simulated"
 FILES = "files"
 YAHOO = "yahoo"
 WIKIPEDIA = "wikipedia"
+NASDAQ = "nasdaq"
+NASDAQ_TRADER = "nasdaqtrader"
 EXCHANGE = "XNYS"
+
+PACED = (YAHOO, WIKIPEDIA, NASDAQ, NASDAQ_TRADER)
+"""Sources whose requests are counted and limited."""
 
 
 class UnknownSourceNameError(UsageError, ValueError):
@@ -78,20 +85,54 @@ class Sources:
         from quant_assets.fetching.http import judge
         from quant_assets.fetching.pace import Pace
         from quant_assets.fetching.pacer import Pacer
-        from quant_assets.sources.index_members import wikipedia
 
-        path = self.settings.home_path / "pacing.sqlite"
-        if source == WIKIPEDIA:
-            return Pacer(path, source, wikipedia.PACE, judge=judge)
-        if source != YAHOO:
-            raise UnknownSourceNameError(source, (YAHOO, WIKIPEDIA))
-        asked = self.settings.yahoo
-        pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
-        return Pacer(path, source, pace, judge=judge)
+        if source not in PACED:
+            raise UnknownSourceNameError(source, PACED)
+        if source == YAHOO:
+            asked = self.settings.yahoo
+            pace = Pace(min_delay_seconds=asked.min_delay_seconds, hourly_cap=asked.hourly_cap)
+        elif source == WIKIPEDIA:
+            from quant_assets.sources.index_members import wikipedia
+
+            pace = wikipedia.PACE
+        else:
+            from quant_assets.sources.nasdaq import screener
+
+            pace = screener.PACE
+        return Pacer(self.settings.home_path / "pacing.sqlite", source, pace, judge=judge)
 
     def is_paced(self, source: str) -> bool:
         """Whether the requests to a source are counted and limited."""
-        return source in (YAHOO, WIKIPEDIA)
+        return source in PACED
+
+    def market(self, name: str) -> Source[RowAnswer]:
+        """A source of the whole market. Raises UnknownSourceNameError."""
+        from quant_assets.fetching.raw_bodies import RawBodies
+
+        if name == SIMULATED:
+            from quant_assets.sources.simulated.snapshot import SimulatedSnapshot
+
+            return SimulatedSnapshot(self.simulated_market())
+        if name not in (NASDAQ, NASDAQ_TRADER):
+            raise UnknownSourceNameError(name, (NASDAQ, NASDAQ_TRADER, SIMULATED))
+        from quant_assets.sources.nasdaq.screener import Screener
+        from quant_assets.sources.nasdaq.symbol_directory import SymbolDirectory
+
+        asked = self.settings.nasdaq
+        keep = RawBodies(self.settings.home_path / "raw" / name, self.clock).keep
+        source, url = (
+            (Screener, asked.screener_url)
+            if name == NASDAQ
+            else (SymbolDirectory, asked.directory_url)
+        )
+        return source(
+            self.calendar,
+            self.pacer(name).call,
+            clock=self.clock,
+            base_url=url,
+            timeout_seconds=asked.timeout_seconds,
+            keep=keep if asked.keep_raw else None,
+        )
 
     def simulated_market(self) -> SimulatedMarket:
         """The simulated market up to the last closed session."""

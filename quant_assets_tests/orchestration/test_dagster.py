@@ -63,6 +63,7 @@ PRICES = dg.AssetKey("daily_prices")
 UNIVERSE = dg.AssetKey("sp500_universe")
 ACTIONS = dg.AssetKey("corporate_actions")
 MARKER = dg.AssetKey("latest_session")
+MARKET = dg.AssetKey("market_snapshot")
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
 
 TUE, WED, THU, FRI, MON = (
@@ -239,18 +240,21 @@ def test_assets_jobs_and_partitions_keep_their_names(folder: Folder) -> None:
         "corporate_actions",
         "daily_prices",
         "latest_session",
+        "market_snapshot",
         "sp500_universe",
     }
     assert set(repository.job_names) - {"__ASSET_JOB"} == {
         "backfill_prices",
         "prune_history",
         "reconcile_prices",
+        "refresh_market",
         "refresh_membership",
         "refresh_prices",
         "tell_prices",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "crypto_hourly",
+        "market_nightly",
         "membership_hourly",
         "nightly",
         "prune_history_daily",
@@ -288,6 +292,7 @@ def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
         "corporate_actions": "prices",
         "daily_prices": "prices",
         "latest_session": "freshness",
+        "market_snapshot": "market",
         "sp500_universe": "universe",
     }
 
@@ -297,7 +302,7 @@ def test_every_asset_of_a_table_lists_its_columns(green: Folder) -> None:
     graph = build_definitions(green.platform()).resolve_asset_graph()
     first_columns = {}
     with green.instance() as instance:
-        for key in graph.get_all_asset_keys() - {MARKER}:
+        for key in graph.get_all_asset_keys() - {MARKER, MARKET}:
             event = instance.get_latest_materialization_event(key)
             assert event is not None
             assert event.asset_materialization is not None

@@ -77,7 +77,7 @@ def columns_of(path: Path) -> set[tuple[str, str, str, bool]]:
         )
 
 
-def of_version_5(rows: Rows) -> Rows:
+def as_migrated(rows: Rows) -> Rows:
     """Rows of version 4 as they are to be once migrated at ``NOW``."""
     dataset, source = {"dataset": "daily_prices"}, {"source": "simulated"}
     return rows | {
@@ -85,8 +85,9 @@ def of_version_5(rows: Rows) -> Rows:
         "load_run_symbols": [row | dataset | source for row in rows["load_run_symbols"]],
         "schema_version": [
             *rows["schema_version"],
-            {"version": 5, "applied_at": NOW.replace(tzinfo=None)},
+            {"version": SCHEMA_VERSION, "applied_at": NOW.replace(tzinfo=None)},
         ],
+        **{table.name: [] for table in SCHEMA.with_revisions if table.name not in rows},
     }
 
 
@@ -107,7 +108,7 @@ def test_every_table_of_the_older_file_has_a_row(older: Warehouse) -> None:
 def test_a_migration_keeps_every_row(older: Warehouse) -> None:
     before = rows_of(older.path)
     older.migrate()
-    assert rows_of(older.path) == of_version_5(before)
+    assert rows_of(older.path) == as_migrated(before)
 
 
 def test_a_migrated_file_has_the_columns_of_a_new_one(older: Warehouse, blank: Path) -> None:
@@ -295,7 +296,7 @@ def test_a_failing_step_leaves_the_file_as_it_was_and_retries_share_one_copy(
     for hours in range(3):
         with pytest.raises(WarehouseError) as caught:
             later(older, hours).migrate()
-        assert "can't be migrated from schema version 4 to 5: " in str(caught.value)
+        assert f"can't be migrated from schema version 4 to {SCHEMA_VERSION}: " in str(caught.value)
         assert f"It is as it was, and {older.path.with_name(COPY)} is a copy" in str(caught.value)
         assert older.path.read_bytes() == before
     assert (copies(older), left_beside(older)) == ([COPY], [])
@@ -303,7 +304,7 @@ def test_a_failing_step_leaves_the_file_as_it_was_and_retries_share_one_copy(
         con.execute("drop index of_a_user")
     older = later(older, 3)
     older.migrate()
-    assert rows_of(older.path)["source_symbols"] == of_version_5(rows)["source_symbols"]
+    assert rows_of(older.path)["source_symbols"] == as_migrated(rows)["source_symbols"]
 
 
 def migrate_until_the_clock_is_read(pipe: Connection, path: Path, times: int) -> None:
@@ -353,7 +354,7 @@ def test_a_migration_killed_in_the_middle_leaves_the_file_as_it_was(older: Wareh
         assert copies(older) in ([], [COPY])
     # Killed while taking the lock, before the copy, and in the transaction after it.
     assert codes == [-signal.SIGKILL] * 3 + [0]
-    assert rows_of(older.path) == of_version_5(before)
+    assert rows_of(older.path) == as_migrated(before)
     assert copies(older) == [COPY]
 
 
@@ -366,5 +367,5 @@ def test_of_two_processes_one_migrates_and_the_other_finds_it_done(older: Wareho
         pipe.send("go")
     assert [pipe.recv() for _, pipe in running] == ["migrated", "migrated"]
     assert ended([process for process, _ in running]) == [0, 0]
-    assert rows_of(older.path) == of_version_5(before)
+    assert rows_of(older.path) == as_migrated(before)
     assert copies(older) == [COPY]

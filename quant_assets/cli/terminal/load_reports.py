@@ -31,6 +31,7 @@ def print_demo(facts: Mapping[str, Any]) -> None:
         (facts["sessions"], f"sessions, {first} to {last}"),
         (facts["rows"], "rows of daily prices, one a symbol-day"),
         (facts["corporate_actions"], "corporate actions: splits, dividends, spin-offs"),
+        (facts["listed"], "listed securities in the snapshot of the market"),
         (facts["seconds"], "seconds"),
     ):
         table.add_row(f"{number:,}", what)
@@ -42,6 +43,7 @@ def print_demo(facts: Mapping[str, Any]) -> None:
         "  quant-assets ui            the asset graph and its symbol-days in the browser\n"
         "  quant-assets status        what the database holds\n"
         "  quant-assets prices XDADA  its last 30 days\n"
+        "  quant-assets market        every listed security with its size\n"
         "  README.md                  the tour goes on there, with your own archive"
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _STATUS_TITLES = {
     "sources": "Daily prices by source",
+    "market": "The market, the latest of each list",
     "universes": "Universes",
     "actions": "Corporate actions",
     "ledger": "Symbol-days that are empty, failed or in quarantine",

@@ -30,7 +30,7 @@ _WRAPPING = (
 )
 """Columns that may wrap; numbers and days never do."""
 
-_DAYS = ("_session", "_on", "_from")
+_DAYS = ("session", "_on", "_from")
 """Endings of columns that hold days, which frames keep as times at midnight."""
 
 _LONG = (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import PRICES, UNIVERSE
 from quant_assets.orchestration.runs.resources import WarehouseResource
 from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_partitions
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
@@ -61,7 +61,7 @@ def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDef
         platform: dg.ResourceParam[Platform],
         progress: dg.ResourceParam[Progress],
     ) -> Iterator[dg.Output[None]]:
-        load_partitions(context, platform, config, partitions, progress)
+        load_partitions(context, platform, config, partitions, progress, asset=PRICES)
         # An output would mark every key of the run, so none is yielded.
         yield from ()
 
@@ -70,7 +70,7 @@ def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDef
         warnings.simplefilter("ignore", dg.BetaWarning)
         return _asset_of_prices(
             partitions_def=partitions,
-            deps=[PRICES.upstream],
+            deps=[UNIVERSE],
             output_required=False,
             backfill_policy=dg.BackfillPolicy.single_run(),
             metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},

@@ -11,7 +11,7 @@ from quant_assets.journal.progress import Progress
 from quant_assets.journal.pruning import prune_logs
 from quant_assets.orchestration.automation.run_requests import PlatformParam, reason
 from quant_assets.orchestration.instance.retention import prune
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import MARKET, PRICES, UNIVERSE, DatasetAsset
 from quant_assets.orchestration.runs.partitions import add_tickers
 from quant_assets.orchestration.runs.reconcile import reconcile
 from quant_assets.orchestration.runs.symbol_days import (
@@ -48,7 +48,8 @@ def load_rectangle(
     sessions = platform.calendar.between(start, end)
     # A ticker the source does not know gets its partition too, where it is shown red.
     add_tickers(context.instance, tickers)
-    load_and_report(context, platform, config, dict.fromkeys(tickers, sessions), progress)
+    requested = dict.fromkeys(tickers, sessions)
+    load_and_report(context, platform, config, requested, progress, asset=PRICES)
 
 
 @dg.job(description="Symbols × sessions of daily_prices in one run, named in the launchpad.")
@@ -76,43 +77,69 @@ class RefreshConfig(LoadConfig):
     why: str = ""
 
 
-@dg.op(pool=PRICES.pool, description="Load what is due, and publish the warehouse.")
-def load_what_is_due(
-    context: dg.OpExecutionContext,
-    config: RefreshConfig,
-    platform: PlatformParam,
-    progress: ProgressParam,
-) -> None:
-    context.log.info(config.why or "Started by hand.")
-    try:
-        steps = refresh_steps(
-            platform,
-            symbols=[canonical_symbol(symbol) for symbol in config.symbols],
-            universe=config.universe,
-            source=config.source,
-            start=dt.date.fromisoformat(config.start) if config.start else None,
-            end=dt.date.fromisoformat(config.end) if config.end else None,
-            full=config.full,
-        )
-    except NothingToRefreshError as error:
-        context.log.info(str(error))
-        return
-    asking = dataclasses.replace(
-        platform.asking,
-        look_back_everywhere=True,
-        priority=config.priority or None,
-        heed_tasks=config.heed_tasks or not (config.symbols or config.force),
+def _op_of(asset: DatasetAsset) -> str:
+    """The name of the one op of an asset's refresh job."""
+    return "load_what_is_due" if asset is PRICES else f"load_{asset.table.name}"
+
+
+def refresh_job(asset: DatasetAsset, description: str) -> dg.JobDefinition:
+    """The job that brings a dataset with partitions up to date."""
+
+    @dg.op(
+        name=_op_of(asset),
+        pool=asset.pool,
+        description="Load what is due, and publish the warehouse.",
     )
-    try:
-        refresh_and_report(context, platform, steps, How(asking, force=config.force), progress)
-    finally:
-        if platform.warehouse.exists():
-            publish(platform.warehouse)
+    def load_what_is_due(
+        context: dg.OpExecutionContext,
+        config: RefreshConfig,
+        platform: PlatformParam,
+        progress: ProgressParam,
+    ) -> None:
+        context.log.info(config.why or "Started by hand.")
+        try:
+            steps = refresh_steps(
+                platform,
+                symbols=[canonical_symbol(symbol) for symbol in config.symbols],
+                universe=config.universe,
+                source=config.source,
+                start=dt.date.fromisoformat(config.start) if config.start else None,
+                end=dt.date.fromisoformat(config.end) if config.end else None,
+                full=config.full,
+                table=asset.table,
+            )
+        except NothingToRefreshError as error:
+            context.log.info(str(error))
+            return
+        asking = dataclasses.replace(
+            platform.asking,
+            look_back_everywhere=True,
+            priority=config.priority or None,
+            heed_tasks=config.heed_tasks or not (config.symbols or config.force),
+        )
+        how = How(asking, force=config.force)
+        try:
+            refresh_and_report(context, platform, steps, how, progress, asset=asset)
+        finally:
+            if platform.warehouse.exists():
+                publish(platform.warehouse)
+
+    @dg.job(name=asset.refresh_job, description=description)
+    def refresh() -> None:
+        load_what_is_due()
+
+    return refresh
 
 
-@dg.job(description="Prices up to the last closed session, with as few requests as possible.")
-def refresh_prices() -> None:
-    load_what_is_due()
+refresh_prices = refresh_job(
+    PRICES, "Prices up to the last closed session, with as few requests as possible."
+)
+
+refresh_market = dg.define_asset_job(
+    MARKET.refresh_job,
+    selection=[MARKET.key],
+    description="A snapshot of every listed security, as of the last closed session.",
+)
 
 
 def refresh_request(
@@ -120,19 +147,25 @@ def refresh_request(
     why: str,
     run_key: str | None = None,
     tags: Mapping[str, str] | None = None,
+    *,
+    asset: DatasetAsset = PRICES,
     **config: object,
 ) -> dg.RunRequest:
-    """The run of ``refresh_prices`` that a schedule or sensor requests; ``config`` as of
-    ``RefreshConfig``.
+    """The run that a schedule or sensor requests to bring ``asset`` up to date; ``config`` as of
+    ``RefreshConfig``, of which a dataset that comes whole has none.
     """
-    run_config = {"ops": {load_what_is_due.name: {"config": {**config, "why": why}}}}
+    run_config = (
+        {}
+        if asset.partitions == "whole"
+        else {"ops": {_op_of(asset): {"config": {**config, "why": why}}}}
+    )
     tags = {**reason(trigger, why), **(tags or {})}
-    return dg.RunRequest(run_key, run_config, tags, job_name=refresh_prices.name)
+    return dg.RunRequest(run_key, run_config, tags, job_name=asset.refresh_job)
 
 
 refresh_membership = dg.define_asset_job(
     "refresh_membership",
-    selection=[PRICES.upstream],
+    selection=[UNIVERSE],
     description="A look at who belongs to the index.",
 )
 
@@ -150,7 +183,7 @@ def tell_of_tickers(
     context: dg.OpExecutionContext, config: TellConfig, platform: PlatformParam
 ) -> None:
     tickers = [canonical_symbol(symbol) for symbol in config.symbols]
-    reported = report_stored(context, platform, tickers)
+    reported = report_stored(context, platform, tickers, asset=PRICES)
     context.log.info(f"{reported.good} symbol-days present, {reported.written} events written.")
 
 
@@ -171,7 +204,7 @@ def tell_request(
 def reconcile_partitions(
     context: dg.OpExecutionContext, platform: PlatformParam, progress: ProgressParam
 ) -> None:
-    found = reconcile(context, platform, progress)
+    found = reconcile(context, platform, progress, asset=PRICES)
     counts = found.counts
     context.log.info(f"Reconciled: {counts}.")
     if found.lost or found.unseen_failures:

@@ -10,12 +10,13 @@ import dagster as dg
 
 from quant_assets.orchestration.automation.jobs import (
     prune_history,
+    refresh_market,
     refresh_membership,
     refresh_prices,
     refresh_request,
 )
 from quant_assets.orchestration.automation.run_requests import PlatformParam, Request, reason
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import MARKET, PRICES
 from quant_assets.reference.calendars import ALWAYS_OPEN, exchange_calendar
 from quant_assets.refreshing.nightly import (
     EVENING,
@@ -26,6 +27,7 @@ from quant_assets.refreshing.nightly import (
     session_after,
     session_coverage,
 )
+from quant_assets.refreshing.whole_steps import NotEnabledError
 from quant_assets.wiring.platform import NoListsError
 
 SESSION = "quant_assets/session"
@@ -64,6 +66,24 @@ def membership_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformP
         return dg.SkipReason(str(error))
     session = expected_session(platform.calendar, at)
     return membership_request(membership_hourly.name, f"the look of {at:%H:%M} UTC", session)
+
+
+@running_schedule(
+    job=refresh_market,
+    cron_schedule=f"{EVENING.minute} {EVENING.hour} * * *",
+    execution_timezone=NEW_YORK.key,
+    description="The evening of a session: a snapshot of the whole market.",
+)
+def market_nightly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
+    day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
+    if not platform.sources_of(MARKET.table.name):
+        return dg.SkipReason(str(NotEnabledError(MARKET.table.name)))
+    if not platform.calendar.is_session(day):
+        following = in_words(session_after(platform.calendar, day))
+        why = f"{in_words(day)} is no session of the exchange; the next one is {following}."
+        return dg.SkipReason(why)
+    why, tags = f"nightly {day}", {SESSION: str(day)}
+    return refresh_request(market_nightly.name, why, str(day), tags, asset=MARKET)
 
 
 def membership_request(

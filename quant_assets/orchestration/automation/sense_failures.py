@@ -6,37 +6,63 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quant_assets.loading.tasks import MOST_ATTEMPTS, Task
-from quant_assets.orchestration.automation.jobs import refresh_prices, refresh_request
+from quant_assets.orchestration.automation.jobs import (
+    refresh_market,
+    refresh_prices,
+    refresh_request,
+)
 from quant_assets.orchestration.automation.run_requests import (
     PlatformParam,
     is_under_way,
     running_sensor,
 )
 from quant_assets.orchestration.instance.instance import end_dead_runs
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import DATASET_ASSETS, DatasetAsset
 from quant_assets.refreshing.nightly import Retries, named, retries
+from quant_assets.wiring.platform import Platform
 
 
 @running_sensor(
-    job=refresh_prices,
+    jobs=[refresh_prices, refresh_market],
     minimum_interval_seconds=300,
     description="Asks again for what failed, each time after a longer while; five times at most.",
 )
 def failed_partitions(
     context: dg.SensorEvaluationContext, platform: PlatformParam
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    if is_under_way(context.instance, refresh_prices.name):
-        return dg.SkipReason("Prices are being refreshed, or about to be.")
-    found = retries(platform, PRICES.table, platform.clock())
-    if not found.due:
-        return dg.SkipReason(_why_no_retry(found))
+    requests: list[dg.RunRequest] = []
+    reasons = []
+    for asset in DATASET_ASSETS:
+        found = retries(platform, asset.table, platform.clock())
+        if is_under_way(context.instance, asset.refresh_job):
+            reasons.append(f"{asset.table.name} is being refreshed, or about to be.")
+        elif not found.due:
+            reasons += _why_no_retry(found)
+        elif asset.partitions == "whole":
+            requests += _retry_whole(platform, asset, found.due)
+        else:
+            requests += _retry_symbols(asset, found.due)
+    return requests or dg.SkipReason(" ".join(reasons) or "Nothing has failed.")
+
+
+def _retry_whole(
+    platform: Platform, asset: DatasetAsset, tasks: Sequence[Task]
+) -> list[dg.RunRequest]:
+    """The lists that failed, unless a session is under way: they have no date of their own."""
+    if platform.calendar.session_under_way(platform.clock()):
+        return []
+    why = f"failed before: {named([task.symbol for task in tasks])}"
+    return [refresh_request(failed_partitions.name, why, asset=asset)]
+
+
+def _retry_symbols(asset: DatasetAsset, tasks: Sequence[Task]) -> list[dg.RunRequest]:
     by_source: dict[str, list[Task]] = defaultdict(list)
-    for task in found.due:
+    for task in tasks:
         by_source[task.source].append(task)
-    return [_retry(source, tasks) for source, tasks in by_source.items()]
+    return [_retry(asset, source, some) for source, some in by_source.items()]
 
 
-def _retry(source: str, tasks: Sequence[Task]) -> dg.RunRequest:
+def _retry(asset: DatasetAsset, source: str, tasks: Sequence[Task]) -> dg.RunRequest:
     tickers = [task.symbol for task in tasks]
     return refresh_request(
         failed_partitions.name,
@@ -48,10 +74,11 @@ def _retry(source: str, tasks: Sequence[Task]) -> dg.RunRequest:
         end=str(max(task.end_session for task in tasks)),
         priority="high",
         heed_tasks=True,
+        asset=asset,
     )
 
 
-def _why_no_retry(found: Retries) -> str:
+def _why_no_retry(found: Retries) -> list[str]:
     parts = []
     if found.waiting:
         parts.append(f"{found.waiting} that failed are left alone for a while.")
@@ -60,7 +87,7 @@ def _why_no_retry(found: Retries) -> str:
             f"{len(found.given_up)} given up after {MOST_ATTEMPTS} attempts: "
             f"{named(found.given_up)}. Load them by name, or quant-assets resume --retry-failed."
         )
-    return " ".join(parts) or "Nothing has failed."
+    return parts
 
 
 @running_sensor(

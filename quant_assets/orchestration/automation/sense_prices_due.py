@@ -23,7 +23,7 @@ from quant_assets.orchestration.automation.run_requests import (
     running_sensor,
 )
 from quant_assets.orchestration.automation.schedules import SESSION, membership_request
-from quant_assets.orchestration.runs.dataset_asset import PRICES
+from quant_assets.orchestration.runs.dataset_asset import PRICES, UNIVERSE
 from quant_assets.refreshing.nightly import (
     LOOK_AGAIN,
     SessionCoverage,
@@ -84,7 +84,7 @@ def _look_at_membership(
 
 def _membership_known(instance: dg.DagsterInstance, platform: Platform, session: dt.date) -> bool:
     """Whether the index was looked at since a session's evening, or can't be."""
-    event = instance.get_latest_materialization_event(PRICES.upstream)
+    event = instance.get_latest_materialization_event(UNIVERSE)
     made = event.asset_materialization if event else None
     looked_at = made.metadata.get(LOOKED_AT) if made else None
     if looked_at and dt.datetime.fromisoformat(str(looked_at.value)) >= evening_of(session):

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay, key_states
+from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay
 from quant_assets.journal.progress import Progress, unwatched
 from quant_assets.loading.claims import claimed_symbols
-from quant_assets.orchestration.runs.dataset_asset import PRICES, DatasetAsset
+from quant_assets.orchestration.runs.dataset_asset import DatasetAsset
 from quant_assets.orchestration.runs.partitions import SYMBOLS, add_tickers, key_text
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep, unfulfilled
 from quant_assets.orchestration.runs.requested import partition_days, portions
-from quant_assets.securities.names import tickers_with_data
+from quant_assets.orchestration.runs.states import states
+from quant_assets.securities.names import answered_symbols, tickers_with_data
 from quant_assets.wiring.platform import Platform
 
 LOST = "green without data"
@@ -42,6 +43,7 @@ class Differences:
     unseen: list[SymbolDay] = field(default_factory=list)
     lost: list[SymbolDay] = field(default_factory=list)
     unseen_failures: list[SymbolDay] = field(default_factory=list)
+    key: Callable[[str, dt.date], str] = key_text
 
     @property
     def any(self) -> bool:
@@ -64,9 +66,9 @@ class Differences:
             "compared": self.compared,
             "tickers": self.tickers,
             "busy": self.busy,
-            "unseen": [key_text(*day) for day in self.unseen],
-            "lost": [key_text(*day) for day in self.lost],
-            "unseen_failures": [key_text(*day) for day in self.unseen_failures],
+            "unseen": [self.key(*day) for day in self.unseen],
+            "lost": [self.key(*day) for day in self.lost],
+            "unseen_failures": [self.key(*day) for day in self.unseen_failures],
         }
 
     def describe(self) -> str:
@@ -86,7 +88,7 @@ def compare(
     instance: dg.DagsterInstance,
     progress: Progress = unwatched,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
 ) -> Differences:
     """Find the differences, and change nothing."""
     return _Comparison.begun(platform, instance, asset).differences(progress)
@@ -97,7 +99,7 @@ def reconcile(
     platform: Platform,
     progress: Progress = unwatched,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
 ) -> Differences:
     """Make Dagster agree with the warehouse; returns what differed.
 
@@ -132,7 +134,8 @@ class _Comparison:
     ) -> _Comparison:
         start = platform.settings.partition_start
         last_closed = platform.calendar.last_closed_session(platform.clock())
-        sessions = partition_days(platform, start, last_closed)
+        by_day = asset.partitions == "symbol_day"
+        days = partition_days(platform, start, last_closed) if by_day else (last_closed,)
         known = instance.get_dynamic_partitions(SYMBOLS)
         warehouse = platform.warehouse
         tickers: tuple[str, ...] = ()
@@ -140,7 +143,11 @@ class _Comparison:
         if warehouse.exists():
             warehouse.migrate()
             with warehouse.reading() as con:
-                stored = tickers_with_data(con, asset.table, start)
+                stored = (
+                    tickers_with_data(con, asset.table, start)
+                    if by_day
+                    else answered_symbols(con, asset.table.name)
+                )
                 busy = claimed_symbols(con, warehouse.runs, asset.table.name)
             tickers = tuple(ticker for ticker in stored if ticker not in set(known))
         attempted = unfulfilled(instance, asset.key)
@@ -149,7 +156,7 @@ class _Comparison:
             asset,
             set(instance.get_materialized_partitions(asset.key)) - attempted,
             attempted,
-            {ticker: sessions for ticker in (*known, *tickers) if ticker not in busy},
+            {ticker: days for ticker in (*known, *tickers) if ticker not in busy},
             tickers,
             tuple(sorted(busy)),
             last_closed,
@@ -159,15 +166,16 @@ class _Comparison:
         self, progress: Progress, report: Callable[[KeyStates], None] = lambda states: None
     ) -> Differences:
         """Compare portion by portion, and hand what differs to ``report``."""
-        found = Differences(tickers=self.tickers, busy=self.busy)
+        key = self.asset.partition_key
+        found = Differences(tickers=self.tickers, busy=self.busy, key=key)
         seen = self.green | self.attempted
         done = 0
         for some in portions(self.sessions):
-            stored = key_states(self.platform.warehouse, self.asset.table, some, self.last_closed)
+            stored = states(self.asset, self.platform.warehouse, some, self.last_closed)
             unseen = self._unseen(stored)
-            lost = [day for day in stored.failed if key_text(*day) in self.green]
+            lost = [day for day in stored.failed if key(*day) in self.green]
             recorded = [day for day in stored.failed if day in stored.in_ledger]
-            failures = [day for day in recorded if key_text(*day) not in seen]
+            failures = [day for day in recorded if key(*day) not in seen]
             report(replace(unseen, failed=dict.fromkeys((*lost, *failures), LOST)))
             found.compared += len(stored.good) + len(stored.empty) + len(stored.failed)
             found.unseen += [*unseen.good, *unseen.empty]
@@ -179,12 +187,13 @@ class _Comparison:
 
     def _unseen(self, stored: KeyStates) -> KeyStates:
         """What is stored or confirmed empty, and not green."""
-        good = [day for day in stored.good if key_text(*day) not in self.green]
+        key = self.asset.partition_key
+        good = [day for day in stored.good if key(*day) not in self.green]
         empty = {
             day: reason
             for day, reason in stored.empty.items()
             # Where the ticker had no bearer and was never requested, the key may stay grey.
-            if key_text(*day) not in self.green
-            and (day not in stored.unborne or key_text(*day) in self.attempted)
+            if key(*day) not in self.green
+            and (day not in stored.unborne or key(*day) in self.attempted)
         }
         return KeyStates(good, empty)

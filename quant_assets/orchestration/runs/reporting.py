@@ -32,7 +32,6 @@ from dagster._core.events.log import EventLogEntry
 from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay
 from quant_assets.orchestration.instance.event_storage import PLACEHOLDER, BatchedEventLogStorage
 from quant_assets.orchestration.runs.dataset_asset import DatasetAsset
-from quant_assets.orchestration.runs.partitions import key_text
 
 ROWS_AT_ONCE = 2_000
 """Events handed to the storage, or keys looked up in it, at a time."""
@@ -94,25 +93,31 @@ class Reporter:
         self.first_failures |= dict(islice(states.failed.items(), room))
 
     def _write(self, states: KeyStates) -> None:
-        self._materialized([key_text(*day) for day in states.good], outcome="present", rows=1)
+        self._materialized(
+            [self.step.asset.partition_key(*day) for day in states.good], outcome="present", rows=1
+        )
         by_reason: dict[str, list[str]] = defaultdict(list)
         for day, reason in states.empty.items():
-            by_reason[reason].append(key_text(*day))
+            by_reason[reason].append(self.step.asset.partition_key(*day))
         for reason, keys in by_reason.items():
             self._materialized(keys, outcome="empty", rows=0, reason=reason)
-        self._store(self._planned, [key_text(*day) for day in states.failed])
+        self._store(self._planned, [self.step.asset.partition_key(*day) for day in states.failed])
 
     def _news(self, states: KeyStates) -> KeyStates:
         """Those of the states that Dagster does not show already."""
         unchanged = [day for day in (*states.good, *states.empty) if day not in states.changed]
         if not (self._has_history and unchanged):
             return states
-        keys = [key_text(*day) for day in unchanged]
+        keys = [self.step.asset.partition_key(*day) for day in unchanged]
         green = green_keys(self.instance, self.step.asset.key, keys)
         return replace(
             states,
-            good=[day for day in states.good if key_text(*day) not in green],
-            empty={day: why for day, why in states.empty.items() if key_text(*day) not in green},
+            good=[day for day in states.good if self.step.asset.partition_key(*day) not in green],
+            empty={
+                day: why
+                for day, why in states.empty.items()
+                if self.step.asset.partition_key(*day) not in green
+            },
         )
 
     def _materialized(self, keys: Sequence[str], **metadata: str | int) -> None:
@@ -198,6 +203,8 @@ def _provenance(instance: dg.DagsterInstance, asset: DatasetAsset) -> dict[str, 
     The data version is that of the row contract, not of its content: an equal re-load is equal.
     """
     tags = {DATA_VERSION_TAG: asset.code_version, CODE_VERSION_TAG: asset.code_version}
+    if asset.upstream is None:
+        return tags
     record = instance.get_latest_materialization_event(asset.upstream)
     if record is None or record.asset_materialization is None:
         return tags

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import dagster as dg
@@ -17,10 +17,10 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
 from quant_assets.contracts.source import SourceProfile
-from quant_assets.datasets.daily_prices.key_states import all_failed, key_states
+from quant_assets.datasets.daily_prices.key_states import all_failed
 from quant_assets.journal.progress import Progress
 from quant_assets.loading.report import LoadReport
-from quant_assets.orchestration.runs.dataset_asset import PRICES, DatasetAsset
+from quant_assets.orchestration.runs.dataset_asset import DatasetAsset
 from quant_assets.orchestration.runs.partitions import add_tickers, rectangle, symbol_days
 from quant_assets.orchestration.runs.reporting import Reporter, RunStep
 from quant_assets.orchestration.runs.requested import (
@@ -32,9 +32,12 @@ from quant_assets.orchestration.runs.requested import (
     spans_of_backfill,
     windows,
 )
+from quant_assets.orchestration.runs.states import states
 from quant_assets.reference.calendars import OpenSessionError
 from quant_assets.refreshing.load_steps import How, load_steps
 from quant_assets.refreshing.steps import Step, window_steps
+from quant_assets.refreshing.whole_steps import whole_steps
+from quant_assets.warehouse.published_copy import publish
 from quant_assets.wiring.platform import Platform
 
 MANY_EVENTS = 10_000
@@ -57,12 +60,68 @@ def load_partitions(
     partitions: dg.MultiPartitionsDefinition,
     progress: Progress,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
 ) -> None:
     """Load the symbol-days of the run's partition keys. Raises as ``load_and_report``."""
     tickers, days = rectangle(partitions, context.partition_key_range, context.instance)
     requested = dict.fromkeys(tickers, days)
     load_and_report(context, platform, config, requested, progress, asset=asset)
+
+
+def load_symbols(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    config: LoadConfig,
+    progress: Progress,
+    *,
+    asset: DatasetAsset,
+) -> None:
+    """Load today's state of the symbols of the run's partition keys. Raises as
+    ``load_and_report``.
+    """
+    today = platform.clock().date()
+    requested = dict.fromkeys(context.partition_keys, (today,))
+    load_and_report(context, platform, config, requested, progress, asset=asset)
+
+
+def load_whole(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    config: LoadConfig,
+    progress: Progress,
+    *,
+    asset: DatasetAsset,
+) -> list[LoadReport]:
+    """Load every list of a dataset that comes whole, each from its own source.
+
+    Raises dagster.Failure where any failed, after the good ones are stored, and what
+    ``whole_steps`` raises.
+    """
+    steps = whole_steps(platform, asset.table.name, config.source)
+    how = How(platform.asking, force=config.force, run_id=context.run.run_id)
+    failures: list[str] = []
+
+    def failed(step: Step, error: Exception) -> None:
+        failures.append(str(error))
+
+    reports = list(
+        load_steps(
+            platform,
+            steps,
+            how,
+            watch=lambda step, source: nullcontext(progress),
+            on_error=failed,
+        )
+    )
+    for report in reports:
+        log_report(context, report)
+        failures += [f"{each.symbol}: {each.error}" for each in report.symbols if each.error]
+        failures += [f"{symbol}: {why}" for symbol, why in report.left.items()]
+    if platform.warehouse.exists():
+        publish(platform.warehouse)
+    if failures:
+        raise dg.Failure(_failures(len(failures), "list", failures), allow_retries=False)
+    return reports
 
 
 def load_and_report(
@@ -72,7 +131,7 @@ def load_and_report(
     requested: Requested,
     progress: Progress,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
 ) -> None:
     """Load the sessions requested of each symbol and report to Dagster what became of them.
 
@@ -99,7 +158,7 @@ def refresh_and_report(
     how: How,
     progress: Progress,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
 ) -> None:
     """Load the steps of a refresh one after another, and report their symbol-days within the
     partitions; pairs have none, so they are loaded and not reported.
@@ -119,7 +178,7 @@ def refresh_and_report(
 
 
 def report_stored(
-    context: Context, platform: Platform, tickers: Sequence[str], *, asset: DatasetAsset = PRICES
+    context: Context, platform: Platform, tickers: Sequence[str], *, asset: DatasetAsset
 ) -> Reporter:
     """Report to Dagster what is stored under tickers, over all of their partitions. Nothing is
     fetched; symbol-days that are not stored stay as they are.
@@ -129,7 +188,7 @@ def report_stored(
     last_closed = platform.calendar.last_closed_session(platform.clock())
     days = partition_days(platform, platform.settings.partition_start, last_closed)
     for some in portions(dict.fromkeys(tickers, days)):
-        found = key_states(platform.warehouse, asset.table, some, last_closed)
+        found = states(asset, platform.warehouse, some, last_closed)
         borne = {day: why for day, why in found.empty.items() if day not in found.unborne}
         reporter.report(replace(found, empty=borne, failed={}))
     return reporter
@@ -164,7 +223,7 @@ class _Run:
             on_decided=self._report,
             on_error=self._failed,
         ):
-            self._log(report)
+            log_report(self.context, report)
             self.errors |= {each.symbol: each.error for each in report.symbols if each.error}
             self.errors |= report.left
             self._report(report.window.symbols, report.left)
@@ -199,9 +258,9 @@ class _Run:
                 why = next(iter(errors.values()), "")
                 found = all_failed(some, self.last_closed, why, errors)
             else:
-                found = key_states(
+                found = states(
+                    self.asset,
                     self.platform.warehouse,
-                    self.asset.table,
                     some,
                     self.last_closed,
                     source=self.source.name,
@@ -215,23 +274,10 @@ class _Run:
         self.progress(done, total, what)
         self.context.log.info(f"{done} of {total} symbols; {what}")
 
-    def _log(self, loaded: LoadReport) -> None:
-        self.context.log.info(
-            f"{loaded.source}: {loaded.total('inserted')} rows new, "
-            f"{loaded.total('revised')} revised, {loaded.total('unchanged')} unchanged, "
-            f"{loaded.total('quarantined')} quarantined, {loaded.up_to_date} symbols had everything"
-            " already."
-        )
-        for notice in loaded.notices:
-            self.context.log.warning(notice)
-        for symbol in loaded.symbols:
-            if symbol.error:
-                self.context.log.error(f"{symbol.symbol}: {symbol.error}")
-
     def _finish(self) -> None:
         """Log the totals; raises dagster.Failure where any symbol-day failed."""
         reported = self.reporter
-        if reported.written >= MANY_EVENTS:
+        if reported.written >= MANY_EVENTS and self.asset.partitions == "symbol_day":
             # Or the next page to open waits until Dagster has worked them out.
             partitions = symbol_days(self.platform.calendar, self.platform.settings.partition_start)
             instance, key = self.context.instance, self.asset.key
@@ -250,6 +296,21 @@ class _Run:
                 metadata={"failed": reported.failed, "good": reported.good},
                 allow_retries=False,
             )
+
+
+def log_report(context: Context, loaded: LoadReport) -> None:
+    """Log what a load brought, its notices and errors."""
+    context.log.info(
+        f"{loaded.source}: {loaded.total('inserted')} rows new, "
+        f"{loaded.total('revised')} revised, {loaded.total('unchanged')} unchanged, "
+        f"{loaded.total('quarantined')} quarantined, {loaded.up_to_date} symbols had everything"
+        " already."
+    )
+    for notice in loaded.notices:
+        context.log.warning(notice)
+    for symbol in loaded.symbols:
+        if symbol.error:
+            context.log.error(f"{symbol.symbol}: {symbol.error}")
 
 
 def _failures(number: int, noun: str, shown: Sequence[str], where: str = "") -> str:

@@ -197,6 +197,23 @@ def _cents(amounts: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A security on the last session: the close before, in shares of that session, and its own.
+
+    ``shares_for_one`` are shares of today for one of the market's start.
+    """
+
+    symbol: str
+    company: str
+    number: int
+    closes: tuple[float, float]
+    volume: int
+    shares_for_one: float
+    sector: str
+    industry: str
+
+
+@dataclass(frozen=True)
 class SimulatedMarket:
     """A price and a universe source over invented securities.
 
@@ -274,6 +291,26 @@ class SimulatedMarket:
                 added_on = self._day(security.joined)
                 constituents.append(Constituent(symbol, company, *line, added_on=added_on))
         return UniverseAnswer(_NAME, tuple(names), tuple(constituents), tuple(intervals))
+
+    def listed(self) -> Iterator[Listed]:
+        """What is listed on the last session; where it was halted, its last trade counts."""
+        for security, symbol, since, until in self._names:
+            if not since <= self._last < until:
+                continue
+            bars, actions = _history(self.seed, security, self._last + 1)
+            splits = {at: ratio for at, kind, ratio in actions if kind == "split"}
+            halts = {int(at) for at in security.halts(self._last + 1)}
+            at = next(at for at in range(self._last, -1, -1) if at not in halts)
+            before = float(bars["close"][max(at - 1, 0)]) / splits.get(at, 1.0)
+            yield Listed(
+                symbol,
+                f"Simulated Company {security.index + 1:04d} Inc.",
+                security.index,
+                (before, float(bars["close"][at])),
+                int(bars["volume"][at]),
+                float(np.prod([*splits.values()])),
+                *_INDUSTRIES[security.index % len(_INDUSTRIES)],
+            )
 
     @cached_property
     def _names(self) -> tuple[tuple[_Security, str, int, int], ...]:

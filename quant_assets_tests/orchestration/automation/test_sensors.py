@@ -106,8 +106,11 @@ def test_a_look_that_failed_leaves_the_members_known_last(world: World) -> None:
 
 def test_while_prices_are_being_refreshed_nothing_is_requested(world: World) -> None:
     world.begin("refresh_prices")
-    for sensor in ("prices_due", "failed_partitions"):
-        assert world.look(sensor).skipped == "Prices are being refreshed, or about to be."
+    said = {sensor: world.look(sensor).skipped for sensor in ("prices_due", "failed_partitions")}
+    assert said == {
+        "prices_due": "Prices are being refreshed, or about to be.",
+        "failed_partitions": "daily_prices is being refreshed, or about to be.",
+    }
 
 
 def test_a_source_that_lags_is_requested_every_half_hour_and_by_few(world: World) -> None:

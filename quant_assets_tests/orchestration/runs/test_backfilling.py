@@ -374,7 +374,7 @@ def test_a_source_that_is_gone_is_not_made_good_by_the_rows_of_the_one_before(
             for source, symbol in (("fake", AMZN), ("gone", AAPL))
         ]
         how = How(platform.asking)
-        refresh_and_report(context, platform, steps, how, unwatched)
+        refresh_and_report(context, platform, steps, how, unwatched, asset=PRICES)
 
     assert folder.run(AAPL, AAPL, MON, THU) == ""  # of the first source
 

@@ -19,6 +19,7 @@ from quant_assets.cli.app import app
 from quant_assets.cli.in_process import backfill_prices, materialize_asset, reconcile_prices
 from quant_assets.loading.work import Window
 from quant_assets.orchestration.instance.instance import open_instance
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.orchestration.runs.reconcile import Differences, compare
 from quant_assets.settings.settings import load_settings
@@ -81,7 +82,7 @@ def green(tmp_path: Path, prepared: Path) -> Folder:
 
 def found(folder: Folder) -> Differences:
     with folder.instance() as instance:
-        return compare(folder.platform(), instance)
+        return compare(folder.platform(), instance, asset=PRICES)
 
 
 def keys(differences: Differences, which: str) -> set[str]:
@@ -293,14 +294,14 @@ def test_a_renamed_ticker_gets_partitions_and_its_history_without_fetching(tmp_p
         identities=after.identities(source),
     )
     with open_instance(after.settings.home_path) as instance:
-        assert compare(after, instance).tickers == (new,)
+        assert compare(after, instance, asset=PRICES).tickers == (new,)
     assert reconcile_prices(after).success
     green = sides(after)["green"]
     for day in after.calendar.between(start, dt.date(2024, 6, 28)):
         assert f"{day}|{new}" in green
     assert sides(after)["red"] == set()
     with open_instance(after.settings.home_path) as instance:
-        assert not compare(after, instance).any
+        assert not compare(after, instance, asset=PRICES).any
 
 
 def test_days_on_which_a_ticker_had_no_bearer_stay_grey_unless_requested(tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_days_on_which_a_ticker_had_no_bearer_stay_grey_unless_requested(tmp_pat
     assert backfill_prices(platform, [reused], start, end).success
     assert sides(platform)["green"] == {f"{day}|{reused}" for day in days}
     with open_instance(platform.settings.home_path) as instance:
-        assert not compare(platform, instance).any
+        assert not compare(platform, instance, asset=PRICES).any
 
 
 # --- the command ---------------------------------------------------------------------------------
