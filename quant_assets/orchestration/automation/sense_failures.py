@@ -19,7 +19,6 @@ from quant_assets.orchestration.automation.run_requests import (
 from quant_assets.orchestration.instance.instance import end_dead_runs
 from quant_assets.orchestration.runs.dataset_asset import DATASET_ASSETS, DatasetAsset
 from quant_assets.refreshing.nightly import Retries, named, retries
-from quant_assets.wiring.platform import Platform
 
 
 @running_sensor(
@@ -39,20 +38,18 @@ def failed_partitions(
         elif not found.due:
             reasons += _why_no_retry(found)
         elif asset.partitions == "whole":
-            requests += _retry_whole(platform, asset, found.due)
+            # Its lists have no date of their own while a session is under way.
+            under_way = platform.calendar.session_under_way(platform.clock())
+            lists = named([task.symbol for task in found.due])
+            if under_way:
+                later = f"is requested again after the close of {under_way}"
+                reasons.append(f"{asset.table.name}: {lists} failed, and {later}.")
+            else:
+                why = f"failed before: {lists}"
+                requests.append(refresh_request(failed_partitions.name, why, asset=asset))
         else:
             requests += _retry_symbols(asset, found.due)
     return requests or dg.SkipReason(" ".join(reasons) or "Nothing has failed.")
-
-
-def _retry_whole(
-    platform: Platform, asset: DatasetAsset, tasks: Sequence[Task]
-) -> list[dg.RunRequest]:
-    """The lists that failed, unless a session is under way: they have no date of their own."""
-    if platform.calendar.session_under_way(platform.clock()):
-        return []
-    why = f"failed before: {named([task.symbol for task in tasks])}"
-    return [refresh_request(failed_partitions.name, why, asset=asset)]
 
 
 def _retry_symbols(asset: DatasetAsset, tasks: Sequence[Task]) -> list[dg.RunRequest]:
