@@ -9,9 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +28,7 @@ from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import SYMBOLS, key_text, range_tags
 from quant_assets.settings.settings import load_settings
 from quant_assets.wiring.platform import Platform
+from quant_assets_tests.bench.command import quant_assets
 from quant_assets_tests.bench.definitions import RECTANGLE, definitions
 from quant_assets_tests.standins.browser import (
     CHROMIUM,
@@ -218,36 +216,22 @@ def real_archive(home: Path) -> Iterator[Row]:
     """Eight years of the index through Dagster: 504 symbols, 1,053,360 keys."""
     if not ARCHIVE.exists():
         return
-    environment = {**os.environ, "QUANT_ASSETS_HOME": str(home)}
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "quant_assets.cli",
-            "--config",
-            str(ROOT / "examples/real.toml"),
-        ),
+    words = (
+        *("--config", str(ROOT / "examples/real.toml")),
         *("backfill", "--dagster", "--source", "files:alphavantage"),
         *("--start", "2013-01-02", "--end", "2021-04-21"),
-    ]
-    before, began = _peak(), time.perf_counter()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    seconds = time.perf_counter() - began
+    )
+    ran = quant_assets(words, home)
     with open_instance(home) as instance:
         told = len(instance.get_materialized_partitions(PRICES.key))
     assert told == 504 * 2090, told
-    peak = f"{_peak():.2f} GB" if _peak() > before else f"under {before:.2f} GB"
+    history = folder_size(home / "dagster") / 1e9
     yield (
         f"quant-assets backfill --dagster, the whole as-traded archive: {told:,} symbol-days",
-        f"{seconds / 60:.1f} min, {peak}, history {folder_size(home / 'dagster') / 1e9:.2f} GB",
+        f"{ran.seconds / 60:.1f} min, {ran.gigabytes:.2f} GB, history {history:.2f} GB",
         "≤ 8 min, ≤ 2 GB, ≤ 2 GB",
         "",
     )
-
-
-def _peak() -> float:
-    """Gigabytes of the largest child so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
 
 
 def clicked(home: Path) -> Row:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import multiprocessing
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +31,8 @@ from quant_assets.contracts.source import Request
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.warehouse.writer_lock import utc_now
+from quant_assets_tests.bench import command
+from quant_assets_tests.bench.command import Ran
 from quant_assets_tests.sources.yahoo.test_yahoo_standin import Rewriting
 from quant_assets_tests.standins.yahoo_listings import invented_market
 from quant_assets_tests.standins.yahoo_standin import StandIn
@@ -123,36 +123,10 @@ def standing_in(until: dt.date) -> Iterator[Served]:
 # Commands.
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A command that has ended well: how long it took, the most memory it had, what it printed."""
-
-    seconds: float
-    gigabytes: float
-    printed: str
-
-
 def quant_assets(home: Path, standin: Served, *words: str, min_delay_seconds: float = 0) -> Ran:
-    home.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **os.environ,
-        "QUANT_ASSETS_HOME": str(home),
-        "QUANT_ASSETS_YAHOO_URL": standin.url,
-        "QUANT_ASSETS_YAHOO__MIN_DELAY_SECONDS": str(min_delay_seconds),
-    }
-    command = [sys.executable, "-m", "quant_assets.cli", *words]
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complained:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=environment, cwd=home, stdout=printed, stderr=complained
-        )
-        _, status, usage = os.wait4(process.pid, 0)  # tells the memory of this child alone
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        complained.seek(0)
-        assert process.returncode == 0, complained.read().decode()
-        printed.seek(0)
-        return Ran(seconds, usage.ru_maxrss / 1e6, printed.read().decode())
+    return command.quant_assets(
+        words, home, yahoo_url=standin.url, yahoo__min_delay_seconds=min_delay_seconds
+    )
 
 
 def backfills(home: Path, standin: Served, start: dt.date, end: dt.date) -> Iterator[Row]:

@@ -21,7 +21,6 @@ from quant_assets.cli.app import app
 from quant_assets.cli.terminal import status
 from quant_assets.cli.terminal.tables import print_rows
 from quant_assets.journal.handlers import LEVELS
-from quant_assets.refreshing.steps import DATASETS
 from quant_assets.schema.loads import PRIORITIES
 from quant_assets.warehouse.writer_lock import WriterLock
 
@@ -115,7 +114,7 @@ def test_every_command_is_in_the_readme(words: tuple[str, ...]) -> None:
     [
         (("--help",), (*LEVELS, "off")),
         (("refresh", "--help"), PRIORITIES),
-        (("refresh", "--help"), (f"default: {DATASETS[0]}",)),
+        (("refresh", "--help"), ("default: daily_prices",)),
     ],
 )
 def test_the_help_names_every_value_that_an_option_takes(
