@@ -63,25 +63,21 @@ def identify(
     Rejected are rows whose company is known under another ticker, which may be on a list yet to
     come.
     """
-    found = rows.select(["symbol", "name", "type", "session"]).to_pylist()
-    register = Register.read(writing.con, known, source.name, [row["symbol"] for row in found])
+    found = rows.select(["feed", "symbol", "name", "type", "session"]).to_pylist()
+    # Whole: a renaming also ends a ticker that no row has.
+    register = Register.read(writing.con, known, source.name)
     missed = _Missed(writing.con, source.name, found)
     ids: list[int | None] = []
     reasons: dict[int, str] = {}
     for place, row in enumerate(found):
-        try:
-            ids.append(_security(register, row, missed))
-        except _ElsewhereError as error:
-            ids.append(None)
-            reasons[place] = str(error)
+        security = _security(register, row, missed)
+        if isinstance(security, str):
+            reasons[place] = security
+        ids.append(None if isinstance(security, str) else security)
     register.write(writing)
     securities = pa.array(ids, pa.int32())
     accepted = rows.append_column("security_id", securities).filter(securities.is_valid())
     return Checked(accepted, rejected_as(rows, reasons))
-
-
-class _ElsewhereError(Exception):
-    """A company of a row is known under another ticker."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,8 @@ class _Missed:
         return _missed(self.con, self.source, self.rows)
 
 
-def _security(register: Register, row: Mapping[str, Any], missed: _Missed) -> int:
+def _security(register: Register, row: Mapping[str, Any], missed: _Missed) -> int | str:
+    """The security of a row, or why it can't be said."""
     symbol, day, name = row["symbol"], row["session"], row["name"]
     bearers = register.bearers(symbol)
     borne = next((n.security_id for n in bearers if n.covers(day)), None)
@@ -127,7 +124,7 @@ def _security(register: Register, row: Mapping[str, Any], missed: _Missed) -> in
         register.rename(former.security_id, symbol, day)
         return former.security_id
     if former:
-        raise _ElsewhereError(
+        return (
             f"{name} is known here as {former.symbol}, which this list does not have. It is taken "
             "for a renaming once no list has it."
         )
@@ -153,19 +150,22 @@ def _missed(
 ) -> dict[str, _Former]:
     """By company, the stocks still about whose ticker is not among the rows; none where two are.
 
-    One that has stood on a list lately, and is on no list of this session, has left the market; so
-    has one that was on none of an earlier session.
+    One that has stood on a list lately, and is on no list of this session, has left the market, if
+    the list that it stood on last is among those at hand; so has one that was on none of an earlier
+    session.
     """
     session = min(row["session"] for row in rows)
+    feeds = {row["feed"] for row in rows}
     about = con.execute(
-        "with lately as (select security_id, max(session) as last, any_value(type) as type"
+        "with lately as (select security_id, max(session) as last, any_value(type) as type,"
+        "  max_by(feed, session) as feed"
         "  from market_snapshot where source = $source and session >= $since"
         "  group by security_id),"
         " alive as (select security_id from universe_membership"
         "  where removed_on is null or removed_on > $session"
         "  union select security_id from daily_prices where session >= $since"
         "  union select security_id from lately where type in ('common_stock', 'adr'))"
-        " select s.security_id, h.symbol, s.name, l.last is null or l.last < $session"
+        " select s.security_id, h.symbol, s.name, l.last is null or l.last < $session, l.feed"
         " from securities s join alive using (security_id) join symbol_history h"
         "  on h.security_id = s.security_id and h.valid_to is null"
         " left join lately l on l.security_id = s.security_id"
@@ -178,7 +178,8 @@ def _missed(
     ).fetchall()
     listed = {row["symbol"] for row in rows}
     by_company: dict[str, list[_Former]] = defaultdict(list)
-    for security, symbol, name, unseen in about:
+    for security, symbol, name, unseen, feed in about:
         if symbol not in listed and unseen:
-            by_company[company_of(name)].append(_Former(security, symbol, bool(before)))
+            has_left = bool(before) and (feed is None or feed in feeds)
+            by_company[company_of(name)].append(_Former(security, symbol, has_left))
     return {company: some[0] for company, some in by_company.items() if len(some) == 1}
