@@ -60,7 +60,8 @@ def refresh(
     """
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
-    from quant_assets.schema.prices import DAILY_PRICES
+    from quant_assets.refreshing.whole_steps import WHOLE
+    from quant_assets.schema.catalog import SCHEMA
 
     platform = options.platform_of(context)
     chosen = _datasets(platform, datasets)
@@ -68,15 +69,17 @@ def refresh(
     named = symbols_in(symbols)
     steps: list[Step] = []
     for name in chosen:
-        if name == DAILY_PRICES.name:
-            try:
-                steps += refresh_steps(platform, symbols=named, universe=universe, source=source)
-            except NothingToRefreshError as error:
-                if len(chosen) == 1:
-                    raise
-                complain(str(error))
-        else:
+        if name in WHOLE:
             steps += _whole_steps(platform, name, source, skip_if_open=datasets == ALL)
+            continue
+        try:
+            steps += refresh_steps(
+                platform, symbols=named, universe=universe, source=source, table=SCHEMA[name]
+            )
+        except NothingToRefreshError as error:
+            if len(chosen) == 1:
+                raise
+            complain(str(error))
     asking = dataclasses.replace(
         platform.asking,
         look_back_everywhere=True,
@@ -101,16 +104,12 @@ def resume(
 ) -> None:
     """Continue loads that were stopped, rate-limited or failed."""
     from quant_assets.refreshing.load_steps import How
-    from quant_assets.refreshing.steps import open_steps
-    from quant_assets.refreshing.whole_steps import open_datasets
 
     platform = options.platform_of(context)
-    steps = open_steps(platform, given_up=retry_failed)
-    for name in open_datasets(platform, given_up=retry_failed):
-        steps += _whole_steps(platform, name, skip_if_open=True)
+    steps = _steps_to_resume(platform, given_up=retry_failed)
     if not steps and not as_json:
         say("There is nothing to resume.")
-        if open_steps(platform, given_up=True) or open_datasets(platform, given_up=True):
+        if _steps_to_resume(platform, given_up=True):
             say("Some symbols were given up; resume --retry-failed loads them again.")
     asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
     reports = load_and_show(platform, steps, How(asking, dry_run=dry_run), quiet=as_json)
@@ -241,6 +240,20 @@ def _check(
         raise typer.BadParameter("--source is for one dataset; name it with --datasets.")
     if priority and priority not in PRIORITIES:
         raise typer.BadParameter(f"--priority {priority}: it is {', '.join(PRIORITIES)}.")
+
+
+def _steps_to_resume(platform: Platform, *, given_up: bool) -> list[Step]:
+    from quant_assets.refreshing.steps import open_steps
+    from quant_assets.refreshing.whole_steps import WHOLE, open_datasets
+    from quant_assets.schema.catalog import DATASETS, SCHEMA
+
+    steps: list[Step] = []
+    for name in DATASETS:
+        if name not in WHOLE:
+            steps += open_steps(platform, given_up=given_up, table=SCHEMA[name])
+    for name in open_datasets(platform, given_up=given_up):
+        steps += _whole_steps(platform, name, skip_if_open=True)
+    return steps
 
 
 def _whole_steps(

@@ -24,7 +24,6 @@ from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
 from quant_assets.wiring.platform import Platform
-from quant_assets.wiring.sources import SIMULATED, YAHOO
 
 LAST_LOOK_SESSIONS = 6
 """Sessions after which a symbol that left its universes is requested once more: a source takes so
@@ -183,8 +182,7 @@ def refresh_steps(
     UnknownUniverseError.
     """
     known = _Known.of(platform, table, symbols)
-    # A simulated market never asks a live source for a symbol it does not have.
-    usual = platform.settings.source or (SIMULATED if platform.is_simulated else YAHOO)
+    usual = platform.usual_source(table.name)
     groups: _Groups = defaultdict(dict)
     for symbol in dict.fromkeys(symbols or _wanted(known, universe)):
         security = bearer_on(known.names.get(symbol, ()), known.today)

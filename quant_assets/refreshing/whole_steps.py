@@ -9,11 +9,10 @@ from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import SessionUnderWayError
 from quant_assets.reference.errors import UsageError
 from quant_assets.refreshing.steps import Step
-from quant_assets.schema.catalog import DATASETS
-from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.wiring.platform import Platform
 
-WHOLE = tuple(name for name in DATASETS if name != DAILY_PRICES.name)
+WHOLE = (MARKET_SNAPSHOT.name,)
 """Datasets that come whole, and not symbol by symbol."""
 
 

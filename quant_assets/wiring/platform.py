@@ -159,6 +159,12 @@ class Platform(Sources):
         archives = (self.settings.source or self._loaded_by()).startswith(FILES)
         return () if archives else LIVE_SOURCES[dataset]
 
+    def usual_source(self, dataset: str) -> str:
+        """The source of a symbol that was not loaded before; empty where there is none."""
+        if dataset != DAILY_PRICES.name:
+            return next(iter(self.sources_of(dataset)), "")
+        return self.settings.source or (SIMULATED if self.is_simulated else YAHOO)
+
     @property
     def is_simulated(self) -> bool:
         """Whether the prices here are made up, or are to be."""

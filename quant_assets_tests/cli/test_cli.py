@@ -464,6 +464,8 @@ def test_the_demo_and_a_backfill_through_dagster_print_nothing_but_json(shell: S
         "daily_prices",
         "✓",
         "corporate_actions",
+        "✓",
+        "market_snapshot",
     ]
     facts = json.loads(told.stdout)
     assert facts["symbols"] == 2

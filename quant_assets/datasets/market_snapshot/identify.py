@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import SourceProfile
+from quant_assets.price_rules.market_values import SHORT
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.schema.row_rules import Checked, rejected_as
 from quant_assets.securities.register import Register
@@ -151,11 +152,10 @@ def _missed(
     """By company, the stocks still about whose ticker is not among the rows; none where two are.
 
     One that has stood on a list lately, and is on no list of this session, has left the market, if
-    the list that it stood on last is among those at hand; so has one that was on none of an earlier
+    the list that it stood on last is at hand, and not cut short; so has one that was on none of an earlier
     session.
     """
     session = min(row["session"] for row in rows)
-    feeds = {row["feed"] for row in rows}
     about = con.execute(
         "with lately as (select security_id, max(session) as last, any_value(type) as type,"
         "  max_by(feed, session) as feed"
@@ -172,14 +172,20 @@ def _missed(
         " where s.delisted_on is null and s.name is not null",
         {"source": source, "since": session - RECENT, "session": session},
     ).fetchall()
-    [(before,)] = con.execute(
-        "select count(*) from market_snapshot where source = ? and session >= ? and session < ?",
-        [source, session - RECENT, session],
-    ).fetchall()
+    before = dict(
+        con.execute(
+            "select feed, max_by(securities, session) from (select feed, session,"
+            "  count(*) as securities from market_snapshot"
+            "  where source = ? and session >= ? and session < ? group by all) group by 1",
+            [source, session - RECENT, session],
+        ).fetchall()
+    )
+    count = Counter(row["feed"] for row in rows)
+    whole = {feed for feed in count if count[feed] >= SHORT * before.get(feed, 0)}
     listed = {row["symbol"] for row in rows}
     by_company: dict[str, list[_Former]] = defaultdict(list)
     for security, symbol, name, unseen, feed in about:
         if symbol not in listed and unseen:
-            has_left = bool(before) and (feed is None or feed in feeds)
+            has_left = bool(before) and (feed is None or feed in whole)
             by_company[company_of(name)].append(_Former(security, symbol, has_left))
     return {company: some[0] for company, some in by_company.items() if len(some) == 1}
