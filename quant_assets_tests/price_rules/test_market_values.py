@@ -194,13 +194,13 @@ def test_a_feed_of_securities_that_hardly_trade_is_not_stale() -> None:
     assert judged(feed(400, 0.0, volume=10), feed_before(400)).stale_feeds == {}
 
 
-def test_a_feed_with_less_than_half_its_rows_is_short() -> None:
-    assert judged(feed(39, 0.5), feed_before(80)).short_feeds == {
-        "nasdaq": "The feed nasdaq is cut short: 39 rows, where 2022-06-03 had 80."
+def test_a_feed_with_less_than_four_fifths_of_its_rows_is_short() -> None:
+    assert judged(feed(63, 0.5), feed_before(80)).short_feeds == {
+        "nasdaq": "The feed nasdaq is cut short: 63 rows, where 2022-06-03 had 80."
     }
-    assert judged(feed(40, 0.5), feed_before(80)).short_feeds == {}
+    assert judged(feed(64, 0.5), feed_before(80)).short_feeds == {}
     delisted = [past(9.0, None, None, security_id=n, session=THURSDAY) for n in range(80, 180)]
-    assert judged(feed(60, 0.5), feed_before(80) + delisted).short_feeds == {}
+    assert judged(feed(70, 0.5), feed_before(80) + delisted).short_feeds == {}
 
 
 @pytest.mark.skipif(not (REAL / DAILY).exists(), reason="needs the real days")
