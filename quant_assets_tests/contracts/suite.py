@@ -1,7 +1,8 @@
 """What every source owes its dataset: one suite for all pairs, each supplies only its answers.
 
-A test module derives a class from ``SourceContract``, or from ``PriceSourceContract`` where the
-dataset is daily prices, and gives it a fixture ``pair``.
+A test module derives a class from ``SymbolSourceContract`` where each request is a symbol, from
+``PriceSourceContract`` where the dataset is daily prices, or from ``MarketSourceContract`` where it
+is the whole market, and gives it a fixture ``pair``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from quant_assets.contracts.market import SECURITY_TYPES
 from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
     EMPTY_COLUMNS,
@@ -56,7 +58,8 @@ class Pair:
     """A dataset, a source of it, and a way to make the source again from nothing.
 
     The source has several symbols with rows from START to END. ``columns`` are those of the tables
-    of an answer, which ``tables`` gives.
+    of an answer, which ``tables`` gives. ``subject`` is the column that says which request a row
+    answers, ``wide`` a window that reaches beyond START.
     """
 
     dataset: Dataset[Any, Any]
@@ -65,6 +68,8 @@ class Pair:
     columns: Mapping[str, pa.Schema]
     tables: Callable[[Any], Mapping[str, pa.Table]]
     schema: Schema = SCHEMA
+    subject: str = "symbol"
+    wide: tuple[dt.date, dt.date] = WIDE
 
 
 def answers(
@@ -77,28 +82,26 @@ class SourceContract:
     """Of any dataset."""
 
     def test_tables_have_exactly_the_columns_of_the_contract(self, pair: Pair) -> None:
-        for window in ((START, END), WIDE, (dt.date(2001, 1, 2), dt.date(2001, 3, 1))):
+        for window in ((START, END), pair.wide, (dt.date(2001, 1, 2), dt.date(2001, 3, 1))):
             for answer in answers(pair.source, [*pair.source.symbols(), NOBODY], *window):
                 if NOBODY not in answer.failures or len(answer.symbols) > 1:
                     found = {name: table.schema for name, table in pair.tables(answer).items()}
                     assert found == pair.columns
 
-    def test_its_symbols_are_canonical_sorted_and_distinct(self, pair: Pair) -> None:
+    def test_its_symbols_are_sorted_and_distinct(self, pair: Pair) -> None:
         symbols = pair.source.symbols()
-        assert len(symbols) > 4
-        assert list(symbols) == sorted({canonical_symbol(symbol) for symbol in symbols})
+        assert symbols
+        assert list(symbols) == sorted(set(symbols))
 
-    @pytest.mark.parametrize("times", [1, 15], ids=["few symbols", "many symbols"])
-    def test_every_symbol_asked_for_is_answered_exactly_once(self, pair: Pair, times: int) -> None:
-        unknown = [f"QQ{chr(65 + n)}{chr(65 + m)}" for n in range(times) for m in range(20)]
-        asked = [*unknown, *pair.source.symbols()][:: 1 if times > 1 else 5]
+    def test_every_request_is_answered_exactly_once(self, pair: Pair) -> None:
+        asked = [NOBODY, *pair.source.symbols()]
         told = [symbol for answer in answers(pair.source, asked) for symbol in answer.symbols]
         assert sorted(told) == sorted(asked)
 
     def test_an_answer_speaks_only_of_its_own_symbols(self, pair: Pair) -> None:
         for answer in answers(pair.source, [*pair.source.symbols(), NOBODY]):
             for table in pair.tables(answer).values():
-                assert set(table["symbol"].to_pylist()) <= set(answer.symbols)
+                assert set(table[pair.subject].to_pylist()) <= set(answer.symbols)
             assert set(answer.failures) <= set(answer.symbols)
 
     def test_an_unknown_symbol_fails_alone(self, pair: Pair) -> None:
@@ -115,20 +118,20 @@ class SourceContract:
 
     def test_asking_twice_and_asking_anew_give_the_same(self, pair: Pair) -> None:
         symbols = [*pair.source.symbols(), NOBODY]
-        first = answers(pair.source, symbols, *WIDE)
+        first = answers(pair.source, symbols, *pair.wide)
         for other in (pair.source, pair.again()):
-            for one, two in zip(first, answers(other, symbols, *WIDE), strict=True):
+            for one, two in zip(first, answers(other, symbols, *pair.wide), strict=True):
                 assert (one.symbols, one.notices) == (two.symbols, two.notices)
                 assert list(one.failures) == list(two.failures)
                 for name, table in pair.tables(one).items():
                     assert table.to_pylist() == pair.tables(two)[name].to_pylist()
 
     def test_a_symbol_is_answered_alike_alone_and_among_others(self, pair: Pair) -> None:
-        symbol = pair.source.symbols()[4]
+        symbol = pair.source.symbols()[:5][-1]
         [alone] = answers(pair.source, [symbol])
         [among] = [a for a in answers(pair.source, pair.source.symbols()) if symbol in a.symbols]
         for name, table in pair.tables(alone).items():
-            of_it = pair.tables(among)[name].filter(pc.field("symbol") == symbol)
+            of_it = pair.tables(among)[name].filter(pc.field(pair.subject) == symbol)
             assert table.to_pylist() == of_it.to_pylist()
 
     def test_asking_for_nothing_is_answered_with_nothing(self, pair: Pair) -> None:
@@ -155,7 +158,59 @@ class SourceContract:
         assert (forced.total("inserted"), forced.total("revised")) == (0, 0)
 
 
-class PriceSourceContract(SourceContract):
+class SymbolSourceContract(SourceContract):
+    """Of a dataset whose requests are symbols."""
+
+    def test_its_symbols_are_canonical_sorted_and_distinct(self, pair: Pair) -> None:
+        symbols = pair.source.symbols()
+        assert len(symbols) > 4
+        assert list(symbols) == sorted({canonical_symbol(symbol) for symbol in symbols})
+
+    @pytest.mark.parametrize("times", [1, 15], ids=["few symbols", "many symbols"])
+    def test_every_symbol_asked_for_is_answered_exactly_once(self, pair: Pair, times: int) -> None:
+        unknown = [f"QQ{chr(65 + n)}{chr(65 + m)}" for n in range(times) for m in range(20)]
+        asked = [*unknown, *pair.source.symbols()][:: 1 if times > 1 else 5]
+        told = [symbol for answer in answers(pair.source, asked) for symbol in answer.symbols]
+        assert sorted(told) == sorted(asked)
+
+
+class MarketSourceContract(SourceContract):
+    """Of the whole market: a source answers for the last closed session, whatever is requested."""
+
+    def test_every_row_is_of_the_last_session_and_of_a_type_that_is_known(self, pair: Pair) -> None:
+        for window in ((START, END), pair.wide, (dt.date(2001, 1, 2), dt.date(2001, 3, 1))):
+            rows = [
+                row
+                for answer in answers(pair.source, pair.source.symbols(), *window)
+                for table in pair.tables(answer).values()
+                for row in table.to_pylist()
+            ]
+            assert {row["session"] for row in rows} == {END}
+            assert {row["type"] for row in rows} <= set(SECURITY_TYPES)
+            assert {row["feed"] for row in rows} == set(pair.source.symbols())
+
+    def test_every_row_has_a_canonical_symbol_and_an_exchange_and_none_comes_twice(
+        self, pair: Pair
+    ) -> None:
+        for answer in answers(pair.source, pair.source.symbols()):
+            for table in pair.tables(answer).values():
+                symbols = table["symbol"].to_pylist()
+                assert len(symbols) > 4
+                assert symbols == [canonical_symbol(symbol) for symbol in symbols]
+                assert len(symbols) == len(set(symbols))
+                assert all(table["exchange"].to_pylist())
+
+    def test_a_figure_is_positive_or_absent(self, pair: Pair) -> None:
+        for answer in answers(pair.source, pair.source.symbols()):
+            for table in pair.tables(answer).values():
+                for name in ("last_sale", "market_cap", "volume"):
+                    given = table[name].drop_null()
+                    assert pc.all(pc.is_finite(given)).as_py() in (True, None)
+                    assert pc.all(pc.greater_equal(given, 0)).as_py() in (True, None)
+                assert 0.0 not in table["last_sale"].to_pylist()
+
+
+class PriceSourceContract(SymbolSourceContract):
     """Of daily prices: of two symbols at least one session is confirmed empty or there is none."""
 
     def test_its_convention_is_said(self, pair: Pair) -> None:

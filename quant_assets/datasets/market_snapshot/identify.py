@@ -152,8 +152,8 @@ def _missed(
     """By company, the stocks still about whose ticker is not among the rows; none where two are.
 
     One that has stood on a list lately, and is on no list of this session, has left the market, if
-    the list that it stood on last is at hand, and not cut short; so has one that was on none of an earlier
-    session.
+    the list that it stood on last is at hand and not cut short; so has one that was on none of an
+    earlier session.
     """
     session = min(row["session"] for row in rows)
     about = con.execute(

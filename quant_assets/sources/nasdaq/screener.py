@@ -88,7 +88,8 @@ class Screener:
     def fetch(self, requests: Sequence[Request]) -> Iterator[RowAnswer]:
         """One answer for all exchanges, of one session. An error concerns its exchange alone."""
         session = self.calendar.last_closed_session(self.clock())
-        yield joined([self._answer(request.symbol, session) for request in requests])
+        if requests:
+            yield joined([self._answer(request.symbol, session) for request in requests])
 
     def _answer(self, exchange: str, session: dt.date) -> RowAnswer:
         try:

@@ -77,7 +77,8 @@ class SymbolDirectory:
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[RowAnswer]:
         """One answer for all files. An error concerns its file alone."""
-        yield joined([self._answer(request.symbol, request.end) for request in requests])
+        if requests:
+            yield joined([self._answer(request.symbol, request.end) for request in requests])
 
     def _answer(self, feed: str, wanted: dt.date) -> RowAnswer:
         try:
