@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 
 pytestmark = MARKS
 
-SCHEDULES = ("crypto_hourly", "membership_hourly", "nightly", "prune_history_daily")
+SCHEDULES = (
+    "crypto_hourly",
+    "market_nightly",
+    "membership_hourly",
+    "nightly",
+    "prune_history_daily",
+)
 SENSORS = (
     "after_prices",
     "dead_runs",
@@ -133,8 +139,9 @@ def test_every_schedule_and_sensor_is_listed_and_switched_on(page: Page) -> None
     for name in (*SCHEDULES, *SENSORS):
         page.get_by_text(name, exact=True).wait_for()
     switches = page.get_by_role("checkbox", checked=True)
-    switches.nth(8).wait_for(state="attached")  # Dagster draws over the box itself
-    assert switches.count() == 9
+    expected = len(SCHEDULES) + len(SENSORS)
+    switches.nth(expected - 1).wait_for(state="attached")  # Dagster draws over the box itself
+    assert switches.count() == expected
     assert shown_errors(page) == []
     picture(page, "automation")
 

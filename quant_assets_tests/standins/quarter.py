@@ -227,6 +227,7 @@ class World:
             "yahoo_url": yahoo.url,
             "yahoo": {"in_flight": 1},
             "universe": {**universe, "sizes": (script.members - 5, script.members + 5)},
+            "datasets": {"market_snapshot": {"enabled": False}},
         }
         settings = load_settings({}, flags=flags, working_directory=home)
         self.platform = Unhurried(settings, clock, clock.sleep)

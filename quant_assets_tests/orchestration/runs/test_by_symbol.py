@@ -52,6 +52,9 @@ class WithNotes(Platform):
     ) -> tuple[Dataset[Any, Any], Source[Any]]:
         return DATASET, self.desk
 
+    def usual_source(self, dataset: str) -> str:
+        return self.desk.name
+
 
 def notes(
     context: dg.AssetExecutionContext,
