@@ -244,11 +244,11 @@ def market(
     on: Annotated[
         dt.date | None, options.day_option("By the last snapshot up to this day; else today.")
     ] = None,
-    top: Annotated[int, typer.Option(help="How many to show, the largest first.", min=1)] = 20,
+    top: Annotated[int, typer.Option(help="How many the table shows.", min=1)] = 20,
     csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """The whole market by size; as CSV or JSON every listed security."""
+    """The largest of the market; with --csv or --json every listed security, by symbol."""
     from quant_assets import read
     from quant_assets.cli.terminal.tables import print_frame
 
@@ -256,15 +256,17 @@ def market(
     frame = read.market(on=on, settings=platform.settings)
     form = options.form_of(csv, as_json)
     if frame.empty:
-        complain("No snapshot is stored: quant-assets refresh --datasets market_snapshot.")
+        what = f"No snapshot up to {on} is stored" if on else "No snapshot is stored"
+        complain(f"{what}. quant-assets refresh --datasets market_snapshot loads today's.")
         raise typer.Exit(ATTENTION)
     if form == "table":
         largest = frame.nlargest(top, "market_cap")
         billions = (largest["market_cap"] / 1e9).round(1)
         shown = largest[["symbol", "name", "last_sale"]].assign(bn_usd=billions)
         print_frame(shown.assign(market_cap_on=largest["market_cap_on"]), form)
-        lists = ", ".join(f"{name} of {day}" for name, day in frame.attrs["lists"].items())
-        say(f"{len(shown)} of {len(frame):,} listed securities; the lists are {lists}.")
+        days = sorted(set(frame.attrs["lists"].values()))
+        lists = counted(len(frame.attrs["lists"]), "list")
+        say(f"{len(shown)} of {len(frame):,} securities, on {lists} of {' and '.join(days)}.")
     else:
         print_frame(frame, form)
 

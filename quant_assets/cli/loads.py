@@ -70,7 +70,7 @@ def refresh(
     steps: list[Step] = []
     for name in chosen:
         if name in WHOLE:
-            steps += _whole_steps(platform, name, source, skip_if_open=datasets == ALL)
+            steps += _whole_steps(platform, name, source, pass_over=len(chosen) > 1)
             continue
         try:
             steps += refresh_steps(
@@ -79,7 +79,7 @@ def refresh(
         except NothingToRefreshError as error:
             if len(chosen) == 1:
                 raise
-            complain(str(error))
+            complain(f"{name}: {error}")
     asking = dataclasses.replace(
         platform.asking,
         look_back_everywhere=True,
@@ -215,13 +215,13 @@ def _datasets(platform: Platform, text: str) -> tuple[str, ...]:
     """The datasets that ``--datasets`` names."""
     from quant_assets.schema.catalog import DATASETS
 
-    if text == ALL:
-        return tuple(name for name in DATASETS if platform.sources_of(name))
     named = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in named:
-        if name not in DATASETS:
+        if name not in (*DATASETS, ALL):
             known = ", ".join((*DATASETS, ALL))
-            raise typer.BadParameter(f"--datasets {name}: known are {known}.")
+            raise typer.BadParameter(f"--datasets {name or '(none)'}: known are {known}.")
+    if ALL in named:
+        return tuple(name for name in DATASETS if platform.sources_of(name))
     return named
 
 
@@ -252,21 +252,24 @@ def _steps_to_resume(platform: Platform, *, given_up: bool) -> list[Step]:
         if name not in WHOLE:
             steps += open_steps(platform, given_up=given_up, table=SCHEMA[name])
     for name in open_datasets(platform, given_up=given_up):
-        steps += _whole_steps(platform, name, skip_if_open=True)
+        steps += _whole_steps(platform, name, pass_over=True)
     return steps
 
 
 def _whole_steps(
-    platform: Platform, dataset: str, source: str = "", *, skip_if_open: bool
+    platform: Platform, dataset: str, source: str = "", *, pass_over: bool
 ) -> list[Step]:
-    """The steps of a dataset that comes whole; with ``skip_if_open`` none during a session."""
+    """The steps of a dataset that comes whole; with ``pass_over`` none where it can't be requested
+    now, which is told.
+    """
     from quant_assets.reference.calendars import SessionUnderWayError
     from quant_assets.refreshing.whole_steps import whole_steps
+    from quant_assets.wiring.platform import NotEnabledError
 
     try:
         return whole_steps(platform, dataset, source)
-    except SessionUnderWayError as error:
-        if not skip_if_open:
+    except (SessionUnderWayError, NotEnabledError) as error:
+        if not pass_over:
             raise
         complain(str(error))
         return []

@@ -63,7 +63,10 @@ End = Annotated[dt.date | None, day_option("Last day; by default the last closed
 
 Source = Annotated[
     str,
-    typer.Option(help="yahoo, files, files:<archive> or simulated; by default as in the settings."),
+    typer.Option(
+        help="yahoo, files, files:<archive> or simulated, of the market nasdaq or nasdaqtrader; by "
+        "default as in the settings."
+    ),
 ]
 Days = Annotated[int | None, typer.Option(help="Days up to --end, in place of --start.", min=1)]
 Symbols = Annotated[

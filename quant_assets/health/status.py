@@ -77,9 +77,9 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 " as for_example from quarantine group by 1, 2 order by rows desc limit 20"
             ),
             "tasks": rows(
-                "select source, state, count(*) as symbols, max(attempts) as attempts,"
+                "select dataset, source, state, count(*) as symbols, max(attempts) as attempts,"
                 " min(retry_at) as retry_at, any_value(symbol) as for_example,"
-                " any_value(error) as reason from load_tasks group by 1, 2 order by 1, 2"
+                " any_value(error) as reason from load_tasks group by all order by 1, 2, 3"
             ),
             "delistings": rows(
                 "select symbol, last_session, reason, terminal_value, currency, source, detected_at"
@@ -97,8 +97,8 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 " group by all order by t.symbol"
             ),
             "runs": rows(
-                "select run_id::varchar as run_id, source, started_at, finished_at, inserted,"
-                " revised, quarantined, failed from load_runs"
+                "select run_id::varchar as run_id, dataset, source, started_at, finished_at,"
+                " inserted, revised, quarantined, failed from load_runs"
                 " order by started_at desc, dataset, source limit 5"
             ),
         }

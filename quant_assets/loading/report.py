@@ -99,6 +99,7 @@ class LoadReport:
     """
 
     run_id: str
+    dataset: str
     source: str
     window: Window
     started_at: dt.datetime
@@ -133,8 +134,8 @@ class LoadReport:
         """The totals in a line, for a log."""
         counts = ", ".join(f"{self.total(name):,} {name}" for name in COUNTS)
         return (
-            f"{self.source}: {len(self.symbols):,} symbols requested, {self.up_to_date:,} up to "
-            f"date; {counts}; {len(self.failures):,} symbols failed."
+            f"{self.dataset} from {self.source}: {len(self.symbols):,} symbols requested, "
+            f"{self.up_to_date:,} up to date; {counts}; {len(self.failures):,} symbols failed."
         )
 
     def to_json(self) -> str:

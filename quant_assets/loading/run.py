@@ -278,6 +278,7 @@ class LoadRun(Generic[A, C]):
     def report(self, *, dry_run: bool = False) -> LoadReport:
         return LoadReport(
             self.recording.run_id,
+            self.dataset.name,
             self.profile.name,
             self.window,
             self.recording.started_at,

@@ -7,7 +7,6 @@ from __future__ import annotations
 from quant_assets.loading.tasks import read_tasks
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import SessionUnderWayError
-from quant_assets.reference.errors import UsageError
 from quant_assets.refreshing.steps import Step
 from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.wiring.platform import Platform
@@ -16,25 +15,13 @@ WHOLE = (MARKET_SNAPSHOT.name,)
 """Datasets that come whole, and not symbol by symbol."""
 
 
-class NotEnabledError(UsageError, ValueError):
-    """A dataset that the settings leave out."""
-
-    def __init__(self, dataset: str) -> None:
-        super().__init__(
-            f"{dataset} is not kept up here. Set datasets.{dataset}.source in quant_assets.toml, "
-            "or name one with --source; with archives of files none is asked by itself."
-        )
-
-
 def whole_steps(platform: Platform, dataset: str, source: str = "") -> list[Step]:
     """A step for each source of ``dataset``, or for ``source`` alone.
 
     Raises NotEnabledError, SessionUnderWayError, UnknownSourceNameError, LiveSourceError.
     """
     calendar, now = platform.calendar, platform.clock()
-    names = (source,) if source else platform.sources_of(dataset)
-    if not names:
-        raise NotEnabledError(dataset)
+    names = (source,) if source else platform.required_sources(dataset)
     under_way = calendar.session_under_way(now)
     day = calendar.last_closed_session(now)
     steps = []

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quant_assets.reference.errors import UsageError
 from quant_assets.schema.catalog import DATASETS
@@ -100,9 +100,18 @@ class Settings(Frozen):
         for name in datasets:
             if name not in DATASETS:
                 raise ValueError(f"there is no dataset {name}; known are {', '.join(DATASETS)}")
-        if datasets.get(DAILY_PRICES.name, DatasetSettings()).source:
-            raise ValueError("the source of daily_prices is the setting source, at the top")
         return datasets
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_of_prices(cls, values: dict[str, object]) -> dict[str, object]:
+        """``datasets.daily_prices.source`` is another name of ``source``."""
+        datasets = values.get("datasets")
+        prices = datasets.get(DAILY_PRICES.name) if isinstance(datasets, Mapping) else None
+        named = prices.get("source") if isinstance(prices, Mapping) else None
+        if named and values.get("source", named) != named:
+            raise ValueError("source and datasets.daily_prices.source name two sources of prices")
+        return values | {"source": named} if named else values
 
     def dataset(self, name: str) -> DatasetSettings:
         return self.datasets.get(name, DatasetSettings())

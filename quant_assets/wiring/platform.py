@@ -42,6 +42,10 @@ LIVE_SOURCES = {DAILY_PRICES.name: (YAHOO,), MARKET_SNAPSHOT.name: (NASDAQ, NASD
 """The sources of each dataset where the settings name none."""
 
 
+HAVE_A_SIMULATED_SOURCE = (DAILY_PRICES.name, MARKET_SNAPSHOT.name)
+"""Datasets that a folder of simulated prices keeps up by itself."""
+
+
 class UnknownDatasetError(UsageError, ValueError):
     """A dataset that there is none of."""
 
@@ -56,6 +60,21 @@ class LiveSourceError(UsageError, ValueError):
         super().__init__(
             f"The prices of this data folder are simulated, so {source} is not asked for {dataset}."
             f" Leave datasets.{dataset}.source out, or use another data folder (QUANT_ASSETS_HOME)."
+        )
+
+
+class NotEnabledError(UsageError, ValueError):
+    """A dataset that is not kept up here."""
+
+    def __init__(self, dataset: str, *, switched_off: bool) -> None:
+        setting = f"datasets.{dataset}"
+        super().__init__(
+            f"{dataset} is switched off here: {setting}.enabled = false. Set it to true, or name a "
+            "source with --source to load it once."
+            if switched_off
+            else f"{dataset} is not kept up here: nothing is requested over a network by itself "
+            f"where prices are simulated or come from archives. Set {setting}.source in "
+            "quant_assets.toml, or name one with --source."
         )
 
 
@@ -154,29 +173,36 @@ class Platform(Sources):
         asked = self.settings.dataset(dataset)
         if not asked.enabled or asked.source:
             return (asked.source,) if asked.enabled else ()
+        if dataset == DAILY_PRICES.name and self.settings.source:
+            return (self.settings.source,)
         if self.is_simulated:
-            return (SIMULATED,)
+            return (SIMULATED,) if dataset in HAVE_A_SIMULATED_SOURCE else ()
         archives = (self.settings.source or self._loaded_by()).startswith(FILES)
-        return () if archives else LIVE_SOURCES[dataset]
+        if archives and dataset != DAILY_PRICES.name:
+            return ()
+        return LIVE_SOURCES[dataset]
 
     def usual_source(self, dataset: str) -> str:
-        """The source of a symbol that was not loaded before; empty where there is none."""
-        if dataset != DAILY_PRICES.name:
-            return next(iter(self.sources_of(dataset)), "")
-        return self.settings.source or (SIMULATED if self.is_simulated else YAHOO)
+        """The source of a symbol that was not loaded before. Raises NotEnabledError."""
+        return self.required_sources(dataset)[0]
+
+    def required_sources(self, dataset: str) -> tuple[str, ...]:
+        """As ``sources_of``, where there is any. Raises NotEnabledError, UnknownDatasetError."""
+        sources = self.sources_of(dataset)
+        if not sources:
+            raise NotEnabledError(dataset, switched_off=not self.settings.dataset(dataset).enabled)
+        return sources
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the prices here are made up, or are to be."""
+        """Whether the market here is made up, or is to be."""
         if self.settings.source == SIMULATED:
             return True
         if not self.warehouse.exists():
             return False
         self.warehouse.migrate()
         with self.warehouse.reading() as con:
-            [(found,)] = con.execute(
-                "select count(*) from sources where simulated and price_basis is not null"
-            ).fetchall()
+            [(found,)] = con.execute("select count(*) from sources where simulated").fetchall()
         return bool(found)
 
     @property

@@ -55,11 +55,15 @@ def test_a_refresh_of_the_market_brings_it_once_and_the_second_finds_nothing_due
 ) -> None:
     first = shell("refresh", "--datasets", "market_snapshot")
     assert first.exit_code == DONE, first.output
-    assert first.stdout.startswith("simulated: 5 rows new, 0 revised, 0 unchanged; 0 quarantined,")
-    assert f"{LAST} to {LAST}" in first.stdout
+    assert first.stdout.startswith(
+        "market_snapshot from simulated: 5 rows new, 0 revised, 0 unchanged; 0 quarantined, "
+        "0 failed; 1 list, "
+    )
     second = shell("refresh", "--datasets", "market_snapshot")
     assert second.exit_code == DONE, second.output
-    assert second.stdout.startswith("Nothing due: ")
+    assert second.stdout == (
+        "Nothing due: market_snapshot from simulated, 1 list up to date. Nothing was written.\n"
+    )
     with Warehouse(shell.folder / "warehouse.duckdb").reading() as con:
         stored = con.execute(
             "select feed, session, count(*) from market_snapshot group by all"
@@ -78,7 +82,10 @@ def test_the_report_of_the_market_is_json_where_asked(shell: Shell) -> None:
 def test_a_dry_run_of_the_market_writes_nothing(shell: Shell) -> None:
     told = shell("refresh", "--datasets", "market_snapshot", "--dry-run")
     assert told.exit_code == DONE
-    assert told.stdout.startswith("Would ask simulated for 1 ")
+    assert told.stdout == (
+        "Would ask for market_snapshot from simulated: 1 list. Nothing was requested and nothing "
+        "written.\n"
+    )
     assert not (shell.folder / "warehouse.duckdb").exists()
 
 
@@ -150,7 +157,7 @@ def test_a_dataset_that_the_settings_leave_out_ends_with_2_and_is_no_part_of_all
     without = {"QUANT_ASSETS_DATASETS__MARKET_SNAPSHOT__ENABLED": "false"}
     told = shell("refresh", "--datasets", "market_snapshot", env=without)
     assert (told.exit_code, told.stdout) == (USAGE, "")
-    assert "market_snapshot is not kept up here." in said(told)
+    assert "market_snapshot is switched off here: " in said(told)
     assert shell("backfill", "--days", "10").exit_code == DONE
     told = shell("refresh", "--datasets", "all", "--json", env=without)
     assert len(json.loads(told.stdout)["loads"]) == 1

@@ -59,7 +59,8 @@ class Pair:
 
     The source has several symbols with rows from START to END. ``columns`` are those of the tables
     of an answer, which ``tables`` gives. ``subject`` is the column that says which request a row
-    answers, ``wide`` a window that reaches beyond START.
+    answers, ``wide`` a window that reaches beyond START. ``prepare`` puts on record what a first
+    load needs, such as the securities of a dataset that adds none.
     """
 
     dataset: Dataset[Any, Any]
@@ -70,6 +71,7 @@ class Pair:
     schema: Schema = SCHEMA
     subject: str = "symbol"
     wide: tuple[dt.date, dt.date] = WIDE
+    prepare: Callable[[Warehouse], None] = lambda warehouse: None
 
 
 def answers(
@@ -147,6 +149,7 @@ class SourceContract:
         self, pair: Pair, tmp_path: Path
     ) -> None:
         warehouse = Warehouse(tmp_path / "w.duckdb", clock=lambda: LATER, schema=pair.schema)
+        pair.prepare(warehouse)
         window = Window(pair.source.symbols(), START, END)
         first = load(warehouse, pair.dataset, pair.source, window)
         assert first.total("inserted") > 0

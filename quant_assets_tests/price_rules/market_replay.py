@@ -194,7 +194,11 @@ def summary(found: Replay) -> str:
 
 
 def main(paths: Sequence[str]) -> None:
-    for path in paths or (str(REAL / DAILY),):
+    wanted = paths or (str(REAL / DAILY),)
+    for path in wanted:
+        if not Path(path).exists():
+            raise SystemExit(f"There is no file {path}; name a Parquet file of recorded days.")
+    for path in wanted:
         print(Path(path).name)
         print(summary(replay(read_days(Path(path)))))
 

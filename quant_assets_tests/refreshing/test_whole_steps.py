@@ -17,16 +17,16 @@ from quant_assets.loading.work import Asking, Window
 from quant_assets.reference.calendars import SessionUnderWayError
 from quant_assets.refreshing.load_steps import How, load_steps
 from quant_assets.refreshing.steps import Step
-from quant_assets.refreshing.whole_steps import (
-    WHOLE,
-    NotEnabledError,
-    open_datasets,
-    whole_steps,
-)
+from quant_assets.refreshing.whole_steps import WHOLE, open_datasets, whole_steps
 from quant_assets.settings.settings import Settings, SettingsError, load_settings
 from quant_assets.sources.nasdaq.screener import Screener
 from quant_assets.sources.simulated.market import SimulatedMarket
-from quant_assets.wiring.platform import LiveSourceError, Platform, UnknownDatasetError
+from quant_assets.wiring.platform import (
+    LiveSourceError,
+    NotEnabledError,
+    Platform,
+    UnknownDatasetError,
+)
 from quant_assets.wiring.sources import UnknownSourceNameError
 from quant_assets_tests.standins.loads import load_prices
 from quant_assets_tests.standins.nasdaq import NasdaqStandIn, status, stock
@@ -87,26 +87,51 @@ def test_the_settings_say_from_which_sources_the_market_comes(
     assert requested(whole_steps(platform(tmp_path, settings), SNAPSHOT)) == expected
 
 
+SWITCHED_OFF = (
+    "market_snapshot is switched off here: datasets.market_snapshot.enabled = false. Set it to "
+    "true, or name a source with --source to load it once."
+)
+NOT_KEPT_UP = (
+    "market_snapshot is not kept up here: nothing is requested over a network by itself where "
+    "prices are simulated or come from archives. Set datasets.market_snapshot.source in "
+    "quant_assets.toml, or name one with --source."
+)
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"datasets": {SNAPSHOT: {"enabled": False}}},
-        {"datasets": {SNAPSHOT: {"enabled": False, "source": "nasdaq"}}},
-        {"source": "simulated", "datasets": {SNAPSHOT: {"enabled": False}}},
-        {"source": "files:mine", "files": ARCHIVE},
+        ({"datasets": {SNAPSHOT: {"enabled": False}}}, SWITCHED_OFF),
+        ({"datasets": {SNAPSHOT: {"enabled": False, "source": "nasdaq"}}}, SWITCHED_OFF),
+        ({"source": "simulated", "datasets": {SNAPSHOT: {"enabled": False}}}, SWITCHED_OFF),
+        ({"source": "files:mine", "files": ARCHIVE}, NOT_KEPT_UP),
     ],
 )
 def test_a_dataset_that_is_left_out_is_requested_of_nobody(
-    tmp_path: Path, settings: dict[str, object]
+    tmp_path: Path, settings: dict[str, object], message: str
 ) -> None:
     without = platform(tmp_path, settings)
     assert without.sources_of(SNAPSHOT) == ()
-    message = (
-        "market_snapshot is not kept up here. Set datasets.market_snapshot.source in "
-        "quant_assets.toml, or name one with --source"
-    )
-    with pytest.raises(NotEnabledError, match=message):
+    with pytest.raises(NotEnabledError) as caught:
         whole_steps(without, SNAPSHOT)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "sources"),
+    [
+        ({}, ("yahoo",)),
+        ({"source": "files:mine", "files": ARCHIVE}, ("files:mine",)),
+        ({"datasets": {"daily_prices": {"source": "simulated"}}}, ("simulated",)),
+        ({"datasets": {"daily_prices": {"enabled": False}}}, ()),
+    ],
+)
+def test_prices_are_a_dataset_with_a_source_too(
+    tmp_path: Path, settings: dict[str, object], sources: tuple[str, ...]
+) -> None:
+    made = platform(tmp_path, settings)
+    assert made.sources_of("daily_prices") == sources
+    assert made.settings.source == ("" if sources in {("yahoo",), ()} else sources[0])
 
 
 def test_a_source_that_is_named_is_asked_alone_whatever_the_settings_say(tmp_path: Path) -> None:
@@ -196,8 +221,11 @@ def test_a_dataset_or_a_source_that_there_is_none_of_is_told_with_those_there_ar
             "there is no dataset nonsense; known are daily_prices, market_snapshot",
         ),
         (
-            {"QUANT_ASSETS_DATASETS__DAILY_PRICES__SOURCE": "yahoo"},
-            "the source of daily_prices is the setting source, at the top",
+            {
+                "QUANT_ASSETS_DATASETS__DAILY_PRICES__SOURCE": "yahoo",
+                "QUANT_ASSETS_SOURCE": "simulated",
+            },
+            "source and datasets.daily_prices.source name two sources of prices",
         ),
         ({"QUANT_ASSETS_DATASETS__MARKET_SNAPSHOT__SUORCE": "nasdaq"}, "suorce"),
     ],

@@ -15,6 +15,8 @@ from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
 from quant_assets.fetching.pace import Budget
 from quant_assets.loading.report import LoadReport
+from quant_assets.refreshing.whole_steps import WHOLE
+from quant_assets.schema.prices import DAILY_PRICES
 
 TROUBLED_SHOWN = 20
 """Symbols a report lists before it says how many more there are."""
@@ -50,6 +52,54 @@ def print_demo(facts: Mapping[str, Any]) -> None:
 
 def print_report(report: LoadReport) -> None:
     """The summary of a load, and the symbols with trouble."""
+    if report.dataset == DAILY_PRICES.name:
+        _print_prices(report)
+    else:
+        _print_rows(report)
+    for notice in report.notices:
+        complain(f"Note: {notice}")
+    for outage in report.outages:
+        complain(f"Note: {outage.describe(report.source)}")
+    _print_left(report.left)
+    if report.postponed:
+        complain(f"Left for the next time: {_few(report.postponed)}.")
+    alone = {failure.symbol for failure in report.failures}
+    troubled = [r for r in report.symbols if r.symbol in alone or r.quarantined]
+    rows = [
+        {
+            "symbol": row.symbol,
+            "quarantined": row.quarantined,
+            "failed": row.failed,
+            "why": row.error or "quant-assets status shows the reasons",
+        }
+        for row in troubled[:TROUBLED_SHOWN]
+    ]
+    print_rows("Needs attention", rows)
+    if len(troubled) > len(rows):
+        say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
+
+
+def _print_rows(report: LoadReport) -> None:
+    """The totals of a dataset without a grid of sessions."""
+    what = f"{report.dataset} from {report.source}"
+    noun = "list" if report.dataset in WHOLE else "symbol"
+    asked, done = counted(len(report.symbols), noun), counted(report.up_to_date, noun)
+    if report.dry_run and report.symbols:
+        say(f"Would ask for {what}: {asked}. Nothing was requested and nothing written.")
+    elif report.symbols:
+        seconds = (report.finished_at - report.started_at).total_seconds()
+        say(
+            f"{what}: {counted(report.total('inserted'), 'row')} new, "
+            f"{report.total('revised'):,} revised, {report.total('unchanged'):,} unchanged; "
+            f"{report.total('quarantined'):,} quarantined, {report.total('failed'):,} failed; "
+            f"{asked}, {seconds:.1f} s."
+        )
+    elif report.up_to_date or not (report.left or report.postponed):
+        say(f"Nothing due: {what}, {done} up to date. Nothing was written.")
+
+
+def _print_prices(report: LoadReport) -> None:
+    """The totals of symbol-days."""
     seconds = (report.finished_at - report.started_at).total_seconds()
     window = f"{report.window.start} to {report.window.end}"
     symbols = counted(len(report.symbols), "symbol")
@@ -75,27 +125,6 @@ def print_report(report: LoadReport) -> None:
             f"Nothing due: {settled} every session from {window}. Nothing was written. "
             f"({seconds:.1f} s)"
         )
-    for notice in report.notices:
-        complain(f"Note: {notice}")
-    for outage in report.outages:
-        complain(f"Note: {outage.describe(report.source)}")
-    _print_left(report.left)
-    if report.postponed:
-        complain(f"Left for the next time: {_few(report.postponed)}.")
-    alone = {failure.symbol for failure in report.failures}
-    troubled = [r for r in report.symbols if r.symbol in alone or r.quarantined]
-    rows = [
-        {
-            "symbol": row.symbol,
-            "quarantined": row.quarantined,
-            "failed": row.failed,
-            "why": row.error or "quant-assets status shows the reasons",
-        }
-        for row in troubled[:TROUBLED_SHOWN]
-    ]
-    print_rows("Needs attention", rows)
-    if len(troubled) > len(rows):
-        say(f"… and {len(troubled) - len(rows):,} more. quant-assets status shows the reasons.")
 
 
 def _print_left(left: Mapping[str, str]) -> None:

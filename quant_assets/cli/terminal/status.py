@@ -13,6 +13,7 @@ from rich.table import Table
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
+from quant_assets.schema.prices import DAILY_PRICES
 
 if TYPE_CHECKING:
     from quant_assets.orchestration.instance.retention import Pruned
@@ -73,7 +74,7 @@ def print_status(found: Mapping[str, Any]) -> None:
     shown["runs"] = [
         {
             "run": run["run_id"][:8],
-            "source": run["source"],
+            "source": _source_of(run),
             "started": run["started_at"],
             "inserted": run["inserted"],
             "revised": run["revised"],
@@ -81,6 +82,11 @@ def print_status(found: Mapping[str, Any]) -> None:
             "failed": run["failed"],
         }
         for run in found["runs"]
+    ]
+    shown["tasks"] = [
+        {name: value for name, value in task.items() if name != "dataset"}
+        | {"source": _source_of(task)}
+        for task in found["tasks"]
     ]
     for key, title in _STATUS_TITLES.items():
         print_rows(title, shown[key])
@@ -90,6 +96,12 @@ def print_status(found: Mapping[str, Any]) -> None:
                 f"Note: load {run['run_id'][:8]} has no end on record: it is at work, or was "
                 "stopped. What it stored stays; the same command goes on from there."
             )
+
+
+def _source_of(row: Mapping[str, Any]) -> str:
+    """The source of a load or task, with its dataset unless that is daily prices."""
+    prices = row["dataset"] == DAILY_PRICES.name
+    return str(row["source"]) if prices else f"{row['source']} {row['dataset']}"
 
 
 def print_pruned(pruned: Pruned, before: dt.datetime, *, dry_run: bool) -> None:

@@ -27,8 +27,7 @@ from quant_assets.refreshing.nightly import (
     session_after,
     session_coverage,
 )
-from quant_assets.refreshing.whole_steps import NotEnabledError
-from quant_assets.wiring.platform import NoListsError
+from quant_assets.wiring.platform import NoListsError, NotEnabledError
 
 SESSION = "quant_assets/session"
 """Run tag: the session that was the newest expected one when a run was started."""
@@ -76,8 +75,10 @@ def membership_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformP
 )
 def market_nightly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-    if not platform.sources_of(MARKET.table.name):
-        return dg.SkipReason(str(NotEnabledError(MARKET.table.name)))
+    try:
+        platform.required_sources(MARKET.table.name)
+    except NotEnabledError as error:
+        return dg.SkipReason(str(error))
     if not platform.calendar.is_session(day):
         following = in_words(session_after(platform.calendar, day))
         why = f"{in_words(day)} is no session of the exchange; the next one is {following}."

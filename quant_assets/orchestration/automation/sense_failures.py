@@ -32,6 +32,8 @@ def failed_partitions(
     requests: list[dg.RunRequest] = []
     reasons = []
     for asset in DATASET_ASSETS:
+        if not platform.sources_of(asset.table.name):
+            continue
         found = retries(platform, asset.table, platform.clock())
         if is_under_way(context.instance, asset.refresh_job):
             reasons.append(f"{asset.table.name} is being refreshed, or about to be.")

@@ -33,7 +33,7 @@ from quant_assets.refreshing.nightly import (
     session_after,
     session_coverage,
 )
-from quant_assets.wiring.platform import NoListsError, Platform
+from quant_assets.wiring.platform import NoListsError, NotEnabledError, Platform
 
 PROBE = "quant_assets/probe"
 """Run tag: how often a session's prices had been requested then, this time included."""
@@ -55,6 +55,8 @@ IN_VAIN = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 )
 def prices_due(context: dg.SensorEvaluationContext, platform: PlatformParam) -> Request:
     instance, now = context.instance, platform.clock()
+    if not platform.settings.dataset(PRICES.table.name).enabled:
+        return dg.SkipReason(str(NotEnabledError(PRICES.table.name, switched_off=True)))
     if is_under_way(instance, refresh_prices.name):
         return dg.SkipReason("Prices are being refreshed, or about to be.")
     session = expected_session(platform.calendar, now)

@@ -118,21 +118,27 @@ def test_a_day_off_requests_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "reason"),
     [
-        {"datasets": {"market_snapshot": {"enabled": False}}},
-        {
-            "source": "files:ours",
-            "files": {"ours": {"paths": ["p.csv"], "price_basis": "as_traded"}},
-        },
+        pytest.param(
+            {"datasets": {"market_snapshot": {"enabled": False}}},
+            "market_snapshot is switched off here: ",
+            id="switched off",
+        ),
+        pytest.param(
+            {
+                "source": "files:ours",
+                "files": {"ours": {"paths": ["p.csv"], "price_basis": "as_traded"}},
+            },
+            "market_snapshot is not kept up here: ",
+            id="archives of files",
+        ),
     ],
-    ids=["switched off", "archives of files"],
 )
 def test_a_dataset_that_is_not_enabled_is_not_requested(
-    tmp_path: Path, flags: dict[str, object]
+    tmp_path: Path, flags: dict[str, object], reason: str
 ) -> None:
-    said = str(scheduled(platform_of(tmp_path, **flags), EVENING))
-    assert said.startswith("market_snapshot is not kept up here.")
+    assert str(scheduled(platform_of(tmp_path, **flags), EVENING)).startswith(reason)
 
 
 def sensed(platform: Platform) -> list[tuple[str | None, str]] | str:
