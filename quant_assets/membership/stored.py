@@ -59,6 +59,19 @@ def last_membership(rows: Sequence[MembershipRow], day: dt.date) -> MembershipRo
     return last if last and (last.removed_on is None or last.removed_on > day) else None
 
 
+def first_listed(con: duckdb.DuckDBPyConnection) -> dict[int, dt.date]:
+    """The first session of each security that only snapshots of the market know: it bore its
+    ticker from then on, and what a list says of earlier days may be of another company.
+    """
+    rows = con.execute(
+        "select security_id, min(session) from market_snapshot m"
+        " where not exists (from daily_prices p where p.security_id = m.security_id)"
+        "  and not exists (from universe_membership u where u.security_id = m.security_id)"
+        " group by 1"
+    ).fetchall()
+    return dict(rows)
+
+
 def traded_since(
     con: duckdb.DuckDBPyConnection, left: Mapping[int, dt.date | None], day: dt.date
 ) -> set[int]:

@@ -34,6 +34,7 @@ from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.reported_changes import ReportedChanges
 from quant_assets.membership.stored import (
     each_symbol_once,
+    first_listed,
     stored_memberships,
     traded_since,
     write_list,
@@ -146,7 +147,7 @@ class _Import:
             security: rows[-1].effective_on
             for security, rows in self.before.items()
             if rows[-1].removed_on is None
-        }
+        } | first_listed(self.writing.con)
         statements = [
             (
                 security,

@@ -34,11 +34,21 @@ EXTREME = 25.0
 """A ratio, up or down, that is believed of no security at once, plain multiple or not. Below it,
 a ratio that is no multiple is as often real, in the whole market."""
 
+LARGEST_SPLIT = 100.0
+"""A ratio, up or down, that no split unseen in the net change is taken for."""
+
 NEAR = 1.25
 """A capitalisation in doubt is believed again once it is back within this ratio."""
 
 PATIENCE = 63
 """Sessions, a quarter, after which what stands is believed; 2 of 50 wrong ones lasted longer."""
+
+FEW_BELIEVED = 3
+"""Capitalisations of a security that were believed so far, up to which the first may be the wrong
+one."""
+
+PATIENCE_AT_FIRST = 5
+"""Sessions after which what stands is believed of such a security."""
 
 SAME_LEVEL = 0.01
 """Relative difference within which implied shares stand unchanged."""
@@ -132,8 +142,9 @@ def judge(
     - after one of these, implied shares that are not back within NEAR.
 
     Apart from the absurd, what is reported is believed when PATIENCE sessions have passed since the
-    last one that was, and it stands unchanged. A return to the earlier level is a change like any
-    other: a fall is believed at once. A security without a past is believed, and so are the implied
+    last one that was (PATIENCE_AT_FIRST where ``believed`` is FEW_BELIEVED or less), and it stands
+    unchanged. A return to the earlier level is a change like any other: a fall is believed at once.
+    A security without a past is believed, and so are the implied
     shares of other types than JUDGED_TYPES.
     """
     now = _Now.of(rows, session, calendar, _Past.of(rows, before), splits)
@@ -163,6 +174,7 @@ class _Past:
     on: Days
     reported: Floats
     shares: Floats
+    believed: Floats
 
     @classmethod
     def of(cls, rows: pa.Table, before: pa.Table) -> Self:
@@ -175,6 +187,9 @@ class _Past:
             past["market_cap_on"].to_numpy().astype("datetime64[D]"),
             _positive(past, "reported_market_cap"),
             _positive(past, "implied_shares"),
+            floats(before.take(at), "believed")
+            if "believed" in before.column_names
+            else np.full(rows.num_rows, np.inf),
         )
 
 
@@ -254,8 +269,10 @@ def _doubts(now: _Now) -> dict[str, Marks]:
     # Where no net change tells, a price that fell as the shares rose is a split.
     unseen = ~now.steady & (now.split == 1.0)
     followed = unseen & (_apart(ratio * now.last / past.last) < apart / 2)
+    followed &= apart < np.log(LARGEST_SPLIT)
     before = past.reported / past.last * now.split
-    long = now.waited >= PATIENCE
+    patience = np.where(past.believed <= FEW_BELIEVED, PATIENCE_AT_FIRST, PATIENCE)
+    long = now.waited >= patience
     believed = ~now.judged | followed | (long & (np.abs(now.shares / before - 1) < SAME_LEVEL))
     in_doubt = (past.on < past.session) & (past.reported > 0)
     multiple = (ratio > 1) & (np.abs(ratio / plain_multiple(ratio) - 1) < EXACT)

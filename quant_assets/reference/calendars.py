@@ -28,6 +28,9 @@ YEAR_AHEAD = dt.timedelta(days=366)
 
 NEW_YORK = ZoneInfo("America/New_York")
 
+SETTLING = dt.timedelta(minutes=20)
+"""How long after its close the figures of a session may still be those of before the auction."""
+
 OPENS = dt.time(9, 30)
 """When a session of the exchange opens, in New York time."""
 
@@ -60,11 +63,11 @@ class SessionUnderWayError(OpenSessionError):
     """A request whose answer has no date of its own, while a session is under way."""
 
     def __init__(self, what: str, session: dt.date, closes_at: dt.datetime) -> None:
-        closes = closes_at.astimezone(NEW_YORK)
+        closes = (closes_at + SETTLING).astimezone(NEW_YORK)
         UsageError.__init__(
             self,
             f"{what} is not requested while a session is under way: its rows have no date of their "
-            f"own. Request it after the close of {session}, {closes:%H:%M} New York time.",
+            f"own. Request it from {closes:%H:%M} New York time on, {session}.",
         )
 
 
@@ -109,7 +112,8 @@ class Calendar:
         return self.sessions[bisect_right(self.closes_at, moment) - 1]
 
     def session_under_way(self, now: dt.datetime) -> dt.date | None:
-        """The session that has opened and not closed at ``now`` (aware, any zone), if any.
+        """The session that has opened at ``now`` (aware, any zone) and is not SETTLING behind its
+        close, if any.
 
         A session of an exchange opens at 09:30 New York time; a market that never closes is always
         in one.
@@ -118,7 +122,7 @@ class Calendar:
         local = now.astimezone(zone)
         if not self.is_session(local.date()) or local.time() < opens:
             return None
-        return local.date() if now < self.closes_at_of(local.date()) else None
+        return local.date() if now < self.closes_at_of(local.date()) + SETTLING else None
 
     def closes_at_of(self, session: dt.date) -> dt.datetime:
         """The moment, in UTC, at which a session closes."""

@@ -26,7 +26,6 @@ MARKET_SNAPSHOT = Table(
             "DOUBLE",
             "Market capitalisation of market_cap_on: the last one that was believed.",
             required=False,
-            non_negative=True,
         ),
         Column("market_cap_on", "DATE", "The session of market_cap.", required=False),
         Column(

@@ -171,6 +171,10 @@ class Register:
     def name_of(self, security_id: int) -> str | None:
         return self._securities[security_id].name
 
+    def ticker_of(self, security_id: int, day: dt.date) -> str | None:
+        """The ticker of a security on ``day``."""
+        return next((n.symbol for n in self._names_of(security_id) if n.covers(day)), None)
+
     def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
         """Give the security the ticker ``symbol`` from ``on``, in place of its former ticker."""
         own = [name for name in self._names_of(security_id) if name.covers(on)]
@@ -287,6 +291,11 @@ class Register:
             for name in names
         ]
         writing.upsert(SYMBOL_HISTORY, SYMBOL_HISTORY.arrow(rows), supersede=("symbol",))
+        # A symbol without a name left has no row that could supersede its old ones.
+        if gone := [symbol for symbol in self._changed_names if not self._names[symbol]]:
+            writing.con.execute(
+                "delete from symbol_history where symbol in (select unnest($gone))", {"gone": gone}
+            )
         write_profiles(writing, changed, self.source)
         self._changed_names.clear()
         self._changed_securities.clear()

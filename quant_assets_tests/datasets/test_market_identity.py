@@ -16,6 +16,7 @@ from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.standins.market import Evenings, listed
 
 WEDNESDAY, THURSDAY, FRIDAY = (dt.date(2024, 5, day) for day in (22, 23, 24))
+TUESDAY_AFTER = dt.date(2024, 5, 28)
 RUN = "00000000-0000-0000-0000-000000000001"
 Dated = tuple[str, dt.date, dt.date | None, int]
 
@@ -58,7 +59,7 @@ def test_a_ticker_on_record_keeps_its_security(market: Evenings) -> None:
 
 
 def test_a_security_without_a_name_gets_that_of_the_list(market: Evenings) -> None:
-    on_record(market.warehouse, ("ACME", dt.date(2010, 1, 4), None, 7), name=None)
+    on_record(market.warehouse, ("ACME", dt.date(2010, 1, 4), None, 7), name=None, member=7)
     market.source.lists["nyse"] = [listed("ACME", name="Acme Incorporated Common Shares")]
     market.on(THURSDAY)
     assert market.rows("select name from securities where security_id = 7") == [
@@ -95,21 +96,71 @@ def test_a_ticker_that_its_bearer_has_lost_is_another_company(market: Evenings) 
     ]
 
 
-def test_a_company_whose_ticker_left_the_lists_is_renamed_that_day(market: Evenings) -> None:
+def test_a_company_whose_ticker_left_the_lists_is_renamed_on_the_second_evening(
+    market: Evenings,
+) -> None:
     market.source.lists["nyse"] = [listed("ACME", name="Acme Inc. Common Stock")]
     market.on(THURSDAY)
     number = market.ids()["ACME"]
     market.source.lists["nyse"] = [listed("ROAD", name="ACME, Inc. Common Shares")]
     market.on(FRIDAY)
+    assert [symbol for symbol, _ in market.quarantine()] == ["ROAD"]
+    market.on(TUESDAY_AFTER)
     assert market.ids()["ROAD"] == number
     assert names(market, "ACME", "ROAD") == [
-        ("ACME", THURSDAY, FRIDAY, number),
-        ("ROAD", FRIDAY, None, number),
+        ("ACME", THURSDAY, TUESDAY_AFTER, number),
+        ("ROAD", TUESDAY_AFTER, None, number),
     ]
-    assert market.quarantine() == []
 
 
-def test_a_member_under_another_ticker_is_set_aside_on_the_first_day_and_then_renamed(
+def test_two_companies_that_swap_tickers_keep_their_histories(market: Evenings) -> None:
+    alpha, beta = "Alpha Inc. Common Stock", "Beta Inc. Common Stock"
+    market.source.lists["nyse"] = [listed("AAA", name=alpha), listed("BBB", name=beta)]
+    market.on(THURSDAY)
+    before = market.ids()
+    market.source.lists["nyse"] = [listed("AAA", name=beta), listed("BBB", name=alpha)]
+    market.on(FRIDAY)
+    assert market.ids()["AAA"] == before["BBB"]
+    assert market.ids()["BBB"] == before["AAA"]
+
+
+def test_a_ticker_whose_bearer_is_long_gone_is_another_company(market: Evenings) -> None:
+    on_record(market.warehouse, ("PD", dt.date(1996, 1, 2), None, 7), name=None)
+    market.source.lists["nyse"] = [listed("PD", name="PagerDuty Inc. Common Stock")]
+    market.on(THURSDAY)
+    number = market.ids()["PD"]
+    assert number != 7
+    assert names(market, "PD") == [
+        ("PD", dt.date(1996, 1, 2), THURSDAY, 7),
+        ("PD", THURSDAY, None, number),
+    ]
+
+
+def test_a_class_is_not_taken_for_the_other_that_is_missing(market: Evenings) -> None:
+    market.source.lists["nyse"] = [listed("HEI", name="Heico Corporation Common Stock")]
+    market.on(THURSDAY)
+    number = market.ids()["HEI"]
+    market.source.lists["nyse"] = [listed("HEI.A", name="Heico Corporation")]
+    for day in (FRIDAY, TUESDAY_AFTER):
+        market.on(day)
+    assert names(market, "HEI") == [("HEI", THURSDAY, None, number)]
+    assert market.ids()["HEI.A"] != number
+
+
+def test_a_company_on_two_lists_is_on_the_one_that_it_moved_to(market: Evenings) -> None:
+    market.source.lists["nyse"] = [listed("ACME", 10.0), *map(listed, ("F", "GE", "GM", "IBM"))]
+    market.on(THURSDAY)
+    number = market.ids()["ACME"]
+    market.source.lists["nasdaq"].append(listed("ACME", 11.0))
+    market.on(FRIDAY)
+    assert market.rows(
+        "select feed, last_sale from market_snapshot"
+        f" where security_id = {number} and session = '{FRIDAY}'"
+    ) == [("nasdaq", 11.0)]
+    assert market.quarantine() == [("ACME", "ACME stands on another list as well")]
+
+
+def test_a_member_that_no_list_ever_had_is_not_renamed_by_its_name_alone(
     market: Evenings,
 ) -> None:
     joined = dt.date(2010, 1, 4)
@@ -120,17 +171,13 @@ def test_a_member_under_another_ticker_is_set_aside_on_the_first_day_and_then_re
     assert market.quarantine() == [
         (
             "ROAD",
-            "Acme Inc. Common Stock is known here as ACME, which this list does not have. It is "
-            "taken for a renaming once no list has it.",
+            "Acme Inc. Common Stock is known here as ACME, which is on none of these lists. It is "
+            "taken for a renaming on the second evening that its own list comes without it.",
         )
     ]
     assert names(market, "ACME", "ROAD") == [("ACME", joined, None, 7)]
     market.on(FRIDAY)
-    assert market.ids()["ROAD"] == 7
-    assert names(market, "ACME", "ROAD") == [
-        ("ACME", joined, FRIDAY, 7),
-        ("ROAD", FRIDAY, None, 7),
-    ]
+    assert names(market, "ACME", "ROAD") == [("ACME", joined, None, 7)]
 
 
 def test_a_company_whose_list_failed_that_evening_is_not_renamed(market: Evenings) -> None:

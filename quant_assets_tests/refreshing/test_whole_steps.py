@@ -170,10 +170,10 @@ def test_a_folder_of_simulated_prices_asks_no_live_source_that_is_named(
 @pytest.mark.parametrize(
     ("now", "closes"),
     [
-        (dt.datetime(2024, 5, 24, 13, 30, tzinfo=dt.UTC), "2024-05-24, 16:00"),
-        (dt.datetime(2024, 5, 24, 19, 59, tzinfo=dt.UTC), "2024-05-24, 16:00"),
-        (dt.datetime(2024, 7, 3, 16, 59, tzinfo=dt.UTC), "2024-07-03, 13:00"),
-        (dt.datetime(2024, 12, 6, 20, 30, tzinfo=dt.UTC), "2024-12-06, 16:00"),
+        (dt.datetime(2024, 5, 24, 13, 30, tzinfo=dt.UTC), "16:20 New York time on, 2024-05-24"),
+        (dt.datetime(2024, 5, 24, 20, 19, tzinfo=dt.UTC), "16:20 New York time on, 2024-05-24"),
+        (dt.datetime(2024, 7, 3, 16, 59, tzinfo=dt.UTC), "13:20 New York time on, 2024-07-03"),
+        (dt.datetime(2024, 12, 6, 20, 30, tzinfo=dt.UTC), "16:20 New York time on, 2024-12-06"),
     ],
 )
 def test_while_a_session_is_under_way_nothing_is_requested(
@@ -181,7 +181,7 @@ def test_while_a_session_is_under_way_nothing_is_requested(
 ) -> None:
     message = (
         "market_snapshot is not requested while a session is under way: its rows have no date of "
-        f"their own. Request it after the close of {closes} New York time."
+        f"their own. Request it from {closes}."
     )
     with pytest.raises(SessionUnderWayError, match=message):
         whole_steps(platform(tmp_path, now=now), SNAPSHOT)
@@ -191,11 +191,11 @@ def test_while_a_session_is_under_way_nothing_is_requested(
     "now",
     [
         dt.datetime(2024, 5, 24, 13, 29, tzinfo=dt.UTC),
-        dt.datetime(2024, 5, 24, 20, 0, tzinfo=dt.UTC),
-        dt.datetime(2024, 7, 3, 17, 0, tzinfo=dt.UTC),
+        dt.datetime(2024, 5, 24, 20, 20, tzinfo=dt.UTC),
+        dt.datetime(2024, 7, 3, 17, 20, tzinfo=dt.UTC),
         dt.datetime(2024, 5, 27, 15, 0, tzinfo=dt.UTC),
     ],
-    ids=["before the open", "at the close", "at an early close", "a holiday"],
+    ids=["before the open", "after the close", "after an early close", "a holiday"],
 )
 def test_between_sessions_it_is_requested(tmp_path: Path, now: dt.datetime) -> None:
     assert requested(whole_steps(platform(tmp_path, now=now), SNAPSHOT)) == [SCREENER, DIRECTORY]

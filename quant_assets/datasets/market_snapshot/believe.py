@@ -76,7 +76,7 @@ def _by_session(rows: pa.Table) -> list[tuple[dt.date, pa.Table]]:
 def _believed(rows: pa.Table, judged: Judged | None) -> pa.Table:
     """``rows`` with the columns of a judged capitalisation; as reported where none was judged."""
     reported = rows["market_cap"]
-    positive = pc.fill_null(pc.greater(reported, 0), False)
+    positive = pc.fill_null(pc.and_(pc.greater(reported, 0), pc.is_finite(reported)), False)
     cap: pa.Array | pa.ChunkedArray = pc.if_else(positive, reported, None)
     on: pa.Array | pa.ChunkedArray = pc.if_else(positive, rows["session"], None)
     shares: pa.Array | pa.ChunkedArray = pc.divide(cap, rows["last_sale"])
@@ -103,12 +103,13 @@ def _before(
     at = max(bisect_left(calendar.sessions, session) - PAST_SESSIONS, 0)
     return as_arrow(
         con.execute(
-            f"select {', '.join(PAST.names)} from market_snapshot"  # noqa: S608 - our own columns
+            f"select {', '.join(PAST.names)}, count(*) filter (market_cap_on = session)"  # noqa: S608 - our own columns
+            " over (partition by security_id) as believed from market_snapshot"
             " where source = $source and session >= $since and session < $session"
             " qualify row_number() over (partition by security_id order by session desc) = 1",
             {"source": source, "since": calendar.sessions[at], "session": session},
         )
-    ).cast(PAST)
+    )
 
 
 def _splits(con: duckdb.DuckDBPyConnection, before: pa.Table, session: dt.date) -> pa.Table:

@@ -1,59 +1,35 @@
 """Which security each row of a snapshot is, by dated names; unknown ones enter the register.
 
 A list of the market has neither CIK nor history, only today's ticker and the company's name. So a
-ticker that bears a name on record is that security, and a new one is a new security, unless its
-company is known under a ticker that has just left the market: then it is that company, renamed.
+ticker on record is that security as long as its bearer is about, or the name is the same; else
+another company has taken it. An unknown ticker is a new security, unless its company is known under
+a ticker that has left the market: then it is that company, renamed. In doubt a row is set aside:
+two histories kept apart can be joined later.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import SourceProfile
-from quant_assets.price_rules.market_values import SHORT
+from quant_assets.datasets.market_snapshot.about import (
+    RECENT,
+    STOCKS,
+    About,
+    alike,
+    company_of,
+)
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.schema.row_rules import Checked, rejected_as
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.writing import Writing
 
-STOCKS = ("common_stock", "adr")
-"""Types of which a company's name tells the security: it has many notes and warrants."""
-
-RECENT = dt.timedelta(days=30)
-"""A security that was listed or traded, or was a member, so lately is still about."""
-
-_KINDS = re.compile(
-    r"\b(common stock|ordinary shares?|common shares?|class [a-c]|american depositary.*"
-    r"|depositary shares.*|shares of beneficial interest|\(the\))"
-)
-_FORMS = frozenset(
-    (
-        *("the", "inc", "incorporated", "corp", "corporation", "co", "company", "companies"),
-        *("ltd", "limited", "plc", "nv", "sa", "ag", "lp", "llc", "holdings", "holding"),
-        *("group", "trust"),
-    )
-)
-
-
-def company_of(name: str | None) -> str:
-    """The company in a security's name: lower case, without kind of share or legal form.
-
-    A class stays: two classes of a company are two securities.
-    """
-    text = (name or "").lower()
-    classes = re.findall(r"\bclass ([a-c])\b", text)
-    words = re.findall(r"[a-z0-9]+", _KINDS.sub(" ", text))
-    return " ".join([*(word for word in words if word not in _FORMS), *classes[:1]])
+Row = Mapping[str, Any]
 
 
 def identify(
@@ -61,81 +37,87 @@ def identify(
 ) -> Checked:
     """Give each row its ``security_id``, adding securities to the register.
 
-    Rejected are rows whose company is known under another ticker, which may be on a list yet to
-    come.
+    Rejected are rows whose company is known under another ticker, and a second row of a security
+    that stands on two lists: the list that is new to it is believed.
     """
     found = rows.select(["feed", "symbol", "name", "type", "session"]).to_pylist()
     # Whole: a renaming also ends a ticker that no row has.
     register = Register.read(writing.con, known, source.name)
-    missed = _Missed(writing.con, source.name, found)
+    about = About(writing.con, source.name, found)
     ids: list[int | None] = []
     reasons: dict[int, str] = {}
     for place, row in enumerate(found):
-        security = _security(register, row, missed)
+        security = _security(register, row, about)
         if isinstance(security, str):
             reasons[place] = security
         ids.append(None if isinstance(security, str) else security)
     register.write(writing)
+    for place, why in _on_two_lists(found, ids, about).items():
+        reasons[place], ids[place] = why, None
     securities = pa.array(ids, pa.int32())
     accepted = rows.append_column("security_id", securities).filter(securities.is_valid())
     return Checked(accepted, rejected_as(rows, reasons))
 
 
-@dataclass(frozen=True)
-class _Former:
-    """A stock that is about and not among the rows: its ticker, and whether that would have been
-    seen on some list by now.
-    """
-
-    security_id: int
-    symbol: str
-    has_left: bool
-
-
-@dataclass
-class _Missed:
-    """The stocks that are about and not among ``rows``, looked up once any ticker is unknown."""
-
-    con: duckdb.DuckDBPyConnection
-    source: str
-    rows: Sequence[Mapping[str, Any]]
-
-    def of_company(self, name: str | None) -> _Former | None:
-        return self._by_company.get(company_of(name))
-
-    @cached_property
-    def _by_company(self) -> dict[str, _Former]:
-        return _missed(self.con, self.source, self.rows)
-
-
-def _security(register: Register, row: Mapping[str, Any], missed: _Missed) -> int | str:
+def _security(register: Register, row: Row, about: About) -> int | str:
     """The security of a row, or why it can't be said."""
-    symbol, day, name = row["symbol"], row["session"], row["name"]
+    symbol, day = row["symbol"], row["session"]
     bearers = register.bearers(symbol)
     borne = next((n.security_id for n in bearers if n.covers(day)), None)
     if borne is not None:
-        if name and register.name_of(borne) is None:
-            register.describe_instrument(borne, Instrument(symbol, name=name))
-        return borne
+        return _borne(register, borne, row, about)
     if bearers and bearers[0].valid_from > day and _is_same(register, bearers[0], row):
         register.note_first_session(bearers[0].security_id, day)
         return bearers[0].security_id
-    former = missed.of_company(name) if row["type"] in STOCKS else None
-    if former and former.has_left:
+    ended = _just_ended(register, bearers, row, about)
+    if ended is not None:
+        return ended
+    company = company_of(row["name"], symbol) if row["type"] in STOCKS else ""
+    former = about.of_company(company)
+    taken_over = former and register.ticker_of(former.security_id, day) is None
+    if former and (taken_over or about.has_left(former)):
         register.rename(former.security_id, symbol, day)
         return former.security_id
-    if former:
+    other = former.symbol if former else _known_as(register, company, about)
+    if other and other not in about.listed:
         return (
-            f"{name} is known here as {former.symbol}, which this list does not have. It is taken "
-            "for a renaming once no list has it."
+            f"{row['name']} is known here as {other}, which is on none of these lists. It is taken "
+            "for a renaming on the second evening that its own list comes without it."
         )
-    security = register.add_successor(symbol, day)
+    return _new(register, row)
+
+
+def _borne(register: Register, borne: int, row: Row, about: About) -> int | str:
+    """The security of a row whose ticker is on record: its bearer, unless another took it over."""
+    seen, name = about.seen.get(borne), row["name"]
+    if seen and seen.symbol == row["symbol"] and seen.name == name:
+        return borne
+    if register.is_looked_up(row["symbol"]):
+        return borne
+    stored, company = register.name_of(borne), company_of(name, row["symbol"])
+    if seen and seen.symbol == row["symbol"]:
+        other = about.of_company(company) if row["type"] in STOCKS else None
+        if other and other.security_id != borne and other.symbol != row["symbol"]:
+            register.rename(other.security_id, row["symbol"], row["session"])
+            return other.security_id
+        crosses = (seen.type == "etf") != (row["type"] == "etf")
+        if crosses and company != company_of(seen.name, seen.symbol):
+            return _new(register, row)
+    elif borne not in about.alive and not alike(company, company_of(stored, row["symbol"])):
+        return _new(register, row)
+    if name and stored is None:
+        register.describe_instrument(borne, Instrument(row["symbol"], name=name))
+    return borne
+
+
+def _new(register: Register, row: Row) -> int:
+    security = register.add_successor(row["symbol"], row["session"])
     kind = "stock" if row["type"] in STOCKS else row["type"]
-    register.describe_instrument(security, Instrument(symbol, type=kind, name=name))
+    register.describe_instrument(security, Instrument(row["symbol"], type=kind, name=row["name"]))
     return security
 
 
-def _is_same(register: Register, later: Name, row: Mapping[str, Any]) -> bool:
+def _is_same(register: Register, later: Name, row: Row) -> bool:
     """Whether a ticker recorded for a later day only names the company of a row already.
 
     The first day of a name that somebody looked up is its first; any other is the first that was
@@ -143,49 +125,46 @@ def _is_same(register: Register, later: Name, row: Mapping[str, Any]) -> bool:
     """
     if register.is_looked_up(row["symbol"]):
         return False
-    return company_of(register.name_of(later.security_id)) in ("", company_of(row["name"]))
+    stored = company_of(register.name_of(later.security_id), row["symbol"])
+    return stored in ("", company_of(row["name"], row["symbol"]))
 
 
-def _missed(
-    con: duckdb.DuckDBPyConnection, source: str, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, _Former]:
-    """By company, the stocks still about whose ticker is not among the rows; none where two are.
+def _just_ended(register: Register, bearers: Sequence[Name], row: Row, about: About) -> int | None:
+    """The company of a row, where its ticker was ended lately and a list still has it."""
+    last = max(bearers, key=lambda name: name.valid_from, default=None)
+    if last is None or last.valid_to is None or row["session"] - last.valid_to > RECENT:
+        return None
+    company = company_of(row["name"], row["symbol"])
+    if not company or company != company_of(register.name_of(last.security_id), row["symbol"]):
+        return None
+    present = register.ticker_of(last.security_id, row["session"])
+    return None if present in about.listed else last.security_id
 
-    One that has stood on a list lately, and is on no list of this session, has left the market, if
-    the list that it stood on last is at hand and not cut short; so has one that was on none of an
-    earlier session.
-    """
-    session = min(row["session"] for row in rows)
-    about = con.execute(
-        "with lately as (select security_id, max(session) as last, any_value(type) as type,"
-        "  max_by(feed, session) as feed"
-        "  from market_snapshot where source = $source and session >= $since"
-        "  group by security_id),"
-        " alive as (select security_id from universe_membership"
-        "  where removed_on is null or removed_on > $session"
-        "  union select security_id from daily_prices where session >= $since"
-        "  union select security_id from lately where type in ('common_stock', 'adr'))"
-        " select s.security_id, h.symbol, s.name, l.last is null or l.last < $session, l.feed"
-        " from securities s join alive using (security_id) join symbol_history h"
-        "  on h.security_id = s.security_id and h.valid_to is null"
-        " left join lately l on l.security_id = s.security_id"
-        " where s.delisted_on is null and s.name is not null",
-        {"source": source, "since": session - RECENT, "session": session},
-    ).fetchall()
-    before = dict(
-        con.execute(
-            "select feed, max_by(securities, session) from (select feed, session,"
-            "  count(*) as securities from market_snapshot"
-            "  where source = ? and session >= ? and session < ? group by all) group by 1",
-            [source, session - RECENT, session],
-        ).fetchall()
-    )
-    count = Counter(row["feed"] for row in rows)
-    whole = {feed for feed in count if count[feed] >= SHORT * before.get(feed, 0)}
-    listed = {row["symbol"] for row in rows}
-    by_company: dict[str, list[_Former]] = defaultdict(list)
-    for security, symbol, name, unseen, feed in about:
-        if symbol not in listed and unseen:
-            has_left = bool(before) and (feed is None or feed in whole)
-            by_company[company_of(name)].append(_Former(security, symbol, has_left))
-    return {company: some[0] for company, some in by_company.items() if len(some) == 1}
+
+def _known_as(register: Register, company: str, about: About) -> str | None:
+    """The ticker of a member, or of a security that trades, that no list has had so far."""
+    if not company:
+        return None
+    for security in about.alive - about.seen.keys():
+        if company_of(register.name_of(security)) == company:
+            return register.ticker_of(security, about.session)
+    return None
+
+
+def _on_two_lists(rows: Sequence[Row], ids: Sequence[int | None], about: About) -> dict[int, str]:
+    """The rows of a security on more than one list, but for the list that is new to it."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, security in enumerate(ids):
+        if security is not None:
+            places[security].append(place)
+    reasons = {}
+    for security, several in places.items():
+        feeds = {rows[place]["feed"] for place in several}
+        if len(feeds) < 2:
+            continue
+        before = about.seen.get(security)
+        kept = next((p for p in several if not before or rows[p]["feed"] != before.feed), None)
+        for place in several:
+            if rows[place]["feed"] != rows[kept if kept is not None else several[0]]["feed"]:
+                reasons[place] = f"{rows[place]['symbol']} stands on another list as well"
+    return reasons

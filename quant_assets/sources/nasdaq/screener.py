@@ -182,6 +182,9 @@ def read_screener(body: bytes, exchange: str, session: dt.date) -> tuple[pa.Tabl
             notices.append(f"{exchange}: {values_of} can't be read, the first {unread[0]}.")
         return values
 
+    if not rows:
+        message = f"{SOURCE}'s list {exchange} has {len(listed)} rows and none of a security."
+        raise BadAnswer(SOURCE, message)
     names = [_text(row["name"]) for row in rows]
     columns = {
         "feed": [exchange] * len(rows),

@@ -151,6 +151,9 @@ def read_directory(body: bytes, feed: str, session: dt.date) -> tuple[pa.Table, 
         code = "" if exchange == "unknown" else exchange.upper()
         rows_of = f"{count} row{'s' if count > 1 else ''}"
         notices.append(f"{feed}: {rows_of} of an exchange not known here, {code!r}.")
+    if not rows:
+        message = f"{SOURCE}'s list {feed} has {len(listed)} rows and none of a security."
+        raise BadAnswer(SOURCE, message)
     columns = {
         "feed": [feed] * len(rows),
         "session": [session] * len(rows),

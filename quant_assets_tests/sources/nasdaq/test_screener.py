@@ -272,10 +272,10 @@ def test_an_exchange_it_does_not_have_is_not_asked_for(
     ("now", "session"),
     [
         (SATURDAY, FRIDAY),
-        (dt.datetime(2021, 1, 29, 21, 0, tzinfo=dt.UTC), FRIDAY),
+        (dt.datetime(2021, 1, 29, 21, 20, tzinfo=dt.UTC), FRIDAY),
         (dt.datetime(2021, 2, 1, 14, 29, tzinfo=dt.UTC), FRIDAY),
         (dt.datetime(2021, 1, 18, 16, 0, tzinfo=dt.UTC), dt.date(2021, 1, 15)),  # a holiday
-        (dt.datetime(2020, 11, 27, 18, 1, tzinfo=dt.UTC), dt.date(2020, 11, 27)),  # closes early
+        (dt.datetime(2020, 11, 27, 18, 21, tzinfo=dt.UTC), dt.date(2020, 11, 27)),  # closes early
     ],
 )
 def test_figures_are_of_the_last_closed_session(
