@@ -22,7 +22,7 @@ import pandas as pd
 import requests
 
 from quant_assets import market
-from quant_assets.reference.calendars import exchange_calendar
+from quant_assets.reference.calendars import SETTLING, exchange_calendar
 from quant_assets.refreshing.load_steps import How, load_steps
 from quant_assets.refreshing.whole_steps import whole_steps
 from quant_assets.settings.settings import load_settings
@@ -53,7 +53,7 @@ def market_rows(home: Path) -> Iterator[tuple[str, str, str, str]]:
             flags={"home": folder, "nasdaq": {"screener_url": url}},
             working_directory=home,
         )
-        platform = Platform(settings, clock=lambda: calendar.closes_at_of(before))
+        platform = Platform(settings, clock=lambda: calendar.closes_at_of(before) + SETTLING)
         steps = whole_steps(platform, "market_snapshot", "nasdaq")
         assert [
             report.total("inserted") for report in load_steps(platform, steps, How(platform.asking))
