@@ -94,12 +94,8 @@ class Register:
         return [name for names in self._names.values() for name in names]
 
     def _names_of(self, security_id: int) -> list[Name]:
-        return [
-            name
-            for symbol in self._symbols[security_id]
-            for name in self._names[symbol]
-            if name.security_id == security_id
-        ]
+        names = (name for symbol in self._symbols[security_id] for name in self._names[symbol])
+        return [name for name in names if name.security_id == security_id]
 
     def _note(self, name: Name) -> None:
         self._names[name.symbol].append(name)
@@ -162,7 +158,6 @@ class Register:
         return self._from_slug((exact or soon)[0]) if exact or soon else None
 
     def is_looked_up(self, symbol: str) -> bool:
-        """Whether somebody looked up who bore ``symbol``, and when."""
         return bool(self._known[symbol])
 
     def cik_of(self, security_id: int) -> str | None:
@@ -170,6 +165,10 @@ class Register:
 
     def name_of(self, security_id: int) -> str | None:
         return self._securities[security_id].name
+
+    def bears(self, security_id: int, symbol: str, day: dt.date) -> bool:
+        names = self._names.get(symbol, ())
+        return any(name.security_id == security_id and name.covers(day) for name in names)
 
     def ticker_of(self, security_id: int, day: dt.date) -> str | None:
         """The ticker of a security on ``day``."""

@@ -98,6 +98,10 @@ class About:
         return {row[0]: Seen(*row) for row in rows}
 
     @cached_property
+    def by_symbol(self) -> Mapping[str, Seen]:
+        return {each.symbol: each for each in self.seen.values()}
+
+    @cached_property
     def alive(self) -> frozenset[int]:
         """The members of any universe, and the securities that traded lately."""
         rows = self.con.execute(

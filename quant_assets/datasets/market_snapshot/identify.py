@@ -62,6 +62,9 @@ def identify(
 def _security(register: Register, row: Row, about: About) -> int | str:
     """The security of a row, or why it can't be said."""
     symbol, day = row["symbol"], row["session"]
+    seen = about.by_symbol.get(symbol)
+    if seen and seen.name == row["name"] and register.bears(seen.security_id, symbol, day):
+        return seen.security_id  # as nearly always
     bearers = register.bearers(symbol)
     borne = next((n.security_id for n in bearers if n.covers(day)), None)
     if borne is not None:
@@ -90,8 +93,6 @@ def _security(register: Register, row: Row, about: About) -> int | str:
 def _borne(register: Register, borne: int, row: Row, about: About) -> int | str:
     """The security of a row whose ticker is on record: its bearer, unless another took it over."""
     seen, name = about.seen.get(borne), row["name"]
-    if seen and seen.symbol == row["symbol"] and seen.name == name:
-        return borne
     if register.is_looked_up(row["symbol"]):
         return borne
     stored, company = register.name_of(borne), company_of(name, row["symbol"])
