@@ -47,7 +47,7 @@ def identify(
     ids: list[int | None] = []
     reasons: dict[int, str] = {}
     for place, row in enumerate(found):
-        security = _security(register, row, about)
+        security = _unchanged(register, row, about) or _security(register, row, about)
         if isinstance(security, str):
             reasons[place] = security
         ids.append(None if isinstance(security, str) else security)
@@ -59,12 +59,18 @@ def identify(
     return Checked(accepted, rejected_as(rows, reasons))
 
 
+def _unchanged(register: Register, row: Row, about: About) -> int | None:
+    """The security of a row whose ticker and name are as before, as nearly all are."""
+    seen = about.by_symbol.get(row["symbol"])
+    if seen is None or seen.name != row["name"]:
+        return None
+    bears = register.bears(seen.security_id, seen.symbol, row["session"])
+    return seen.security_id if bears else None
+
+
 def _security(register: Register, row: Row, about: About) -> int | str:
     """The security of a row, or why it can't be said."""
     symbol, day = row["symbol"], row["session"]
-    seen = about.by_symbol.get(symbol)
-    if seen and seen.name == row["name"] and register.bears(seen.security_id, symbol, day):
-        return seen.security_id  # as nearly always
     bearers = register.bearers(symbol)
     borne = next((n.security_id for n in bearers if n.covers(day)), None)
     if borne is not None:
