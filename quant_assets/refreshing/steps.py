@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 
@@ -182,13 +183,13 @@ def refresh_steps(
     UnknownUniverseError.
     """
     known = _Known.of(platform, table, symbols)
-    usual = platform.usual_source(table.name)
+    usual = cache(lambda: platform.usual_source(table.name))
     groups: _Groups = defaultdict(dict)
     for symbol in dict.fromkeys(symbols or _wanted(known, universe)):
         security = bearer_on(known.names.get(symbol, ()), known.today)
         loads = known.loaded.get(security, ())
         newest = max(loads, key=lambda load: load.fetched_at).source if loads else ""
-        chosen = source or newest or usual
+        chosen = source or newest or usual()
         calendar = platform.calendar_of(symbol)
         last = min(calendar.last_closed_session(platform.clock()), end or dt.date.max)
         first = known.first_of(security, chosen) or start

@@ -167,3 +167,13 @@ def test_there_is_nothing_to_resume_after_a_market_that_came_whole(shell: Shell)
     assert shell("refresh", "--datasets", "market_snapshot").exit_code == DONE
     told = shell("resume")
     assert (told.exit_code, told.stdout) == (DONE, "There is nothing to resume.\n")
+
+
+def test_prices_that_are_switched_off_are_loaded_where_a_source_is_named(shell: Shell) -> None:
+    off = {"QUANT_ASSETS_DATASETS__DAILY_PRICES__ENABLED": "false"}
+    told = shell("refresh", "--symbols", "XDADA", env=off)
+    assert told.exit_code == USAGE
+    assert "daily_prices is switched off here: " in said(told)
+    assert (
+        shell("refresh", "--symbols", "XDADA", "--source", "simulated", env=off).exit_code == DONE
+    )

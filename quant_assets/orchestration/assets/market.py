@@ -1,21 +1,15 @@
 """The asset ``market_snapshot``: every listed security of the market, once a session."""
 
-import datetime as dt
-
 import dagster as dg
 
 from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
+from quant_assets.orchestration.assets.prices import UNTIL_A_LONG_WEEKEND_IS_OVER
 from quant_assets.orchestration.runs.dataset_asset import MARKET
 from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_whole
 from quant_assets.read.market_frames import market
 from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.wiring.platform import Platform
-
-UNTIL_A_LONG_WEEKEND_IS_OVER = dg.FreshnessPolicy.time_window(
-    fail_window=dt.timedelta(days=4, hours=15)
-)
-"""From a session's evening to that of the next, over a weekend with a holiday, and the night."""
 
 
 @dg.asset(

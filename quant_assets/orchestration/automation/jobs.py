@@ -148,7 +148,7 @@ def refresh_request(
     run_key: str | None = None,
     tags: Mapping[str, str] | None = None,
     *,
-    asset: DatasetAsset = PRICES,
+    asset: DatasetAsset,
     **config: object,
 ) -> dg.RunRequest:
     """The run that a schedule or sensor requests to bring ``asset`` up to date; ``config`` as of

@@ -27,7 +27,7 @@ from quant_assets.refreshing.nightly import (
     session_after,
     session_coverage,
 )
-from quant_assets.wiring.platform import NoListsError, NotEnabledError
+from quant_assets.wiring.platform import NoListsError, NotEnabledError, Platform
 
 SESSION = "quant_assets/session"
 """Run tag: the session that was the newest expected one when a run was started."""
@@ -46,11 +46,9 @@ hourly = partial(running_schedule, cron_schedule="5 * * * *", execution_timezone
 )
 def nightly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-    if not platform.calendar.is_session(day):
-        following = in_words(session_after(platform.calendar, day))
-        why = f"{in_words(day)} is no session of the exchange; the next one is {following}."
-        return dg.SkipReason(why)
-    return membership_request(nightly.name, f"nightly {day}", day, run_key=str(day))
+    return _day_off(platform, day) or membership_request(
+        nightly.name, f"nightly {day}", day, run_key=str(day)
+    )
 
 
 @hourly(
@@ -67,6 +65,14 @@ def membership_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformP
     return membership_request(membership_hourly.name, f"the look of {at:%H:%M} UTC", session)
 
 
+def _day_off(platform: Platform, day: dt.date) -> dg.SkipReason | None:
+    if platform.calendar.is_session(day):
+        return None
+    following = in_words(session_after(platform.calendar, day))
+    why = f"{in_words(day)} is no session of the exchange; the next one is {following}."
+    return dg.SkipReason(why)
+
+
 @running_schedule(
     job=refresh_market,
     cron_schedule=f"{EVENING.minute} {EVENING.hour} * * *",
@@ -79,12 +85,10 @@ def market_nightly(context: dg.ScheduleEvaluationContext, platform: PlatformPara
         platform.required_sources(MARKET.table.name)
     except NotEnabledError as error:
         return dg.SkipReason(str(error))
-    if not platform.calendar.is_session(day):
-        following = in_words(session_after(platform.calendar, day))
-        why = f"{in_words(day)} is no session of the exchange; the next one is {following}."
-        return dg.SkipReason(why)
     why, tags = f"nightly {day}", {SESSION: str(day)}
-    return refresh_request(market_nightly.name, why, str(day), tags, asset=MARKET)
+    return _day_off(platform, day) or refresh_request(
+        market_nightly.name, why, str(day), tags, asset=MARKET
+    )
 
 
 def membership_request(
@@ -109,7 +113,7 @@ def crypto_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformParam
     if not due:
         return dg.SkipReason(pairs.describe())
     why, key = f"{named(due)} up to {pairs.session}", f"{at:%Y-%m-%dT%H}"
-    return refresh_request(crypto_hourly.name, why, key, symbols=due, heed_tasks=True)
+    return refresh_request(crypto_hourly.name, why, key, asset=PRICES, symbols=due, heed_tasks=True)
 
 
 prune_history_daily = dg.ScheduleDefinition(

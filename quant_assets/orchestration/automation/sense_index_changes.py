@@ -12,6 +12,7 @@ from quant_assets.orchestration.automation.jobs import (
     tell_request,
 )
 from quant_assets.orchestration.automation.run_requests import PlatformParam, running_sensor
+from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.orchestration.runs.partitions import symbols
 from quant_assets.reference.identity import is_pair
 from quant_assets.refreshing.index_changes import DueChanges, UniverseChange, due_changes
@@ -47,13 +48,17 @@ def _requests(due: DueChanges) -> list[dg.RunRequest]:
     requests = []
     if due.added:
         why, key, tickers = _summary(due.added)
-        requests.append(refresh_request(trigger, why, key, symbols=tickers, priority="high"))
+        requests.append(
+            refresh_request(trigger, why, key, asset=PRICES, symbols=tickers, priority="high")
+        )
     if due.removed:
         why, key, tickers = _summary(due.removed)
         why = f"{why}: a last full look"
         # Sessions after its last day may be missing for good: it may no longer be traded.
         end = str(max(change.effective_on for change in due.removed) - dt.timedelta(days=1))
-        requests.append(refresh_request(trigger, why, key, symbols=tickers, end=end, full=True))
+        requests.append(
+            refresh_request(trigger, why, key, asset=PRICES, symbols=tickers, end=end, full=True)
+        )
     if due.renamed:
         why, key, tickers = _summary(due.renamed)
         requests.append(tell_request(trigger, why, tickers, key))

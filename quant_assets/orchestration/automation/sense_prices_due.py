@@ -127,7 +127,9 @@ def _probe(instance: dg.DagsterInstance, coverage: SessionCoverage, now: dt.date
     key = f"{session}/probe-{before + 1}"
     # No symbols named means all of them, and those that left an index of late.
     symbols = [] if len(due) == len(coverage.lacking) else list(due)
-    return refresh_request(prices_due.name, why, key, tags, symbols=symbols, heed_tasks=True)
+    return refresh_request(
+        prices_due.name, why, key, tags, asset=PRICES, symbols=symbols, heed_tasks=True
+    )
 
 
 def _last_probe(instance: dg.DagsterInstance, session: dt.date) -> tuple[int, dt.datetime | None]:
