@@ -209,9 +209,14 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         """Claim a place in a pool, or wait a moment; Dagster then asks again.
 
         Left to itself it would keep a core busy until it does, since it never sleeps for longer
-        than 0 s, and would let up to 15 s go by after the place is free.
+        than 0 s, and would let up to 15 s go by after the place is free. And a run that lines up
+        while another gives its place back would wait for ever: it saw the place taken, the other
+        saw nobody waiting. So who waits hands out a place that has become free.
         """
         status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
+        if not status.is_claimed and self.has_unassigned_slots(concurrency_key):
+            self.assign_pending_steps([concurrency_key])
+            status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
         if status.is_claimed:
             return status
         time.sleep(POOL_LOOK_SECONDS)

@@ -774,6 +774,30 @@ def test_a_run_that_waits_for_its_pool_rests_between_its_looks(
     assert storage.claim_concurrency_slot("prices", THEIRS, "step").is_claimed
 
 
+def test_a_run_that_lines_up_as_the_place_is_given_back_gets_it(
+    storage: BatchedEventLogStorage,
+) -> None:
+    storage.set_concurrency_slots("prices", 1)
+    assert storage.claim_concurrency_slot("prices", OURS, "step").is_claimed
+    # Dagster looks, then lines up; in between the other ends, and sees nobody to give it to.
+    taken = storage.has_unassigned_slots("prices")
+    storage.free_concurrency_slot_for_step(OURS, "step")
+    storage.add_pending_step("prices", THEIRS, "step", should_assign=taken)
+    assert storage.claim_concurrency_slot("prices", THEIRS, "step").is_claimed
+
+
+def test_a_place_that_is_free_goes_to_who_has_waited_longest(
+    storage: BatchedEventLogStorage,
+) -> None:
+    storage.set_concurrency_slots("prices", 1)
+    storage.add_pending_step("prices", OURS, "step", should_assign=False)
+    storage.add_pending_step("prices", THEIRS, "step", should_assign=False)
+    assert not storage.claim_concurrency_slot("prices", THEIRS, "step").is_claimed
+    assert storage.claim_concurrency_slot("prices", OURS, "step").is_claimed
+    storage.free_concurrency_slot_for_step(OURS, "step")
+    assert storage.claim_concurrency_slot("prices", THEIRS, "step").is_claimed
+
+
 # --- which run a partition's page points to ------------------------------------------------------
 
 
