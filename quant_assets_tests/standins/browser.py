@@ -47,7 +47,7 @@ BROWSER_OPTIONS = (
 PROJECT = Path(__file__).parents[2]
 PICTURES = PROJECT / "docs" / "images"
 STARTS_WITHIN_SECONDS = 90
-RUNS_WITHIN_SECONDS = 300
+RUNS_WITHIN_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Server:
 
     def wait_for_backfills(self) -> list[str]:
         """The state of each backfill once none is under way, newest first."""
-        deadline = time.monotonic() + 2 * RUNS_WITHIN_SECONDS
+        deadline = time.monotonic() + RUNS_WITHIN_SECONDS
         under_way = {"REQUESTED", "CANCELING", "FAILING"}
         while under_way & set(self.backfills().values()) and time.monotonic() < deadline:
             time.sleep(0.5)
