@@ -26,6 +26,11 @@ SPLIT_FROM = 1.25
 dividend: New York Stock Exchange, Listed Company Manual, section 703.02."""
 
 
+SPLIT_SEEN = "seen in prices told again in other shares"
+SPIN_OFF_SEEN = "seen in prices told again lowered by one factor; to be confirmed"
+"""Notes of events that no list names."""
+
+
 @dataclass(frozen=True)
 class Reported:
     """A vendor's numbers for one symbol and day; the amount per share of ``basis_on``."""
@@ -36,6 +41,17 @@ class Reported:
     amount: float | None
     basis_on: dt.date
     currency: str = "USD"
+
+
+@dataclass(frozen=True)
+class InferredEvent:
+    """An event that only prices show, from ``ex_date`` on: a split into ``factor`` new shares for
+    one old, or a spin-off, whose ``factor`` is the value before over that after.
+    """
+
+    ex_date: dt.date
+    factor: float
+    spin_off: bool = False
 
 
 def plain_ratio(value: float) -> float | None:
@@ -140,3 +156,14 @@ def _record(
         "kind_by": kind_by,
         "note": note,
     }
+
+
+def inferred_action(event: InferredEvent, currency: str) -> dict[str, object]:
+    """An event that no list names, as a row of ``ACTION_COLUMNS`` without a symbol."""
+    effect = (
+        {"kind": "spin_off", "value_factor": event.factor, "note": SPIN_OFF_SEEN}
+        if event.spin_off
+        else {"kind": split_kind(event.factor), "ratio": event.factor, "note": SPLIT_SEEN}
+    )
+    same = {"ex_date": event.ex_date, "basis_on": event.ex_date, "currency": currency}
+    return {**same, **effect, "kind_by": "overlap"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.price_rules.overlap import InferredSplit, compare
+from quant_assets.price_rules.corporate_actions import InferredEvent
+from quant_assets.price_rules.overlap import compare
 from quant_assets.price_rules.pairs import (
     Dated,
     Mask,
@@ -25,10 +27,14 @@ Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class Folded:
-    """Several deliveries as one: one row a symbol and session, sorted by both."""
+    """Several deliveries as one: one row a symbol and session, sorted by both.
+
+    ``doubted`` are rows told again unlike those around them, and left out.
+    """
 
     rows: pa.Table
-    splits: Mapping[str, tuple[InferredSplit, ...]]
+    events: Mapping[str, tuple[InferredEvent, ...]]
+    doubted: pa.Table
 
 
 def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
@@ -48,16 +54,17 @@ def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
     disputed = np.unique(codes[1:][off])
     unchanged = ~np.isin(codes, disputed)
     parts = [_latest_volumes(rows.filter(pa.array(unchanged)), keys[unchanged])]
-    inferred = {}
+    events, doubted = {}, [rows.slice(0, 0)]
     for symbol in symbols.dictionary.take(pa.array(disputed)).to_pylist():
         of_symbol = (each.filter(pc.equal(each["symbol"], symbol)) for each in deliveries)
-        part, found = _fold_symbol(
+        part, events[symbol], unlike = _fold_symbol(
             [each for each in of_symbol if each.num_rows], splits.get(symbol, ())
         )
         parts.append(part)
-        inferred[symbol] = found
+        doubted += unlike
     whole = pa.concat_tables(parts)
-    return Folded(whole.sort_by([("symbol", "ascending"), ("session", "ascending")]), inferred)
+    ordered = whole.sort_by([("symbol", "ascending"), ("session", "ascending")])
+    return Folded(ordered, events, pa.concat_tables(doubted))
 
 
 def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
@@ -79,15 +86,28 @@ def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
 
 def _fold_symbol(
     deliveries: Sequence[pa.Table], splits: Dated
-) -> tuple[pa.Table, tuple[InferredSplit, ...]]:
-    """The rows of one symbol, oldest delivery first, and the splits that they show."""
+) -> tuple[pa.Table, tuple[InferredEvent, ...], list[pa.Table]]:
+    """The rows of one symbol, oldest delivery first, and the events that they show.
+
+    A row unlike those around it, which the stored one is not, is left out until a later delivery
+    has it again.
+    """
     stored, *later = deliveries
-    inferred: tuple[InferredSplit, ...] = ()
+    inferred: tuple[InferredEvent, ...] = ()
+    doubted: dict[dt.date, pa.Table] = {}
     for reported in later:
-        known = [*splits, *((split.ex_date, split.ratio) for split in inferred)]
-        overlap = compare(stored, reported, reports_splits=False, splits=known)
-        again = pc.is_in(stored["session"], reported["session"].combine_chunks())
+        seen = [(event.ex_date, event.factor) for event in inferred if not event.spin_off]
+        overlap = compare(
+            stored, reported, reports_splits=False, splits=[*splits, *seen], inferred=seen
+        )
+        rows = overlap.rows
+        for day in overlap.disputed:
+            row = rows.filter(pc.equal(rows["session"], pa.scalar(day)))
+            if doubted.get(day) != row:
+                rows = rows.filter(pc.not_equal(rows["session"], pa.scalar(day)))
+            doubted[day] = row
+        again = pc.is_in(stored["session"], rows["session"].combine_chunks())
         kept = stored.filter(pc.invert(again))
-        stored = pa.concat_tables([kept, overlap.rows]).sort_by("session")
-        inferred += overlap.splits
-    return stored, inferred
+        stored = pa.concat_tables([kept, rows]).sort_by("session")
+        inferred = (*(e for e in inferred if e.ex_date not in overlap.moved), *overlap.events)
+    return stored, inferred, list(doubted.values())

@@ -13,34 +13,34 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
 
-from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR
-from quant_assets.price_rules.pairs import PRICES, Dated, Pairs, marked_rows
+from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR, InferredEvent
+from quant_assets.price_rules.pairs import PRICES, Dated, Mask, Pairs, marked_rows
 from quant_assets.price_rules.plain_ratios import (
     FOLLOWING,
     HALF_A_CENT,
+    MANY_ROWS,
     NOISE,
     Floats,
     Grid,
     common_factor,
+    in_cents,
     plain_split,
 )
 
 LARGEST_RESTATEMENT = 0.2
 """A price corrected by more than this is another price."""
 
-
-@dataclass(frozen=True)
-class InferredSplit:
-    """A split that only prices show; ``ratio`` new shares for one old from ``ex_date`` on."""
-
-    ex_date: dt.date
-    ratio: float
+UNLIKE_ITS_NEIGHBOURS = (
+    "told again unlike the sessions around it, which the stored row is not; it stays out until it "
+    "is told once more"
+)
+"""Why a row that is ``disputed`` is set aside."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,16 @@ class Overlap:
     of the symbol may be stored, unless the user accepts ``rows`` as they are. ``differences``
     classes the sessions whose stored values ``rows`` change: ``split``, ``dividend``,
     ``restatement`` or ``unexplained``; without a hold there is no ``split``, since a row that is
-    only expressed in other shares is stored as before.
+    only expressed in other shares is stored as before. Those of ``disputed`` are unlike the
+    sessions around them, which the stored ones are not.
     """
 
     rows: pa.Table
-    splits: tuple[InferredSplit, ...] = ()
+    events: tuple[InferredEvent, ...] = ()
     hold: str | None = None
     differences: Mapping[dt.date, str] = field(default_factory=dict)
+    disputed: frozenset[dt.date] = frozenset()
+    moved: frozenset[dt.date] = frozenset()
 
 
 def compare(
@@ -67,57 +70,118 @@ def compare(
     reports_splits: bool,
     splits: Dated = (),
     dividends: Dated = (),
+    inferred: Dated = (),
+    whole: bool = True,
 ) -> Overlap:
     """Compare the stored rows of one security with those its source reports now.
 
     Both have session, open, high, low, close, volume and basis_on, ``reported`` also symbol and
     currency; a session is in each once. ``splits`` and ``dividends`` are those reported now and
     those on record, dividends per share of their ex-date. Without ``reports_splits`` all rows may
-    be in the shares of the newest one whatever their basis is, and splits are inferred.
+    be in the shares of the newest one whatever their basis is, and splits are inferred; those of
+    ``splits`` that were ``inferred`` before may turn out to be of a later day. ``whole`` says that
+    no older row is stored than those given.
     """
     stored, reported = stored.sort_by("session"), reported.sort_by("session")
     pairs = Pairs.of(stored, reported, splits)
     if len(pairs.days) == 0:
         return Overlap(reported)
     shares = pairs.known_shares(splits, everywhere=not reports_splits)
+    for day, ratio in inferred:
+        later = _of_a_later_day(pairs, shares, day, ratio)
+        if later:
+            return later
     prices = pairs.expressed(shares)
-    found = plain_split(pairs.stored_prices, prices, shares[pairs.at])
-    if found is None:
-        worked_in = _dividends_worked_in(pairs, prices, dividends)
-        if worked_in:
-            return _hold(pairs, shares, "dividend", _dividend_sentence(pairs, worked_in))
-        scaled = common_factor(pairs.stored_prices, prices) if reports_splits else None
-        if scaled:
-            return _hold(pairs, shares, "unexplained", _scaled_sentence(pairs, *scaled))
-        return _in_stored_shares(pairs, shares)
-    count, ratio = found
-    later = pairs.reported_days[pairs.reported_days > pairs.days[count - 1]]
-    ex_date: dt.date | None = later[0].item() if len(later) else None
+    split = plain_split(pairs.stored_prices, prices, shares[pairs.at])
+    if split and not (reports_splits and pairs.volume_stays(shares, split[0])):
+        return _split(pairs, shares, *split, reports_splits=reports_splits, splits=splits)
+    worked_in = _dividends_worked_in(pairs, prices, dividends) if split is None else ()
+    if worked_in:
+        return _hold(pairs, shares, "dividend", _dividend_sentence(pairs, worked_in))
+    scaled = (split[0], 1 / split[1]) if split else common_factor(pairs.stored_prices, prices)
+    if scaled and not (whole and scaled[0] < MANY_ROWS and pairs.first_after(scaled[0]) is None):
+        return _scaled(pairs, shares, *scaled, reports_splits=reports_splits)
+    return _in_stored_shares(pairs, shares)
+
+
+def _split(
+    pairs: Pairs, shares: Floats, count: int, ratio: float, *, reports_splits: bool, splits: Dated
+) -> Overlap:
+    """The first ``count`` rows came again in other shares."""
+    ex_date = pairs.first_after(count)
     if reports_splits:
         sentence = _split_sentence(pairs, count, ratio, ex_date, splits)
         return _hold(pairs, shares, "split", sentence)
     # The day is known once a session after them comes.
-    inferred = (InferredSplit(ex_date, ratio),) if ex_date else ()
+    events = (InferredEvent(ex_date, ratio),) if ex_date else ()
     before = pairs.reported_days <= pairs.days[count - 1]
     before &= pairs.as_traded | np.isin(pairs.reported_days, pairs.days)
-    return _in_stored_shares(pairs, shares * np.where(before, ratio, 1.0), inferred)
+    return _in_stored_shares(pairs, shares * np.where(before, ratio, 1.0), events)
+
+
+def _of_a_later_day(pairs: Pairs, shares: Floats, day: dt.date, ratio: float) -> Overlap | None:
+    """The answer where the rows from the ``day`` of an inferred split on were told in new shares
+    only now: some vendors restate the days before a split an evening early.
+    """
+    since = pairs.days >= np.datetime64(day)
+    stored, prices = pairs.stored_prices[since], pairs.expressed(shares)
+    slack = HALF_A_CENT * max(ratio, 1.0) + NOISE * stored
+    off = ~marked_rows(np.abs(prices[since] * ratio - stored) > slack)
+    off &= marked_rows(np.abs(prices[since] - stored) > slack)
+    count = len(off) if off.all() else int(np.argmin(off))
+    if count == 0 or off[count:].any():
+        return None
+    ex_date = pairs.first_after(int((~since).sum()) + count)
+    if ex_date is None:
+        return None
+    old = (pairs.reported_days >= np.datetime64(day)) & (
+        pairs.reported_days < np.datetime64(ex_date)
+    )
+    found = _in_stored_shares(
+        pairs, shares * np.where(old, ratio, 1.0), (InferredEvent(ex_date, ratio),)
+    )
+    return replace(found, moved=frozenset([day]))
+
+
+def _scaled(
+    pairs: Pairs, shares: Floats, count: int, factor: float, *, reports_splits: bool
+) -> Overlap:
+    """The first ``count`` rows came again multiplied by ``factor``: a spin-off, if it can be one.
+
+    What is stored is as traded and stays, and so do the rows of the answer, with the event undone.
+    """
+    ex_date = pairs.first_after(count)
+    lowered = factor < 1 and count >= MANY_ROWS and pairs.volume_stays(shares, count)
+    if ex_date is None or (reports_splits and not lowered):
+        return _hold(pairs, shares, "unexplained", _scaled_sentence(pairs, count, factor))
+    before = pairs.reported_days <= pairs.days[count - 1]
+    inferred = InferredEvent(ex_date, float(f"{1 / factor:.8g}"), spin_off=True)
+    return _in_stored_shares(pairs, shares, (inferred,), np.where(before, 1 / factor, 1.0))
 
 
 def _in_stored_shares(
-    pairs: Pairs, shares: Floats, splits: tuple[InferredSplit, ...] = ()
+    pairs: Pairs,
+    shares: Floats,
+    events: tuple[InferredEvent, ...] = (),
+    value: Floats | float = 1.0,
 ) -> Overlap:
-    """The rows reported, in the shares of the stored ones, which stay where only noise differs."""
-    prices, volume = pairs.reported_prices * shares[:, None], pairs.reported_volume / shares
-    same_prices = pairs.same_prices(prices[pairs.at], shares)
+    """The rows reported, in the shares of the stored ones, which stay where only noise differs.
+
+    ``value`` multiplies prices alone.
+    """
+    by = shares * value
+    prices, volume = pairs.reported_prices * by[:, None], pairs.reported_volume / shares
+    prices = np.where((by == shares)[:, None], prices, in_cents(prices))
+    same_prices = pairs.same_prices(prices[pairs.at], by)
     same_volume = pairs.same_volume(volume[pairs.at], shares)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = np.abs(prices[pairs.at] / pairs.stored_prices - 1) > LARGEST_RESTATEMENT
+    far = _far(prices[pairs.at], pairs.stored_prices)
+    rougher = pairs.rougher(prices, far)
     prices[pairs.at] = np.where(same_prices, pairs.stored_prices, prices[pairs.at])
     volume[pairs.at] = np.where(same_volume, pairs.stored_volume, volume[pairs.at])
     basis = np.where(shares == 1.0, pairs.reported_basis, pairs.reported_days)
     basis[pairs.at] = pairs.stored_basis
     classes = {
-        pairs.days[row].item(): "unexplained" if far[row].any() else "restatement"
+        pairs.days[row].item(): "unexplained" if far[row] else "restatement"
         for row in np.flatnonzero(~(same_prices.all(axis=1) & same_volume))
     }
     numbers = {**dict(zip(PRICES, prices.T, strict=True)), "volume": volume, "basis_on": basis}
@@ -125,13 +189,21 @@ def _in_stored_shares(
     for name, values in numbers.items():
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, name, pa.array(values).cast(rows.schema.field(name).type))
-    return Overlap(rows, splits, None, classes)
+    disputed = frozenset(pairs.days[row].item() for row in np.flatnonzero(rougher))
+    return Overlap(rows, events, None, classes, disputed)
+
+
+def _far(prices: Grid, stored: Grid) -> Mask:
+    """The rows with a price that is another price, and no correction of the stored one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return marked_rows(np.abs(prices / stored - 1) > LARGEST_RESTATEMENT)
 
 
 def _scaled_sentence(pairs: Pairs, count: int, factor: float) -> str:
     return (
         f"The {count} sessions up to {pairs.days[count - 1]} came again multiplied by {factor:.6g} "
-        f"({_example(pairs, count - 1)}); no event that is listed explains it."
+        f"({_example(pairs, count - 1)}); no event that is listed explains it, and it does not "
+        "look like a spin-off."
     )
 
 

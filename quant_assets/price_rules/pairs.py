@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from quant_assets.price_rules.plain_ratios import HALF_A_CENT, NOISE, Floats, Grid
+from quant_assets.price_rules.plain_ratios import FOLLOWING, HALF_A_CENT, NOISE, Floats, Grid
 from quant_assets.schema.row_rules import floats
 
 Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
@@ -117,6 +117,38 @@ class Pairs:
         slack = np.maximum(slack, self.rounded_to[self.at])
         same: Mask = np.abs(volume - self.stored_volume) <= slack
         return same
+
+    def volume_stays(self, shares: Floats, count: int) -> bool:
+        """Whether the first ``count`` sessions came again with the volumes they are stored with.
+
+        A split multiplies them, a spin-off does not.
+        """
+        traded = (self.stored_volume > 0)[:count]
+        same = self.same_volume((self.reported_volume / shares)[self.at], shares)[:count]
+        return bool(traded.any() and same[traded].mean() >= FOLLOWING)
+
+    def first_after(self, count: int) -> dt.date | None:
+        """The first session reported after the first ``count`` of ``days``, if there is any."""
+        later = self.reported_days[self.reported_days > self.days[count - 1]]
+        return later[0].item() if len(later) else None
+
+    def rougher(self, prices: Grid, far: Mask) -> Mask:
+        """Those of the rows ``far`` off whose reported ``prices`` are further than the stored ones
+        from the closes of the sessions around them.
+        """
+        worse: Mask = np.zeros(len(self.days), dtype=bool)
+        sound = np.ones(len(self.reported_days), dtype=bool)
+        sound[self.at[far]] = False
+        places = np.flatnonzero(sound)
+        for row in np.flatnonzero(far):
+            beside = np.searchsorted(places, self.at[row])
+            around = prices[places[max(beside - 1, 0) : beside + 1], -1]
+            told, stored = (
+                np.abs(np.log(some[:, None] / around)).max(initial=0.0)
+                for some in (prices[self.at[row]], self.stored_prices[row])
+            )
+            worse[row] = told >= stored
+        return worse
 
 
 def _days(rows: pa.Table, name: str) -> Days:

@@ -21,10 +21,14 @@ time."""
 HALF_A_CENT = 0.005
 
 MANY_ROWS = 10
-"""So many rows off by one factor that is no split's ratio are no corrections of single rows."""
+"""So many rows off by one factor that is no split's ratio are no corrections of single rows, even
+where not all of their prices are."""
 
 NOISE = 1e-6
 """Relative difference up to which two prices, or volumes, are the same: vendors keep 32 bits."""
+
+SLIP = 1e-3
+"""What a price may be off by once a factor known to eight digits was undone."""
 
 SEVERAL_ROWS = 3
 """Rows needed to distinguish a stock dividend, such as 11:10, from a correction by a tenth."""
@@ -100,13 +104,29 @@ def common_factor(stored: Grid, reported: Grid) -> tuple[int, float] | None:
     """How many rows, from the first on, are off by one common factor, and that factor.
 
     No correction multiplies a whole past by one factor. The source has adjusted its prices for an
-    event that it does not list, such as a spin-off.
+    event that it does not list, such as a spin-off. Of a few rows all four prices must be off by
+    it, by more than a cent could, and be dollars.
     """
-    ratio = np.median(reported / stored, axis=1)
+    ratios = reported / stored
+    ratio = np.median(ratios, axis=1)
     slack = NOISE + HALF_A_CENT / stored.min(axis=1)
     off = np.flatnonzero(np.abs(ratio - 1) > 2 * slack)
-    if len(off) < MANY_ROWS or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
+    if len(off) == 0 or off[-1] + 1 - len(off) > (1 - FOLLOWING) * len(off):
         return None
     factor = float(np.median(ratio[off]))
+    if len(off) < MANY_ROWS:
+        of_all = np.abs(ratios[off] - factor) <= 2 * slack[off, None] * factor
+        clear = slack[off].max() <= HALF_A_CENT and abs(factor - 1) > 4 * slack[off].max()
+        return (int(off[-1]) + 1, factor) if clear and of_all.all() else None
     same = np.abs(ratio[off] - factor) <= 2 * slack[off] * max(factor, 1.0)
-    return (int(off[-1]) + 1, factor) if same.mean() >= FOLLOWING else None
+    if same.mean() < FOLLOWING:
+        return None
+    factor = float(reported[off[same]].sum() / stored[off[same]].sum())
+    return int(off[-1]) + 1, factor
+
+
+def in_cents(prices: Grid) -> Grid:
+    """Prices with those that are whole cents but for a factor's last digit made whole cents."""
+    cents = np.round(prices, 2)
+    near: Grid = np.where(np.abs(prices - cents) <= SLIP + NOISE * prices, cents, prices)
+    return near

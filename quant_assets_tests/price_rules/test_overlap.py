@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.prices import PRICE_COLUMNS
+from quant_assets.price_rules.corporate_actions import InferredEvent
 from quant_assets.price_rules.deliveries import fold
-from quant_assets.price_rules.overlap import InferredSplit, Overlap, compare
+from quant_assets.price_rules.overlap import Overlap, compare
 from quant_assets.price_rules.pairs import PRICES
 
 JULY = [dt.date(2015, 7, day) for day in (9, 10, 13, 14, 15, 16, 17)]
@@ -53,7 +54,7 @@ def off(rows: Sequence[Bar], price: float = 1.0, volume: float = 1.0) -> list[Ba
 
 
 def nothing_happened(overlap: Overlap) -> bool:
-    return (overlap.splits, overlap.hold, dict(overlap.differences)) == ((), None, {})
+    return (overlap.events, overlap.hold, dict(overlap.differences)) == ((), None, {})
 
 
 # Noise
@@ -83,7 +84,7 @@ def test_rows_of_other_sessions_only_are_told_as_they_stand() -> None:
 
 def test_a_split_that_no_one_reports_is_inferred_and_its_rows_stay_as_traded() -> None:
     overlap = compare(bars(NFLX), bars(NFLX_SPLIT), reports_splits=False)
-    assert overlap.splits == (InferredSplit(dt.date(2015, 7, 15), 7.0),)
+    assert overlap.events == (InferredEvent(dt.date(2015, 7, 15), 7.0),)
     assert (overlap.hold, dict(overlap.differences)) == (None, {})
     assert numbers(overlap.rows) == [*NFLX, NFLX_SPLIT[3]]
     assert overlap.rows["basis_on"] == overlap.rows["session"]
@@ -91,7 +92,7 @@ def test_a_split_that_no_one_reports_is_inferred_and_its_rows_stay_as_traded() -
 
 def test_one_row_is_enough_where_all_its_prices_agree() -> None:
     overlap = compare(bars(NFLX[2:]), bars(NFLX_SPLIT[2:]), reports_splits=False)
-    assert overlap.splits == (InferredSplit(dt.date(2015, 7, 15), 7.0),)
+    assert overlap.events == (InferredEvent(dt.date(2015, 7, 15), 7.0),)
 
 
 def test_older_rows_that_come_along_are_brought_to_the_shares_of_their_day() -> None:
@@ -109,7 +110,7 @@ def test_a_split_that_a_source_should_have_reported_holds_the_symbol() -> None:
         "is listed. Nothing of NFLX was stored; the next load looks again, and --accept takes the "
         "source at its word."
     )
-    assert overlap.splits == ()
+    assert overlap.events == ()
     assert dict(overlap.differences) == dict.fromkeys(JULY[1:4], "split")
     assert numbers(overlap.rows) == NFLX_SPLIT
 
@@ -127,7 +128,7 @@ def test_a_reverse_split_is_inferred() -> None:
     held = [(JULY[2], 0.12, 0.14, 0.11, 0.13, 100000.0), (JULY[3], 0.11, 0.12, 0.10, 0.11, 10500.0)]
     told = [*off(held, 25, 0.04), (JULY[4], 2.70, 2.90, 2.60, 2.80, 6000.0)]
     overlap = compare(bars(held), bars(told), reports_splits=False)
-    assert overlap.splits == (InferredSplit(dt.date(2015, 7, 15), 0.04),)
+    assert overlap.events == (InferredEvent(dt.date(2015, 7, 15), 0.04),)
     assert numbers(overlap.rows)[:2] == held
 
 
@@ -144,7 +145,7 @@ def test_a_second_split_is_told_from_the_first() -> None:
     stored = [*NFLX, NFLX_SPLIT[3]]
     told = [*off(NFLX_SPLIT, 0.5, 2.0), (JULY[5], 49.0, 50.0, 48.0, 49.5, 1e6)]
     overlap = compare(bars(stored), bars(told), reports_splits=False, splits=known)
-    assert overlap.splits == (InferredSplit(dt.date(2015, 7, 16), 2.0),)
+    assert overlap.events == (InferredEvent(dt.date(2015, 7, 16), 2.0),)
     assert numbers(overlap.rows) == [*stored, told[-1]]
 
 
@@ -157,7 +158,7 @@ def test_a_split_whose_day_can_not_be_told_yet_waits_for_the_next_session() -> N
 def test_a_volume_restated_at_the_same_time_as_a_split_is_a_restatement() -> None:
     told = [*NFLX_SPLIT[:2], (*NFLX_SPLIT[2][:5], 19736500.0), NFLX_SPLIT[3]]
     overlap = compare(bars(NFLX), bars(told), reports_splits=False)
-    assert overlap.splits == (InferredSplit(dt.date(2015, 7, 15), 7.0),)
+    assert overlap.events == (InferredEvent(dt.date(2015, 7, 15), 7.0),)
     assert dict(overlap.differences) == {dt.date(2015, 7, 14): "restatement"}
     assert numbers(overlap.rows)[2] == (*NFLX[2][:5], 19736500 / 7)
 
@@ -168,7 +169,7 @@ def test_a_price_corrected_at_the_same_time_hides_no_split() -> None:
     told = [*off(held[:-1], 0.5, 2.0), held[-1]]
     told[7] = (*told[7][:4], 29.5, told[7][5])
     overlap = compare(bars(held), bars(told), reports_splits=False)
-    assert overlap.splits == (InferredSplit(held[-1][0], 2.0),)
+    assert overlap.events == (InferredEvent(held[-1][0], 2.0),)
     assert dict(overlap.differences) == {held[7][0]: "restatement"}
     assert numbers(overlap.rows) == [*held[:7], (*held[7][:4], 59.0, 1e6), *held[8:]]
 
@@ -219,7 +220,7 @@ def test_a_price_that_is_another_is_unexplained() -> None:
     held = [(JULY[3], 10.10, 10.10, 10.10, 10.10, 0.0)]
     told = [(JULY[3], 310.01, 327.23, 310.01, 318.80, 44000.0)]
     overlap = compare(bars(held, "CSB"), bars(told, "CSB"), reports_splits=True)
-    assert (overlap.splits, overlap.hold) == ((), None)
+    assert (overlap.events, overlap.hold) == ((), None)
     assert dict(overlap.differences) == {dt.date(2015, 7, 14): "unexplained"}
     assert numbers(overlap.rows) == told
 
@@ -229,7 +230,7 @@ def test_a_price_of_cents_says_nothing_about_a_ratio() -> None:
     held = [(JULY[4], 0.015, 0.015, 0.015, 0.015, 0.0)]
     told = [(JULY[4], 4.77, 4.82, 4.70, 4.71, 60700.0), (JULY[5], 4.7, 4.9, 4.6, 4.8, 60000.0)]
     overlap = compare(bars(held, "CUI"), bars(told, "CUI"), reports_splits=False)
-    assert overlap.splits == ()
+    assert overlap.events == ()
     assert dict(overlap.differences) == {dt.date(2015, 7, 15): "unexplained"}
 
 
@@ -238,25 +239,115 @@ def test_a_row_or_two_corrected_by_a_tenth_are_no_stock_dividend() -> None:
     told = [(day, 11, 11, 11, 11, 500.0) for day in JULY[:2]]
     for reports in (True, False):
         overlap = compare(bars(held), bars(told), reports_splits=reports)
-        assert (overlap.hold, overlap.splits) == (None, ())
+        assert (overlap.hold, overlap.events) == (None, ())
         assert set(overlap.differences.values()) == {"restatement"}
 
 
-@pytest.mark.parametrize("factor", [1.0323, 0.84034, 1.19])
-def test_a_past_multiplied_by_one_factor_holds_the_symbol(factor: float) -> None:
-    """A spin-off taken out of the prices and not listed: 119:100 is no split's ratio."""
-    held = [
+def rising(count: int = 20) -> list[Bar]:
+    return [
         (dt.date(2015, 7, 1) + dt.timedelta(day), p, p + 1, p - 1, p + 0.25, 1000.0)
-        for day, p in enumerate(np.linspace(40, 55, 20).round(2).tolist())
+        for day, p in enumerate(np.linspace(40, 55, count).round(2).tolist())
     ]
-    told = [(row[0], *(round(p * factor, 6) for p in row[1:5]), row[5]) for row in held[:15]]
-    overlap = compare(bars(held), bars([*told, *held[15:]]), reports_splits=True)
-    assert overlap.hold is not None
-    assert f"The 15 sessions up to 2015-07-15 came again multiplied by {factor:.6g}" in overlap.hold
-    assert "no event that is listed explains it" in overlap.hold
-    assert len(overlap.differences) == 15
-    few = compare(bars(held), bars([*told[:5], *held[5:]]), reports_splits=True)
-    assert few.hold is None
+
+
+def lowered(rows: Sequence[Bar], factor: float) -> list[Bar]:
+    """Rows as a vendor tells them once their past was multiplied by a factor."""
+    return [(row[0], *(round(p * factor, 6) for p in row[1:5]), row[5]) for row in rows]
+
+
+@pytest.mark.parametrize("factor", [0.4183, 0.75, 0.79, 0.84034, 0.94])
+def test_a_past_lowered_by_one_factor_is_a_spin_off_and_stays_as_traded(factor: float) -> None:
+    held = rising()
+    told = [*lowered(held[:15], factor), *held[15:]]
+    overlap = compare(bars(held), bars(told), reports_splits=True)
+    [event] = overlap.events
+    assert (event.ex_date, event.spin_off) == (held[15][0], True)
+    assert event.factor == pytest.approx(1 / factor, rel=1e-7)
+    assert (overlap.hold, dict(overlap.differences)) == (None, {})
+    assert numbers(overlap.rows) == held
+
+
+def test_older_rows_of_such_an_answer_are_told_as_traded_too() -> None:
+    held = rising()
+    told = [*lowered(held[:15], 0.4183), *held[15:]]
+    overlap = compare(bars(held[3:]), bars(told), reports_splits=True)
+    assert numbers(overlap.rows) == held
+
+
+def test_a_past_divided_as_a_split_with_its_volumes_is_held_back() -> None:
+    held = rising()
+    told = [*off(held[:15], 0.75, 4 / 3), *held[15:]]
+    overlap = compare(bars(held), bars(told), reports_splits=True)
+    assert "by the ratio of a split, 4:3" in str(overlap.hold)
+
+
+@pytest.mark.parametrize("factor", [1.0323, 1.19])
+def test_a_past_raised_by_one_factor_holds_the_symbol(factor: float) -> None:
+    """119:100 is no split's ratio, and no spin-off raises what was before it."""
+    held = rising()
+    for count in (15, 5, 1):
+        told = [*lowered(held[:count], factor), *held[count:]]
+        overlap = compare(bars(held), bars(told), reports_splits=True)
+        assert overlap.hold is not None
+        many = (
+            f"The {count} sessions up to {held[count - 1][0]} came again multiplied by {factor:.6g}"
+        )
+        assert many in overlap.hold
+        assert "no event that is listed explains it" in overlap.hold
+        assert len(overlap.differences) == count
+
+
+def test_a_few_rows_lowered_by_one_factor_hold_the_symbol() -> None:
+    held = rising()
+    overlap = compare(bars(held), bars([*lowered(held[:4], 0.94), *held[4:]]), reports_splits=True)
+    assert "came again multiplied by 0.94" in str(overlap.hold)
+    assert overlap.events == ()
+
+
+def test_rows_that_all_came_again_by_one_factor_hold_the_symbol_where_older_ones_do_not() -> None:
+    held = rising(3)
+    told = bars(lowered(held, 0.94))
+    assert compare(bars(held), told, reports_splits=True).hold is None
+    assert compare(bars(held), told, reports_splits=True, whole=False).hold is not None
+
+
+def test_a_delivery_that_lowers_the_day_before_shows_a_spin_off() -> None:
+    held = rising(4)
+    told = [*lowered(held[2:3], 0.4183), held[3]]
+    overlap = compare(bars(held[:3]), bars(told), reports_splits=False)
+    [event] = overlap.events
+    assert (event.ex_date, event.spin_off) == (held[3][0], True)
+    assert event.factor == pytest.approx(1 / 0.4183, rel=1e-6)
+    assert numbers(overlap.rows) == held[2:]
+
+
+# One row among others
+
+
+def test_a_bar_a_hundred_times_as_large_is_disputed_and_its_correction_is_not() -> None:
+    held = rising(6)
+    wrong = [*held[:3], *off(held[3:4], 100.0), *held[4:]]
+    overlap = compare(bars(held), bars(wrong), reports_splits=True)
+    assert overlap.disputed == {held[3][0]}
+    assert dict(overlap.differences) == {held[3][0]: "unexplained"}
+    back = compare(bars(wrong), bars(held), reports_splits=True)
+    assert back.disputed == frozenset()
+    assert numbers(back.rows) == held
+
+
+# A split of a later day
+
+
+def test_a_delivery_that_restates_an_evening_early_shows_one_split() -> None:
+    """1:5 on JULY[4]; the file of JULY[3] has the day before in new shares, and its own in old."""
+    days = [
+        [(JULY[1], 0.50, 0.52, 0.49, 0.50, 5000.0), (JULY[2], 0.51, 0.52, 0.50, 0.51, 5000.0)],
+        [(JULY[2], 2.55, 2.60, 2.50, 2.55, 1000.0), (JULY[3], 0.55, 0.56, 0.54, 0.55, 5000.0)],
+        [(JULY[3], 2.75, 2.80, 2.70, 2.75, 1000.0), (JULY[4], 2.80, 2.85, 2.75, 2.80, 1000.0)],
+    ]
+    folded = fold([bars(rows) for rows in days], {})
+    assert folded.events == {"NFLX": (InferredEvent(JULY[4], 0.2),)}
+    assert [row[4] for row in numbers(folded.rows)] == [0.50, 0.51, 0.55, 2.80]
 
 
 # Properties
@@ -310,7 +401,7 @@ def test_a_split_of_any_plain_ratio_at_any_day_is_found(
         assert overlap.hold is not None
         assert set(overlap.differences) == {row[0] for row in rows[:count]}
     else:
-        assert [(s.ex_date, s.ratio) for s in overlap.splits] == [
+        assert [(s.ex_date, s.factor) for s in overlap.events] == [
             (rows[count][0], pytest.approx(1 / factor))
         ]
         assert overlap.rows == bars(rows)
@@ -329,7 +420,7 @@ def test_restating_some_rows_gives_as_many_differences_and_nothing_else(
         prices = (p * (1 + by) for p, by in zip(rows[row][1:5], moved, strict=True))
         told[row] = (rows[row][0], *prices, rows[row][5])  # type: ignore[assignment]
     overlap = compare(bars(rows), bars(told), reports_splits=reports)
-    assert (overlap.splits, overlap.hold) == ((), None)
+    assert (overlap.events, overlap.hold) == ((), None)
     assert dict(overlap.differences) == {rows[row][0]: "restatement" for row in chosen}
     assert overlap.rows == bars(told)
 
@@ -354,7 +445,7 @@ def test_deliveries_are_folded_as_if_loaded_day_by_day() -> None:
     )
     third = bars([(*NFLX_SPLIT[3][:5], 30898600.0)])
     folded = fold([first, second, third], {})
-    assert folded.splits == {"NFLX": (InferredSplit(dt.date(2015, 7, 15), 7.0),)}
+    assert folded.events == {"NFLX": (InferredEvent(dt.date(2015, 7, 15), 7.0),)}
     expected = [
         *steady[:2],
         (*steady[2][:5], 1200.0),

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import ACTION_COLUMNS, UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, Request
-from quant_assets.price_rules.corporate_actions import Reported, records, split_kind
+from quant_assets.price_rules.corporate_actions import Reported, inferred_action, records
 from quant_assets.price_rules.decisions import Decisions
 from quant_assets.price_rules.vendor_numbers import eventful, numbers_by_day
 from quant_assets.settings.sources import FilesArchive
@@ -51,11 +51,12 @@ class ArchiveActions:
             if any(decision.made_from == "none" for decision in decided):
                 days.setdefault(key, (None, None))
         inferred = []
-        for key, (ratio, found_by) in _inside(self.contents.inferred_splits, spans):
-            if key in self.decisions:
-                days[key] = (ratio, days.get(key, (None, None))[1])
+        for (symbol, day), (event, by) in _inside(self.contents.inferred, spans):
+            if (symbol, day) in self.decisions:
+                days[symbol, day] = (event.factor, days.get((symbol, day), (None, None))[1])
             else:
-                inferred.append(_inferred_split(*key, ratio, found_by, self.archive.currency))
+                row = inferred_action(event, self.archive.currency)
+                inferred.append({**row, "symbol": symbol, "kind_by": by})
         reported = [
             Reported(symbol, day, *numbers, self.archive.basis_on or day, self.archive.currency)
             for (symbol, day), numbers in days.items()
@@ -116,11 +117,3 @@ def _within(numbers: pa.Table, requests: Sequence[Request]) -> pa.Table:
         pc.greater_equal(numbers["session"], starts), pc.less_equal(numbers["session"], ends)
     )
     return numbers.filter(pc.fill_null(inside, False))
-
-
-def _inferred_split(
-    symbol: str, day: dt.date, ratio: float, found_by: str, currency: str
-) -> dict[str, object]:
-    """A split that no number reports, as a row of ``ACTION_COLUMNS``."""
-    split = {"symbol": symbol, "ex_date": day, "kind": split_kind(ratio), "ratio": ratio}
-    return {**split, "basis_on": day, "currency": currency, "kind_by": found_by}

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.contracts.source import Request
+from quant_assets.price_rules.corporate_actions import InferredEvent
 
 Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
 
@@ -20,8 +21,8 @@ Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
 class Contents:
     """All rows of the archive, sorted by symbol and session, and the cells that can't be read.
 
-    Of deliveries ``reported`` holds the numbers of splits and dividends, and ``inferred_splits``
-    ratios of splits that only prices show, by symbol and ex-date, each with the rule that found it.
+    Of deliveries ``reported`` holds the numbers of splits and dividends, and ``inferred`` the
+    events that only prices show, by symbol and ex-date, each with the rule that found it.
     """
 
     rows: pa.Table
@@ -29,7 +30,7 @@ class Contents:
     notices: tuple[str, ...]
     files_unread: int
     reported: pa.Table | None = None
-    inferred_splits: Mapping[tuple[str, dt.date], tuple[float, str]] = field(default_factory=dict)
+    inferred: Mapping[tuple[str, dt.date], tuple[InferredEvent, str]] = field(default_factory=dict)
 
     @cached_property
     def days(self) -> Days:

@@ -6,12 +6,16 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quant_assets.price_rules.corporate_actions import InferredEvent
 from quant_assets.price_rules.deliveries import fold
+from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS
 from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
+from quant_assets.schema.row_rules import Verdict, rejected_rows
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.contents import Contents, sorted_rows
 from quant_assets.sources.files.conventions import (
@@ -51,17 +55,22 @@ def fold_deliveries(
     for (symbol, day), ratio in (derived | _splits(numbers)).items():
         known.setdefault(symbol, []).append((day, ratio))
     folded = fold(accepted, known)
-    inferred = {key: (ratio, "adjusted close") for key, ratio in derived.items()} | {
-        (symbol, split.ex_date): (split.ratio, "overlap")
-        for symbol, splits in folded.splits.items()
-        for split in splits
+    inferred = {
+        key: (InferredEvent(key[1], ratio), "adjusted close") for key, ratio in derived.items()
+    } | {
+        (symbol, event.ex_date): (event, "overlap")
+        for symbol, events in folded.events.items()
+        for event in events
     }
+    doubted = Verdict(folded.doubted.num_rows)
+    doubted.reject(np.ones(folded.doubted.num_rows, dtype=bool), UNLIKE_ITS_NEIGHBOURS)
+    rejected.append(rejected_rows(folded.doubted, doubted))
     return replace(
         contents,
         rows=folded.rows,
         unreadable=pa.concat_tables(rejected),
         reported=numbers,
-        inferred_splits=inferred,
+        inferred=inferred,
     )
 
 
