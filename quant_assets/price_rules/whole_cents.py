@@ -1,0 +1,163 @@
+"""Whole cents in prices that a source has multiplied: whether a factor was there, and which.
+
+Shares in the United States trade in cents from 2001-04-09 on, and in hundredths of cents below a
+dollar. Prices that were multiplied by a factor are whole cents of that factor, so the prices
+themselves show it. Pure rules; which factor to look for is the matter of ``spin_offs``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+DECIMAL_FROM = np.datetime64("2001-04-09")
+"""From this day on all shares trade in cents: Securities and Exchange Commission, order 34-42914 of
+June 2000, whose last phase is that of Nasdaq. Before it they trade in fractions of a dollar."""
+
+CENT, BELOW_A_DOLLAR = 0.01, 0.0001
+"""The tick of prices from one dollar on, and below: Regulation NMS, rule 612."""
+
+FLOAT_ERROR, SLACK = 2.0**-24, 4
+"""Largest relative rounding error of a 32-bit number, and how many of them a price may be off."""
+
+ROUNDING_ERROR = 0.5e-6
+"""A source rounds multiplied prices to six decimals, in dollars."""
+
+WIDER = (1, 8, 64)
+"""Multiples of these errors that are tried: undoing a split multiplies them too."""
+
+ODD = 0.1
+"""Share of prices that may be no whole ticks: bad prints, half cents, averages."""
+
+MOST = 0.8
+"""Share of the prices that must be whole ticks for all to count as such."""
+
+CLEAR = 14.0
+"""Log-likelihood by which whole ticks must stand clear of chance, e^14 being a million to one."""
+
+SAMPLE, FEW, PEAKS, BEST = 256, 64, 1024, 16
+"""Prices that the search looks at, and each peak of it, then peaks, and those looked at closely."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A factor and how well prices divided by it are whole ticks.
+
+    ``evidence`` is the log-likelihood against prices without ticks, less that of the number of
+    factors tried; ``wider`` the multiple of the rounding errors that fits best; ``only`` is False
+    where another factor fits as well.
+    """
+
+    factor: float
+    evidence: float
+    wider: int
+    only: bool
+
+
+def slack(prices: np.ndarray) -> np.ndarray:
+    """How far, in dollars, a source's rounding may move a price: 32 bits and six decimals."""
+    moved: np.ndarray = np.abs(prices) * (FLOAT_ERROR * SLACK) + ROUNDING_ERROR
+    return moved
+
+
+def fit(prices: Floats, ticks: Floats, factor: float) -> Fit | None:
+    """Whether ``prices``, distinct, are whole ticks of ``factor``; None where they are not."""
+    return _best(prices, ticks, np.array([1 / factor]), factor, 1.0)
+
+
+def nearest_fit(
+    prices: Floats, ticks: Floats, factor: float, low: float, high: float
+) -> Fit | None:
+    """The factor from ``low`` to ``high`` by which ``prices`` are whole ticks, if there is one.
+
+    Where several fit equally well it is the nearest to ``factor``.
+    """
+    sample = np.unique(np.linspace(0, len(prices) - 1, SAMPLE).astype(np.int64))
+    counts = np.sort(prices)[sample] / ticks[np.argsort(prices)][sample]
+    inverse, tried = _peaks(counts, 1 / high, 1 / low)
+    few = np.unique(np.linspace(0, len(counts) - 1, FEW).astype(np.int64))
+    inverse = _refined(counts[few], inverse)
+    inverse = inverse[(inverse >= 1 / high) & (inverse <= 1 / low)]
+    if len(inverse) == 0:
+        return None
+    order = np.argsort(prices)[sample][few]
+    evidence, _, _ = _evidence(prices[order], ticks[order], inverse)
+    best = inverse[np.argsort(-evidence, kind="stable")[:BEST]]
+    return _best(prices, ticks, _refined(prices / ticks, best), factor, tried)
+
+
+def _peaks(counts: Floats, low: float, high: float) -> tuple[Floats, float]:
+    """Where the mean of cos(2π · count · x) peaks for x from ``low`` to ``high``, and how many x
+    were told apart.
+
+    cos(a + b) makes a matrix product of it: as many rows as columns, in place of a row for each x.
+    """
+    step = 1 / (8 * counts.max())
+    side = math.ceil(math.sqrt((high - low) / step + 1))
+    coarse = (low + np.arange(side) * side * step)[:, None] * counts
+    fine = counts[:, None] * (np.arange(side) * step)
+    a, b = 2 * np.pi * (coarse % 1), 2 * np.pi * fine
+    mean = ((np.cos(a) @ np.cos(b) - np.sin(a) @ np.sin(b)) / len(counts)).ravel()
+    around = np.concatenate([[-1], mean, [-1]])
+    tops = np.flatnonzero((mean >= around[:-2]) & (mean > around[2:]) & (mean > MOST / 2))
+    tops = tops[np.argsort(-mean[tops], kind="stable")[:PEAKS]]
+    found: Floats = low + tops * step
+    return found, side * side / 8
+
+
+def _refined(counts: Floats, inverse: Floats) -> Floats:
+    """Each x moved to where the counts it makes whole are so by least squares."""
+    for near in (0.25, 0.1, 0.05):
+        product = inverse[:, None] * counts
+        whole = np.rint(product)
+        weight = (np.abs(product - whole) <= near) * counts
+        below = weight @ counts
+        moved = (weight * whole).sum(axis=1) / np.where(below > 0, below, 1)
+        inverse = np.where(below > 0, moved, inverse)
+    return inverse
+
+
+def _evidence(
+    prices: Floats, ticks: Floats, inverse: Floats
+) -> tuple[Floats, Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """For each x: the log-likelihood of whole ticks against none, the share of the prices that are
+    whole, and which of WIDER it takes."""
+    product = inverse[:, None] * (prices / ticks)
+    off = np.abs(product - np.rint(product))
+    bound = inverse[:, None] * (slack(prices) / ticks)
+    likelihood, share = [], []
+    for wider in WIDER:
+        allowed = np.minimum(bound * wider, 0.5)
+        hit = off <= allowed
+        gain = np.log(ODD + (1 - ODD) / (2 * allowed))
+        likelihood.append(np.where(hit, gain, math.log(ODD)).sum(axis=1) - math.log(len(WIDER)))
+        share.append(hit.mean(axis=1))
+    at = np.argmax(likelihood, axis=0)
+    each = np.arange(len(inverse))
+    return np.array(likelihood)[at, each], np.array(share)[at, each], at
+
+
+def _best(prices: Floats, ticks: Floats, inverse: Floats, near: float, tried: float) -> Fit | None:
+    evidence, share, at = _evidence(prices, ticks, inverse)
+    evidence = np.where(share >= MOST, evidence - math.log(tried), -np.inf)
+    if not evidence.max() >= CLEAR:
+        return None
+    close = np.flatnonzero(evidence >= evidence.max() - CLEAR)
+    chosen = close[np.argmin(np.abs(1 / inverse[close] - near))]
+    moved = np.abs(inverse[close] / inverse[chosen] - 1) * (prices / ticks).max()
+    factor = 1 / float(inverse[chosen])
+    only = bool((moved * inverse[chosen] < 0.5).all())
+    return Fit(factor, float(evidence[chosen]), WIDER[int(at[chosen])], only)
+
+
+def whole(prices: Floats) -> Mask:
+    """Which prices are whole cents, within what 32 bits leave of them."""
+    cents = prices / CENT
+    near: Mask = np.abs(cents - np.rint(cents)) <= slack(prices) / CENT
+    return near
