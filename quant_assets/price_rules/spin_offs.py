@@ -12,6 +12,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,8 +36,11 @@ Grid = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 NEAR = 0.02
 """How far the factor of a source may be from the one that is known, relatively."""
 
-ENOUGH_CLOSES = 256
-"""Fewer closes than these are looked at together with the opens, highs and lows."""
+TOWARDS_ONE = 0.75
+"""How far it may lie towards 1, which stands for a spin-off that is not worked in."""
+
+LATEST = 250
+"""Rows before an ex-date that are looked at, a year: an older event may be in the older ones."""
 
 QUIET = 0.015
 """Standard deviation of a step overnight, as a logarithm, that is taken for the smallest."""
@@ -134,24 +138,23 @@ def _decided(
 
 def _evidence(days: Days, prices: Grid, later: float, known: float) -> tuple[Floats, Floats]:
     """Distinct prices that have a tick, whether or not the event is in them, and that tick."""
-    decimal = prices[days >= DECIMAL_FROM]
-    closes = decimal[:, 3]
-    values = np.unique(closes if np.isfinite(closes).sum() >= ENOUGH_CLOSES else decimal)
+    values = np.unique(prices[-LATEST:][days[-LATEST:] >= DECIMAL_FROM])
     values = values[np.isfinite(values) & (values > 0)]
     dollars, cents = values / later >= 1, values / (later * known) < 1
-    kept = dollars | cents
-    return values[kept], np.where(dollars[kept], CENT, BELOW_A_DOLLAR)
+    ticks = np.where(dollars, CENT, BELOW_A_DOLLAR)
+    kept = (dollars | cents) & (slack(values) < ticks * later * known / 4)  # coarser: no evidence
+    return values[kept], ticks[kept]
 
 
 def _fit(values: Floats, ticks: Floats, later: _Total, known: float) -> Fit | None:
-    """The factor of newer events and, unless ``known`` is 1, of this one, if it fits."""
+    """The factor of newer events times one near ``known``, which is 1 for none, if it fits."""
     if len(values) == 0:
         return None
     factor = later.factor * known
     if known == 1.0 and later.exact:
         return fit(values, ticks, factor)
-    near = min(NEAR, (1 - known) / 2) if known < 1 else NEAR / 2
-    return nearest_fit(values, ticks, factor, factor * (1 - near), factor * (1 + near))
+    high = 1 + NEAR if known == 1.0 else min(1 + NEAR, 1 + (1 / known - 1) * TOWARDS_ONE)
+    return nearest_fit(values, ticks, factor, factor * (1 - NEAR), factor * high)
 
 
 def _by_step(prices: Grid, end: int, known: float) -> bool | None:
@@ -192,8 +195,12 @@ def _as_traded(days: Days, prices: Grid, total: _Total) -> Grid:
     return restored
 
 
-CHANGED, IN_CENTS = 0.6, 0.03
-"""Share of closes off whole cents in prices of an unknown basis at the least, and in others."""
+COARSEST = CENT / 50
+"""Rounding up to which a price shows whether it is whole cents: that of 837 dollars."""
+
+CHANGED, IN_CENTS = 0.95, 0.1
+"""Share of closes off whole cents in prices of an unknown basis, and in others at the most: Nasdaq
+closed some weeks of 2013 and 2015 at half cents and averages, a third of the time."""
 
 OFF, ON = math.log(CHANGED / IN_CENTS), math.log((1 - CHANGED) / (1 - IN_CENTS))
 """What a close off or on whole cents adds to the log-likelihood of a stretch."""
@@ -206,14 +213,13 @@ def basis_unknown(days: Days, closes: Floats) -> Mask:
     A stretch is a run of rows that are not in whole cents, up to the day from which on they are
     again; it reaches back to the last rows in whole cents before it, if any. A few odd closes are
     no stretch. Prices that are not in whole cents up to the newest row are not marked: whole cents
-    are not their tick. Only closes of a dollar or more from DECIMAL_FROM on count.
+    are not their tick. Closes count from DECIMAL_FROM on, of a dollar or more and up to COARSEST.
     """
     marked = np.zeros(len(closes), dtype=np.bool_)
-    counted = np.flatnonzero((days >= DECIMAL_FROM) & (closes >= 1))
+    counted = np.flatnonzero((days >= DECIMAL_FROM) & (closes >= 1) & (slack(closes) <= COARSEST))
     off = ~whole(closes[counted])
     stretches = _stretches(off, 0, len(off))
-    ends = [start for start, _ in stretches[1:]] + [len(off)]
-    for (start, stop), end in zip(stretches, ends, strict=True):
+    for (start, stop), (end, _) in pairwise([*stretches, (len(off), 0)]):
         if _in_cents_again(off[start:stop], off[stop:end]):
             marked[counted[start] if start else 0 : counted[stop - 1] + 1] = True
     return marked
@@ -241,6 +247,7 @@ def _stretch(off: Mask) -> tuple[int, int]:
 def _in_cents_again(off: Mask, after: Mask) -> bool:
     """Whether the closes after a stretch are in whole cents, and not so by chance."""
     by_chance = (len(off) - off.sum() + 1) / (len(off) + 2)
-    whole_after = len(after) - after.sum()
-    likelihood = -whole_after * math.log(by_chance) + after.sum() * math.log(IN_CENTS)
+    changed = after.sum()
+    likelihood = changed * math.log(IN_CENTS / (1 - by_chance))
+    likelihood += (len(after) - changed) * math.log((1 - IN_CENTS) / by_chance)
     return bool(likelihood >= CLEAR / 2)

@@ -41,6 +41,9 @@ MOST = 0.8
 CLEAR = 14.0
 """Log-likelihood by which whole ticks must stand clear of chance, e^14 being a million to one."""
 
+SAME = 0.05
+"""Ticks of the largest price by which a factor may be off that is known exactly."""
+
 SAMPLE, FEW, PEAKS, BEST = 256, 64, 1024, 16
 """Prices that the search looks at, and each peak of it, then peaks, and those looked at closely."""
 
@@ -51,7 +54,7 @@ class Fit:
 
     ``evidence`` is the log-likelihood against prices without ticks, less that of the number of
     factors tried; ``wider`` the multiple of the rounding errors that fits best; ``only`` is False
-    where another factor fits as well.
+    where another factor fits as well and the known one is not exact.
     """
 
     factor: float
@@ -150,10 +153,10 @@ def _best(prices: Floats, ticks: Floats, inverse: Floats, near: float, tried: fl
         return None
     close = np.flatnonzero(evidence >= evidence.max() - CLEAR)
     chosen = close[np.argmin(np.abs(1 / inverse[close] - near))]
-    moved = np.abs(inverse[close] / inverse[chosen] - 1) * (prices / ticks).max()
-    factor = 1 / float(inverse[chosen])
-    only = bool((moved * inverse[chosen] < 0.5).all())
-    return Fit(factor, float(evidence[chosen]), WIDER[int(at[chosen])], only)
+    largest = inverse[chosen] * (prices / ticks).max()
+    moved = np.abs(inverse[close] / inverse[chosen] - 1) * largest
+    only = bool((moved < 0.5).all() or abs(inverse[chosen] * near - 1) * largest < SAME)
+    return Fit(1 / float(inverse[chosen]), float(evidence[chosen]), WIDER[int(at[chosen])], only)
 
 
 def whole(prices: Floats) -> Mask:
