@@ -51,6 +51,10 @@ APART = 4
 NIGHTS = 60
 """Nights around an ex-date by which its step is measured."""
 
+GREW = 8
+"""How many rounding errors whole cents may be off once most prices have turned out to be some: the
+factor was found by prices as inexact, and a split that was undone rounded them again."""
+
 DIGITS = 8
 """Significant digits kept of a price that is no short decimal."""
 
@@ -189,9 +193,10 @@ def _as_traded(days: Days, prices: Grid, total: _Total) -> Grid:
     sixty_fourths = np.round(quotient * 64) / 64
     fraction = (np.abs(sixty_fourths - quotient) <= possible) & (days < DECIMAL_FROM)[:, None]
     restored = np.where(fraction, sixty_fourths, restored)
-    for decimals in (4, 3, 2):  # the fewest last: they win
+    cents = np.minimum(possible * GREW, CENT / 4)
+    for decimals, allowed in ((4, possible), (3, possible), (2, cents)):  # the last wins
         rounded = np.round(quotient, decimals)
-        restored = np.where(np.abs(rounded - quotient) <= possible, rounded, restored)
+        restored = np.where(np.abs(rounded - quotient) <= allowed, rounded, restored)
     return restored
 
 

@@ -68,6 +68,9 @@ class Settings(Frozen):
     full_look_back_days: int = Field(
         default=30, ge=1, description="Days after which it looks back at all that is stored."
     )
+    spin_offs: str = Field(
+        default="", description="File of spin-offs, over those that are known here: CSV."
+    )
     automation: bool = Field(
         default=True,
         description="Whether the Dagster daemon refreshes by itself; false for a sandbox.",

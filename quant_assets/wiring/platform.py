@@ -9,11 +9,13 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
+from quant_assets.reference.spin_offs import KnownSpinOff, known_spin_offs
 from quant_assets.schema.catalog import DATASETS
 from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.schema.prices import DAILY_PRICES
@@ -261,6 +263,12 @@ class Platform(Sources):
         if isinstance(source, SimulatedMarket):
             return source.fetch_universe().names
         return known_identities()
+
+    @cached_property
+    def spin_offs(self) -> tuple[KnownSpinOff, ...]:
+        """The spin-offs known here, with the user's file over them. Raises SpinOffListError."""
+        own = self.settings.spin_offs
+        return known_spin_offs(Path(self.settings.resolve(own)) if own else None)
 
     def _loaded_by(self) -> str:
         """The source of all prices in the warehouse; empty where there is none or several."""
