@@ -184,19 +184,19 @@ def _as_traded(days: Days, prices: Grid, total: _Total) -> Grid:
     """Prices divided by a factor; with an exact one, the shortest decimal it leaves possible."""
     quotient: Grid = prices / total.factor
     possible = slack(prices) * (total.wider / total.factor)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # missing prices, and worse
         digits = DIGITS - 1 - np.floor(np.log10(np.abs(quotient)))
-    scale = 10.0 ** np.where(np.isfinite(digits), digits, 0)
-    restored: Grid = np.where(np.isfinite(quotient), np.rint(quotient * scale) / scale, quotient)
-    if not total.exact:
-        return restored
-    sixty_fourths = np.round(quotient * 64) / 64
-    fraction = (np.abs(sixty_fourths - quotient) <= possible) & (days < DECIMAL_FROM)[:, None]
-    restored = np.where(fraction, sixty_fourths, restored)
-    cents = np.minimum(possible * GREW, CENT / 4)
-    for decimals, allowed in ((4, possible), (3, possible), (2, cents)):  # the last wins
-        rounded = np.round(quotient, decimals)
-        restored = np.where(np.abs(rounded - quotient) <= allowed, rounded, restored)
+        scale = 10.0 ** np.where(np.isfinite(digits), digits, 0)
+        restored: Grid = np.where(np.isfinite(quotient), np.rint(quotient * scale) / scale, prices)
+        if not total.exact:
+            return restored
+        fractions = np.round(quotient * 64) / 64
+        fits = (np.abs(fractions - quotient) <= possible) & (days < DECIMAL_FROM)[:, None]
+        restored = np.where(fits, fractions, restored)
+        cents = np.minimum(possible * GREW, CENT / 4)
+        for decimals, allowed in ((4, possible), (3, possible), (2, cents)):  # the last wins
+            rounded = np.round(quotient, decimals)
+            restored = np.where(np.abs(rounded - quotient) <= allowed, rounded, restored)
     return restored
 
 
@@ -255,4 +255,4 @@ def _in_cents_again(off: Mask, after: Mask) -> bool:
     changed = after.sum()
     likelihood = changed * math.log(IN_CENTS / (1 - by_chance))
     likelihood += (len(after) - changed) * math.log((1 - IN_CENTS) / by_chance)
-    return bool(likelihood >= CLEAR / 2)
+    return bool(likelihood >= CLEAR)
