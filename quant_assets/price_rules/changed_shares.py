@@ -17,7 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.price_rules.pairs import PRICES, Days, Mask, Places, marked_rows, price_grid
-from quant_assets.price_rules.plain_ratios import FOLLOWING, HALF_A_CENT, NOISE, Floats, Grid
+from quant_assets.price_rules.plain_ratios import (
+    FOLLOWING,
+    HALF_A_CENT,
+    NOISE,
+    Floats,
+    Grid,
+    in_cents,
+)
 from quant_assets.price_rules.taken_back import Event, TakenBack
 from quant_assets.schema.row_rules import floats
 
@@ -57,10 +64,10 @@ def explain(
         seen = _still_seen(stored, reported, taken)
         if seen:
             kept.append((taken.event, seen.why))
-            reported = _times(reported, seen.undo)
+            reported = _times(reported, seen.undo, seen.undo)
     left = [taken for taken in gone if taken.event not in [event for event, _ in kept]]
     days, at, again = _paired(stored, reported)
-    expected = _expected(stored, left, added)
+    expected, in_shares = _expected(stored, left, added)
     ours, theirs = price_grid(stored)[at], price_grid(reported)[again]
     changed = np.abs(np.log(expected[at])) > NOISE
     follows = changed & _same(theirs, ours, expected[at])
@@ -72,7 +79,7 @@ def explain(
         return Explained(stored, reported, none, kept=kept)
     older = np.abs(expected - 1) > NOISE
     older[at] = False
-    told = _times(stored, expected)
+    told = _times(stored, expected, in_shares)
     return Explained(
         told,
         reported,
@@ -103,24 +110,30 @@ def _fetched(rows: pa.Table) -> Floats:
     return moments
 
 
-def _expected(stored: pa.Table, gone: Sequence[TakenBack], added: Sequence[Event]) -> Floats:
-    """The factor by which each stored price would differ if only the list had changed.
+def _expected(
+    stored: pa.Table, gone: Sequence[TakenBack], added: Sequence[Event]
+) -> tuple[Floats, Floats]:
+    """The factor by which each stored price would differ if only the list had changed, and the one
+    that divides its volume.
 
     A row stored before an event was on record, or before it came about, is as traded for certain.
     """
-    factor, days, fetched = np.ones(stored.num_rows), _sessions(stored), _fetched(stored)
+    factor, in_shares = np.ones(stored.num_rows), np.ones(stored.num_rows)
+    days, fetched = _sessions(stored), _fetched(stored)
 
     def times(event: Event | None, power: int, since: float) -> None:
         if event and event.shares:
             undone = (days < np.datetime64(event.ex_date)) & (fetched >= since)
             factor[undone] *= event.shares**power
+            if not event.in_prices_only:
+                in_shares[undone] *= event.shares**power
 
     for taken in gone:
         times(taken.event, -1, _recorded(taken.event))
         times(taken.successor, 1, _recorded(taken.event))
     for event in added:
         times(event, 1, _micros(dt.datetime.combine(event.ex_date, dt.time())))
-    return factor
+    return factor, in_shares
 
 
 def _recorded(event: Event) -> float:
@@ -177,15 +190,17 @@ def _same(theirs: Grid, ours: Grid, factor: Floats) -> Mask:
     return ~marked_rows(np.abs(theirs - expected) > slack)
 
 
-def _times(rows: pa.Table, factor: Floats) -> pa.Table:
-    """Rows with prices multiplied and volumes divided; prices of cents stay prices of cents."""
+def _times(rows: pa.Table, factor: Floats, in_shares: Floats) -> pa.Table:
+    """Rows with prices multiplied, which stay whole cents where they are, and volumes divided."""
     changed = np.abs(factor - 1) > NOISE
     if not changed.any():
         return rows
-    for name in (*PRICES, "volume"):
-        values = floats(rows, name)
-        new = np.round(values * factor, 6) if name in PRICES else np.rint(values / factor)
+    prices = price_grid(rows)
+    grid = np.where(changed[:, None], in_cents(prices * factor[:, None]), prices)
+    volume = floats(rows, "volume")
+    volume = np.where(in_shares == 1, volume, np.rint(volume / in_shares))
+    for name, values in (*zip(PRICES, grid.T, strict=True), ("volume", volume)):
         place = rows.schema.get_field_index(name)
         kind = rows.schema.field(name).type
-        rows = rows.set_column(place, name, pa.array(np.where(changed, new, values)).cast(kind))
+        rows = rows.set_column(place, name, pa.array(values).cast(kind))
     return rows

@@ -134,7 +134,8 @@ class Pairs:
 
     def rougher(self, prices: Grid, far: Mask) -> Mask:
         """Those of the rows ``far`` off whose reported ``prices`` are further than the stored ones
-        from the closes of the sessions around them.
+        from the closes of the sessions around them. A bar with trades is never rougher than one
+        without, which is a price carried on.
         """
         worse: Mask = np.zeros(len(self.days), dtype=bool)
         sound = np.ones(len(self.reported_days), dtype=bool)
@@ -147,7 +148,8 @@ class Pairs:
                 np.abs(np.log(some[:, None] / around)).max(initial=0.0)
                 for some in (prices[self.at[row]], self.stored_prices[row])
             )
-            worse[row] = told >= stored
+            traded = self.reported_volume[self.at[row]] > 0 and not self.stored_volume[row] > 0
+            worse[row] = told >= stored and not traded
         return worse
 
 

@@ -105,7 +105,7 @@ def common_factor(stored: Grid, reported: Grid) -> tuple[int, float] | None:
 
     No correction multiplies a whole past by one factor. The source has adjusted its prices for an
     event that it does not list, such as a spin-off. Of a few rows all four prices must be off by
-    it, by more than a cent could, and be dollars.
+    it, by more than a cent could; they must be dollars, and not all the same.
     """
     ratios = reported / stored
     ratio = np.median(ratios, axis=1)
@@ -117,6 +117,7 @@ def common_factor(stored: Grid, reported: Grid) -> tuple[int, float] | None:
     if len(off) < MANY_ROWS:
         of_all = np.abs(ratios[off] - factor) <= 2 * slack[off, None] * factor
         clear = slack[off].max() <= HALF_A_CENT and abs(factor - 1) > 4 * slack[off].max()
+        clear = clear and len(np.unique(stored[off])) > 1
         return (int(off[-1]) + 1, factor) if clear and of_all.all() else None
     same = np.abs(ratio[off] - factor) <= 2 * slack[off] * max(factor, 1.0)
     if same.mean() < FOLLOWING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 MOVED_DAYS = 10
 """Days by which an event may move and still be the same one."""
@@ -27,7 +27,9 @@ ON_THE_LIST = "reference list"
 
 @dataclass(frozen=True)
 class Event:
-    """A corporate action of one security; ``recorded_at`` (UTC, naive) where it is on record."""
+    """A corporate action of one security; ``recorded_at`` (UTC, naive) and the whole ``record``
+    where it is on record.
+    """
 
     ex_date: dt.date
     kind: str
@@ -37,11 +39,17 @@ class Event:
     kind_by: str = "rule"
     note: str | None = None
     recorded_at: dt.datetime | None = None
+    record: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def shares(self) -> float | None:
         """What a source that adjusts for the event divides earlier prices by; None of a payment."""
         return self.ratio if self.ratio is not None else self.value_factor
+
+    @property
+    def in_prices_only(self) -> bool:
+        """Whether a source that adjusts for it leaves its volumes as they were."""
+        return self.kind == "spin_off" and not self.is_listed
 
     @property
     def is_listed(self) -> bool:
@@ -92,8 +100,8 @@ def taken_back(
 ) -> list[TakenBack]:
     """The events ``stored`` that an answer takes back, which lists ``reported``.
 
-    The answer lists all events after ``first`` and up to ``last``; what is older is beyond its
-    reach. An event that prices show stays until a list names it on another day.
+    The answer lists all events from ``first`` to ``last``; what is older is beyond its reach. An
+    event that only prices show stays until a list names it on another day.
     """
     known = {(event.ex_date, event.kind) for event in stored}
     new = [event for event in reported if (event.ex_date, event.kind) not in known]
@@ -104,7 +112,7 @@ def taken_back(
             if event.is_listed and not event.is_as_large_as(same[0]):
                 found.append(TakenBack(event, "corrected", same[0]))
             continue
-        if not first < event.ex_date <= last:
+        if not first <= event.ex_date <= last:
             continue
         successor = _successor(event, new)
         if successor:

@@ -53,6 +53,9 @@ def load_steps(
     and costs no other step its data.
     """
     asking = how.asking
+    if how.accept:
+        # What is believed is believed of a whole series.
+        asking = replace(asking, look_back_everywhere=True, full_look_back_days=0)
     for step in steps:
         try:
             dataset, source = platform.feed(

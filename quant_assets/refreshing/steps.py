@@ -73,12 +73,16 @@ class _Loaded:
 
 def _loads_of(table: Table) -> str:
     """SQL for the security, source, first day and last arrival of what is loaded of ``table``: by
-    its rows where it has sessions, else by what was requested.
+    its rows where it has sessions, and those set aside, which a source may mend; else by what was
+    requested.
     """
     if "session" in table.names:
         return (
-            "select security_id, source, min(session), max(fetched_at)"  # noqa: S608 - our own table
-            f" from {table.name} group by all order by 1, 2"
+            "select security_id, source, min(session), max(seen_at) from ("  # noqa: S608 - our own table
+            f"select security_id, source, session, fetched_at as seen_at from {table.name}"
+            " union all select security_id, source, session, asked_at from symbol_day_ledger"
+            f" where dataset = '{table.name}' and outcome = 'quarantined'"
+            ") group by all order by 1, 2"
         )
     return (
         "select security_id, source, min(asked_since), max(asked_at) from source_symbols"  # noqa: S608

@@ -36,6 +36,14 @@ DAILY_PRICES = Table(
             "True for the newest session of a live source until a second request confirms it.",
             standing=True,
         ),
+        Column(
+            "basis_unknown",
+            "BOOLEAN",
+            "True where the close is one of a stretch of no whole cents: an event that the source "
+            "does not list is worked in, and basis_on is not to be trusted.",
+            required=False,
+            standing=True,
+        ),
         FETCHED,
         RUN,
     ),

@@ -64,7 +64,7 @@ class Writing:
         ``rows`` holds the key and value columns of ``table``, ``constants`` those that are the same
         in every row; a column in neither is null, and run and times are filled in here. No two rows
         have one key. A replaced row of a ``revised`` table moves to its revisions with
-        the class of the difference: as ``differences`` (security_id, session, difference) names it,
+        the class of the difference: as ``differences`` (columns of the key, difference) names it,
         else restatement. A row that differs only in its standing is replaced without a
         revision, and counts as unchanged. With ``supersede``, rows that agree with an incoming one
         on these columns but have another key are replaced too. Raises DuplicateKeyError.
@@ -108,6 +108,27 @@ class Writing:
             "select * exclude (status) from staged where status <> 'unchanged'"
         )
         return self._count(table, "staged", "status")
+
+    def withdraw(self, table: Table, keys: pa.Table, constants: Mapping[str, object]) -> None:
+        """Move rows to the revisions of ``table``; ``keys`` has columns of its key, ``constants``
+        the others, and each row the class of its difference.
+        """
+        if keys.num_rows == 0:
+            return
+        self.con.register("withdrawn", keys)
+        try:
+            columns = [name for name in keys.column_names if name != "difference"]
+            same = " and ".join(
+                f"t.{name} = {_literal(value)}" for name, value in constants.items()
+            )
+            self._retire(
+                table,
+                f"semi join withdrawn w on {_equal('t', 'w', columns)} where {same}",
+                "withdrawn",
+                keys,
+            )
+        finally:
+            self.con.unregister("withdrawn")
 
     def _stage(self, table: Table, given: set[str], constants: dict[str, object]) -> None:
         """Make the view ``incoming``: the rows with every column of the table, typed."""
@@ -181,7 +202,8 @@ class Writing:
             if differences is not None and differences.num_rows:
                 self.con.register("differences", differences)
                 named = "coalesce(d.difference, ?)"
-                join = " left join differences d using (security_id, session)"
+                keys = [name for name in differences.column_names if name != "difference"]
+                join = f" left join differences d using ({', '.join(keys)})"
             self.con.execute(
                 f"insert into {table.revisions.name} by name select r.*, cast(? as timestamp) as "
                 f"revised_at, cast(? as uuid) as revised_by_run, {named} as difference"

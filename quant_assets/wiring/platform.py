@@ -153,7 +153,8 @@ class Platform(Sources):
         from quant_assets.datasets.daily_prices.dataset import DailyPrices
 
         source = self.price_source(name, calendar)
-        return DailyPrices(source.profile, calendar, self.identities(source), accept), source
+        known = self.spin_offs if source.profile.live else ()
+        return DailyPrices(source.profile, calendar, self.identities(source), accept, known), source
 
     def _market(self, name: str, calendar: Calendar, accept: bool) -> Feed:
         from quant_assets.datasets.market_snapshot.dataset import market_snapshot

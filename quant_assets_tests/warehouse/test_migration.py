@@ -80,7 +80,10 @@ def columns_of(path: Path) -> set[tuple[str, str, str, bool]]:
 def as_migrated(rows: Rows) -> Rows:
     """Rows of version 4 as they are to be once migrated at ``NOW``."""
     dataset, source = {"dataset": "daily_prices"}, {"source": "simulated"}
+    known = {"basis_unknown": None}
     return rows | {
+        "daily_prices": [row | known for row in rows["daily_prices"]],
+        "daily_prices_revisions": [row | known for row in rows["daily_prices_revisions"]],
         "source_symbols": [row | dataset for row in rows["source_symbols"]],
         "load_run_symbols": [row | dataset | source for row in rows["load_run_symbols"]],
         "schema_version": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -13,7 +13,9 @@ from quant_assets.contracts.source import SourceError, SourceProfile
 from quant_assets.datasets.daily_prices.account import ledger_rows, symbol_reports
 from quant_assets.datasets.daily_prices.compare import compare_events_and_rows
 from quant_assets.datasets.daily_prices.due import OnSessions
+from quant_assets.datasets.daily_prices.events import reaches
 from quant_assets.datasets.daily_prices.identify import identify
+from quant_assets.datasets.daily_prices.spin_offs import spin_offs_by_security
 from quant_assets.datasets.daily_prices.store import quarantine, store_rows, without_blocked
 from quant_assets.loading.dataset import Stored
 from quant_assets.loading.report import SymbolReport
@@ -21,6 +23,7 @@ from quant_assets.loading.work import Plan
 from quant_assets.price_rules.row_rules import check_actions, check_prices
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity
+from quant_assets.reference.spin_offs import KnownSpinOff
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.row_rules import Checked
 from quant_assets.securities.delistings import note_delistings
@@ -45,13 +48,14 @@ class DailyPrices:
 
     ``identities`` are dated names known beforehand. Where prices differ from the stored ones as if
     by a split that the source does not list, the symbol is blocked; with ``accept`` the source is
-    believed.
+    believed. ``spin_offs`` are known whatever a live source lists.
     """
 
     profile: PriceProfile
     calendar: Calendar
     identities: Sequence[KnownIdentity] = ()
     accept: bool = False
+    spin_offs: Sequence[KnownSpinOff] = ()
 
     name = DAILY_PRICES.name
     tables = (DAILY_PRICES, CORPORATE_ACTIONS)
@@ -76,11 +80,25 @@ class DailyPrices:
         describe_securities(register, answer.instruments, identified.securities)
         register.write(writing)
         found = compare_events_and_rows(
-            writing.con, self.profile, identified, checked.actions.accepted, accept=self.accept
+            writing.con,
+            self.profile,
+            identified,
+            checked.actions.accepted,
+            reaches(answer, identified, plan),
+            spin_offs=spin_offs_by_security(writing.con, self.spin_offs)
+            if self.profile.live
+            else {},
+            accept=self.accept,
         )
         answer, identified = without_blocked(answer, identified, found, source)
+        answer = replace(answer, notices=(*answer.notices, *found.notices))
         stored = store_rows(writing, self.profile, found, checked.last_closed)
-        unusable = [checked.prices.rejected, identified.rejected, answer.unreadable]
+        unusable = [
+            checked.prices.rejected,
+            identified.rejected,
+            answer.unreadable,
+            found.doubted,
+        ]
         rejected = pa.concat_tables(unusable)
         quarantine(writing, source, DAILY_PRICES, rejected)
         quarantine(writing, source, CORPORATE_ACTIONS, checked.actions.rejected)

@@ -42,10 +42,14 @@ def store_rows(
         prices = prices.drop_columns(["currency"])
     stored = writing.upsert(DAILY_PRICES, prices, constants=same, differences=found.differences)
     writing.clear_outcomes(DAILY_PRICES, source.name, list(stored.by_key))
+    stays = pc.equal(found.taken["difference"], "corrected")
+    gone, corrected = found.taken.filter(pc.invert(stays)), found.taken.filter(stays)
+    writing.withdraw(CORPORATE_ACTIONS, gone, {"source": source.name})
     writing.upsert(
         CORPORATE_ACTIONS,
         found.actions,
         constants={"source": source.name},
+        differences=corrected,
         supersede=("security_id", "ex_date", "source"),
     )
     return stored

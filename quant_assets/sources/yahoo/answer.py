@@ -31,6 +31,12 @@ from quant_assets.sources.yahoo.shares import ROUNDING_ERROR, as_traded, factors
 VISIBLE_RATIO = 2.0
 """From this ratio on, prices show whether they are adjusted for a split."""
 
+PATIENCE = dt.timedelta(days=30)
+"""How long Yahoo is given to show a split that it lists."""
+
+PLAIN_STEP = 0.25
+"""How far a step may be from a ratio, as a logarithm, to be that of prices not adjusted for it."""
+
 
 def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datetime) -> PriceAnswer:
     """The answer of a chart to a request, up to the last session closed at ``now`` (aware).
@@ -44,8 +50,8 @@ def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datet
     today = max(last_closed, now.astimezone(chart.zone).date())
     chart = _within(chart, request.first, today)
     days, bars = _closed_bars(chart.days, chart.bars, last_closed)
-    adjusted_from = _adjusted_from(chart)
-    actions = _actions(chart, adjusted_from)
+    adjusted_from, undone = _adjusted_from(chart, today)
+    actions = _actions(chart, adjusted_from, undone)
     if (len(days) or actions) and currency not in CURRENCIES:
         return _unknown_currency(instrument)
     missing = _missing(days, request, calendar, last_closed)
@@ -55,7 +61,7 @@ def answer_for(chart: Chart, request: Request, calendar: Calendar, now: dt.datet
     unreadable = _undated(chart) + _unknown_shares(chart, days[~known], bars[~known], adjusted_from)
     return PriceAnswer(
         (symbol,),
-        _rows(symbol, currency, days[known], bars[known], chart.splits),
+        _rows(symbol, currency, days[known], bars[known], undone),
         pa.Table.from_pylist(actions, ACTION_COLUMNS),
         pa.Table.from_pylist(
             [{"symbol": symbol, "session": day, "reason": why} for day, why in empty.items()],
@@ -114,27 +120,33 @@ def _closed_bars(days: Days, bars: Floats, last_closed: dt.date) -> tuple[Days, 
     return days[distinct], bars[distinct]
 
 
-def _adjusted_from(chart: Chart) -> dt.date:
-    """The ex-date of the latest listed split for which prices are not adjusted; rows before are
-    of unknown shares.
+def _adjusted_from(chart: Chart, today: dt.date) -> tuple[dt.date, Mapping[dt.date, float]]:
+    """The ex-date of the latest listed split that prices do not show yet, before which rows are of
+    unknown shares; and the splits for which prices are adjusted.
 
     In the hours around a split, and sometimes for good, Yahoo lists it before its prices show it.
     Undoing it then would make them wrong by the ratio. The step from the last close before to the
-    first price after is near 1 where they are adjusted, and near the ratio where they are not.
+    first price after is near 1 where they are adjusted, and near the ratio where they are not. One
+    that is not shown after PATIENCE never will be: the prices before are those of their own day.
     """
     order = np.argsort(chart.days, kind="stable")  # NaT last
     days, first, last = chart.days[order], chart.bars[order, 0], chart.bars[order, 3]
     known = ~np.isnat(days) & (last > 0) & np.isfinite(last)
     first = np.where((first > 0) & np.isfinite(first), first, last)
     days, first, last = days[known], first[known], last[known]
+    shown = dict(chart.splits)
     for day, ratio in sorted(chart.splits.items(), reverse=True):
         at = int(np.searchsorted(days, np.datetime64(day)))
         if not 0 < at < len(days) or 1 / VISIBLE_RATIO < ratio < VISIBLE_RATIO:
             continue
         step = math.log(last[at - 1]) - math.log(first[at])
-        if abs(step - math.log(ratio)) < abs(step):
-            return day
-    return dt.date.min
+        off = abs(step - math.log(ratio))
+        if off >= abs(step):
+            continue
+        if off > PLAIN_STEP or today - day <= PATIENCE:
+            return day, shown
+        del shown[day]
+    return dt.date.min, shown
 
 
 def _missing(
@@ -227,15 +239,19 @@ def _undated(chart: Chart) -> list[dict[str, str]]:
     ]
 
 
-def _actions(chart: Chart, since: dt.date) -> list[dict[str, object]]:
-    """All splits, and payments from ``since`` on, per share of the ex-date."""
+def _actions(
+    chart: Chart, since: dt.date, undone: Mapping[dt.date, float]
+) -> list[dict[str, object]]:
+    """All splits, and payments from ``since`` on, per share of the ex-date; they are told adjusted
+    for the splits ``undone``.
+    """
     symbol, currency = chart.instrument.symbol, chart.instrument.currency or ""
     splits = [Reported(symbol, day, n, None, day, currency) for day, n in chart.splits.items()]
     rows = records(splits, {})
     paid = {key: amount for key, amount in chart.payments.items() if key[0] >= since}
     days = np.array([day for day, _ in paid], dtype="datetime64[D]")
     reported = np.array(list(paid.values()), dtype=np.float64)
-    amounts = as_traded(reported, factors(days, chart.splits), ROUNDING_ERROR).tolist()
+    amounts = as_traded(reported, factors(days, undone), ROUNDING_ERROR).tolist()
     for ((day, kind), paid_today), amount in zip(paid.items(), amounts, strict=True):
         [row] = records([Reported(symbol, day, None, amount, day, currency)], {})
         rows.append(row | {"kind": kind, "reported_amount": paid_today})
