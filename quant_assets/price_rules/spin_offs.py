@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -125,6 +125,8 @@ def _decided(
     day, known = event
     values, ticks = _evidence(days[rows], prices[rows], later.factor, known)
     without = _fit(values, ticks, later, 1.0)
+    if without and later.exact:  # prices divided by a factor too many are no whole cents
+        return Spinoff(day, False, known, False), replace(later, wider=without.wider)
     within = _fit(values, ticks, later, known)
     if within and (not without or within.evidence > without.evidence + CLEAR):
         factor = within.factor / later.factor if within.only else known

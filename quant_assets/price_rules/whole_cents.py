@@ -32,6 +32,9 @@ ROUNDING_ERROR = 0.5e-6
 WIDER = (1, 8, 64)
 """Multiples of these errors that are tried: undoing a split multiplies them too."""
 
+WIDEST = 0.125
+"""Ticks that widened errors reach at the most: beyond, 3/5 of a tick would pass for a whole one."""
+
 ODD = 0.1
 """Share of prices that may be no whole ticks: bad prints, half cents, averages."""
 
@@ -44,7 +47,10 @@ CLEAR = 14.0
 SAME = 0.05
 """Ticks of the largest price by which a factor may be off that is known exactly."""
 
-SAMPLE, FEW, PEAKS, BEST = 256, 64, 1024, 16
+PEAK = 0.6
+"""Mean cosine of a factor worth a closer look: that of MOST, between two that are tried."""
+
+SAMPLE, FEW, PEAKS, BEST = 128, 64, 1024, 16
 """Prices that the search looks at, and each peak of it, then peaks, and those looked at closely."""
 
 
@@ -70,7 +76,7 @@ def slack(prices: np.ndarray) -> np.ndarray:
 
 
 def fit(prices: Floats, ticks: Floats, factor: float) -> Fit | None:
-    """Whether ``prices``, distinct, are whole ticks of ``factor``; None where they are not."""
+    """Whether ``prices``, distinct and ascending, are whole ticks of ``factor``; else None."""
     return _best(prices, ticks, np.array([1 / factor]), factor, 1.0)
 
 
@@ -81,18 +87,21 @@ def nearest_fit(
 
     Where several fit equally well it is the nearest to ``factor``.
     """
-    sample = np.unique(np.linspace(0, len(prices) - 1, SAMPLE).astype(np.int64))
-    counts = np.sort(prices)[sample] / ticks[np.argsort(prices)][sample]
-    inverse, tried = _peaks(counts, 1 / high, 1 / low)
-    few = np.unique(np.linspace(0, len(counts) - 1, FEW).astype(np.int64))
-    inverse = _refined(counts[few], inverse)
+    sample = _spread(len(prices), SAMPLE)
+    inverse, tried = _peaks((prices / ticks)[sample], 1 / high, 1 / low)
+    few = sample[_spread(len(sample), FEW)]
+    inverse = _refined((prices / ticks)[few], inverse)
     inverse = inverse[(inverse >= 1 / high) & (inverse <= 1 / low)]
     if len(inverse) == 0:
         return None
-    order = np.argsort(prices)[sample][few]
-    evidence, _, _ = _evidence(prices[order], ticks[order], inverse)
+    evidence, _, _ = _evidence(prices[few], ticks[few], inverse)
     best = inverse[np.argsort(-evidence, kind="stable")[:BEST]]
     return _best(prices, ticks, _refined(prices / ticks, best), factor, tried)
+
+
+def _spread(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Places spread over ``count``, not more than ``most``."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def _peaks(counts: Floats, low: float, high: float) -> tuple[Floats, float]:
@@ -108,7 +117,7 @@ def _peaks(counts: Floats, low: float, high: float) -> tuple[Floats, float]:
     a, b = 2 * np.pi * (coarse % 1), 2 * np.pi * fine
     mean = ((np.cos(a) @ np.cos(b) - np.sin(a) @ np.sin(b)) / len(counts)).ravel()
     around = np.concatenate([[-1], mean, [-1]])
-    tops = np.flatnonzero((mean >= around[:-2]) & (mean > around[2:]) & (mean > MOST / 2))
+    tops = np.flatnonzero((mean >= around[:-2]) & (mean > around[2:]) & (mean > PEAK))
     tops = tops[np.argsort(-mean[tops], kind="stable")[:PEAKS]]
     found: Floats = low + tops * step
     return found, side * side / 8
@@ -133,10 +142,10 @@ def _evidence(
     whole, and which of WIDER it takes."""
     product = inverse[:, None] * (prices / ticks)
     off = np.abs(product - np.rint(product))
-    bound = inverse[:, None] * (slack(prices) / ticks)
+    bound = inverse.mean() * (slack(prices) / ticks)  # x differ by a few per cent at the most
     likelihood, share = [], []
     for wider in WIDER:
-        allowed = np.minimum(bound * wider, 0.5)
+        allowed = np.maximum(np.minimum(bound * wider, WIDEST), np.minimum(bound, 0.5))
         hit = off <= allowed
         gain = np.log(ODD + (1 - ODD) / (2 * allowed))
         likelihood.append(np.where(hit, gain, math.log(ODD)).sum(axis=1) - math.log(len(WIDER)))
