@@ -74,7 +74,11 @@ class Instrument:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """Prices and corporate actions of some symbols; the tables have the columns named above."""
+    """Prices and corporate actions of some symbols; the tables have the columns named above.
+
+    ``ranges`` are the first and last day that the source is known to have of a symbol, whatever
+    was requested: what a symbol means must not depend on the days requested.
+    """
 
     symbols: tuple[str, ...]
     rows: pa.Table
@@ -84,6 +88,7 @@ class PriceAnswer:
     failures: Mapping[str, SourceError] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     instruments: tuple[Instrument, ...] = ()
+    ranges: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
     under_way: tuple[str, ...] = ()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +15,8 @@ import pyarrow.compute as pc
 from quant_assets.schema.table import CURRENCIES, Table
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 REJECTED = pa.schema(
     [
@@ -126,6 +130,23 @@ def floats(rows: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.floa
     """A column as floats, NaN where null."""
     values: np.ndarray[tuple[int], np.dtype[np.float64]] = rows[name].cast(pa.float64()).to_numpy()
     return values
+
+
+def rejected_days(rejected: pa.Table) -> pa.Array:
+    """The day that each row of REJECTED names, null where it is no date in full.
+
+    Arrow's own parser takes 2024-02-31 for the second of March.
+    """
+    texts = rejected["session"].combine_chunks().dictionary_encode()
+    days = [_day_in(text) for text in texts.dictionary.to_pylist()]
+    return pa.array(days, pa.date32()).take(texts.indices)
+
+
+def _day_in(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.Table:

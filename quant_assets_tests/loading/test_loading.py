@@ -736,6 +736,28 @@ def test_no_security_is_made_up_for_a_symbol_that_brought_no_row(warehouse: Ware
     assert unnamed == [(1,)]
 
 
+@pytest.mark.parametrize("names_on", [None, FRIDAY])
+def test_a_day_confirmed_empty_is_recorded_though_its_symbol_has_no_row_yet(
+    warehouse: Warehouse, names_on: dt.date | None
+) -> None:
+    source = FakeSource(week("AAPL")[2:], empty={"AAPL": (MONDAY, TUESDAY)}, names_on=names_on)
+    alone = bring(warehouse, source, window("AAPL", end=TUESDAY))
+    assert [(each.empty, each.failed) for each in alone.symbols] == [(2, 0)]
+    bring(warehouse, source, window("AAPL"))
+    ledger = query(warehouse, "select session, outcome from symbol_day_ledger order by all")
+    assert ledger == [(MONDAY, "empty"), (TUESDAY, "empty")]
+    assert query(warehouse, "select count(*) from symbol_history") == [(1,)]
+
+
+def test_a_row_that_can_not_be_used_outweighs_a_confirmation_that_there_is_none(
+    warehouse: Warehouse,
+) -> None:
+    bad = {"symbol": "AAPL", "session": str(MONDAY), "reason": "close can't be read", "raw": "{}"}
+    source = FakeSource(week("AAPL")[1:], empty={"AAPL": (MONDAY,)}, unreadable=[bad])
+    bring(warehouse, source, window("AAPL"))
+    assert query(warehouse, "select outcome from symbol_day_ledger") == [("quarantined",)]
+
+
 def test_a_ticker_that_changes_hands_within_the_window_is_told_apart_by_the_day(
     warehouse: Warehouse,
 ) -> None:

@@ -18,6 +18,7 @@ from quant_assets.contracts.source import MissingAtSource
 from quant_assets.datasets.daily_prices.identify import Identified, security_ids
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan
+from quant_assets.schema.row_rules import rejected_days
 from quant_assets.warehouse.writing import Upserted
 
 
@@ -26,8 +27,9 @@ def ledger_rows(
 ) -> pa.Table:
     """One row for each due symbol-day without a good row: its outcome, and why.
 
-    In order of weight: the source confirmed it empty, its row was quarantined, the source failed,
-    or it answered without a row for that day. The last is no confirmation and counts as failed.
+    In order of weight: its row was quarantined, the source confirmed it empty, the source failed,
+    or it answered without a row for that day. A row that can't be used is no absence, and silence
+    is no confirmation and counts as failed.
     """
     requested = {request.symbol: plan.requested_days(request) for request in plan.requests}
     short = [
@@ -49,7 +51,7 @@ def ledger_rows(
     failures = {symbol: str(error) for symbol, error in answer.failures.items()}
     outcome = np.full(len(keys), "failed", dtype=object)
     reason = np.array([failures.get(s, SILENCE) for s in due["symbol"].to_pylist()], dtype=object)
-    for rows_of, what in ((_dated(rejected), "quarantined"), (answer.empty, "empty")):
+    for rows_of, what in ((answer.empty, "empty"), (_dated(rejected), "quarantined")):
         found, at = _look_up(keys, _keys(rows_of, places))
         outcome[found] = what
         reason[found] = np.array(rows_of["reason"].to_pylist(), dtype=object)[at]
@@ -84,9 +86,8 @@ def _look_up(
 
 def _dated(rejected: pa.Table) -> pa.Table:
     """Rejected rows with the day they name as a date, null where it can't be read."""
-    text = pc.utf8_slice_codeunits(rejected["session"], 0, 10)
-    days = pc.strptime(text, "%Y-%m-%d", "s", error_is_null=True).cast(pa.date32(), safe=False)
-    return rejected.set_column(rejected.column_names.index("session"), "session", days)
+    at = rejected.column_names.index("session")
+    return rejected.set_column(at, "session", rejected_days(rejected))
 
 
 def symbol_reports(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import PriceAnswer
 from quant_assets.reference.identity import Name, UnknownSymbolError, bearer_on
-from quant_assets.schema.row_rules import REJECTED
+from quant_assets.schema.row_rules import REJECTED, rejected_days
 from quant_assets.securities.register import Register
 
 
@@ -71,25 +73,33 @@ def identify(
     Rows of a symbol that can't be identified are rejected, and so are those of days on which it had
     no bearer, and a row that contradicts one of the same security and session under another of its
     symbols; the first symbol is believed.
+
+    A symbol is put on record once its source says anything of one of its days: a row, a row that
+    can't be used, or that there is none. The days asked for must not decide what it means.
     """
     spans = _spans(accepted)
+    spoken = _spoken_of(answer)
     securities: dict[str, int] = {}
     several: dict[str, Sequence[Name]] = {}
     reasons: dict[str, str] = {}
     for symbol in answer.symbols:
         bearers = register.bearers(symbol)
         one = len({name.security_id for name in bearers}) == 1
-        if symbol in spans and (names_on is not None or not bearers):
-            first, last, _ = spans[symbol]
+        traded = answer.ranges.get(symbol) if symbol in spoken else None
+        if traded is None and symbol in spans:
+            traded = spans[symbol][:2]
+        days = traded if traded or bearers else spoken.get(symbol)
+        if days and (names_on is not None or not bearers):
             try:
-                securities[symbol] = register.security_on(symbol, names_on or first, (first, last))
+                on = names_on or days[0]
+                securities[symbol] = register.security_on(symbol, on, days)
             except UnknownSymbolError as error:
                 reasons[symbol] = str(error)
         elif one:
             securities[symbol] = bearers[0].security_id
         elif bearers:
             several[symbol] = bearers
-        # Otherwise a symbol that is not on record brought no row: no security is made up for it.
+        # Otherwise nothing was said of a symbol that is not on record: no security is made up.
         if symbol in securities and symbol in spans:
             register.note_first_session(securities[symbol], spans[symbol][0])
     ids = security_ids(accepted, "session", securities, several)
@@ -104,6 +114,20 @@ def identify(
         accepted, contradicting = _one_row_a_day(accepted, ids)
         rejected += contradicting
     return Identified(accepted, _rejected(rejected), spans, securities, several, reasons)
+
+
+def _spoken_of(answer: PriceAnswer) -> dict[str, tuple[dt.date, dt.date]]:
+    """First and last day that the answer says anything of, by symbol: that a row can't be used, or
+    that there is none.
+    """
+    names, days = answer.unreadable["symbol"].to_pylist(), rejected_days(answer.unreadable)
+    found: dict[str, list[dt.date]] = defaultdict(list)
+    for symbol, day in zip(names, days.to_pylist(), strict=True):
+        found[symbol] += filter(None, (day,))
+    for rows in (answer.rows, answer.empty):
+        for row in _extents(rows):
+            found[row["symbol"]] += filter(None, (row["session_min"], row["session_max"]))
+    return {symbol: (min(days), max(days)) for symbol, days in found.items() if days}
 
 
 def security_ids(
@@ -168,10 +192,13 @@ def _rejected(rows: Sequence[tuple[dict[str, object], str]]) -> pa.Table:
 
 def _spans(rows: pa.Table) -> dict[str, tuple[dt.date, dt.date, int]]:
     """First session, last session and number of rows, by symbol."""
-    counted = rows.group_by("symbol").aggregate(
-        [("session", "min"), ("session", "max"), ("session", "count")]
-    )
     return {
         row["symbol"]: (row["session_min"], row["session_max"], row["session_count"])
-        for row in counted.to_pylist()
+        for row in _extents(rows)
     }
+
+
+def _extents(rows: pa.Table) -> list[dict[str, Any]]:
+    of_session = [("session", name) for name in ("min", "max", "count")]
+    counted: list[dict[str, Any]] = rows.group_by("symbol").aggregate(of_session).to_pylist()
+    return counted
