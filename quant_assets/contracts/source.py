@@ -40,14 +40,23 @@ class UnknownSymbolAtSource(SourceError):  # noqa: N818 - names the fact, as the
 
 
 class MissingAtSource(SourceError):  # noqa: N818
-    """The source knows the symbol, and says nothing of sessions on which it was to have traded."""
+    """The source knows the symbol, and says nothing of sessions on which it was to have traded.
 
-    def __init__(self, source: str, symbol: str, sessions: Sequence[dt.date]) -> None:
+    ``because`` says why its silence confirms nothing, where more than that is known.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        symbol: str,
+        sessions: Sequence[dt.date],
+        because: str = "does not say why",
+    ) -> None:
         shown = ", ".join(str(day) for day in sessions[:5])
         more = f" and {len(sessions) - 5} more" if len(sessions) > 5 else ""
         super().__init__(
             source,
-            f"{source} has no row of {symbol} for {shown}{more}, and does not say why.",
+            f"{source} has no row of {symbol} for {shown}{more}, and {because}.",
         )
         self.symbol = symbol
         self.sessions = tuple(sessions)

@@ -159,6 +159,7 @@ class Sources:
             self.calendar,
             Path(resolve(archive.actions.path)) if archive.actions else None,
             Path(resolve(archive.action_kinds)) if archive.action_kinds else None,
+            clock=self.clock,
         )
 
     def members_from(self, name: str) -> UniverseSource:

@@ -2,15 +2,15 @@
 
 ``FilesArchive`` in the settings declares its column names, date format, price basis and how it
 reports corporate actions; nothing is guessed. A cell that can't be read costs its own row only, a
-file that can't be read its own rows only. What the archive does not hold is answered here: empty
-sessions and unknown symbols. Deliveries, which hold a symbol-day more than once, give the rows that
-loading them day by day would have stored.
+file that can't be read its own rows only. What the archive's silence about other days means is in
+``silence.py``. Deliveries, which hold a symbol-day more than once, give the rows that loading them
+day by day would have stored.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +22,13 @@ import pyarrow.compute as pc
 from quant_assets.contracts.prices import EMPTY_COLUMNS, PriceAnswer, PriceProfile
 from quant_assets.contracts.source import (
     BadAnswer,
+    MissingAtSource,
     Request,
     SourceError,
     UnknownSymbolAtSource,
 )
 from quant_assets.price_rules.decisions import read_decisions
+from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
@@ -39,6 +41,7 @@ from quant_assets.sources.files.conventions import (
 )
 from quant_assets.sources.files.deliveries import fold_deliveries
 from quant_assets.sources.files.reading import expand, in_order_of_delivery, read_typed
+from quant_assets.sources.files.silence import Silence
 
 SYMBOLS_AT_ONCE = 256
 """Symbols an answer holds: half a million rows of eight years, stored in one transaction. Twice as
@@ -49,7 +52,8 @@ _CONVENTIONS = {"previous_close": "P / (P0 - D)", "ex_close": "(P + D) * S / P0"
 
 @dataclass(frozen=True)
 class FilesSource:
-    """The archive ``name``; ``paths`` are absolute files, folders or globs."""
+    """The archive ``name``; ``paths`` are absolute files, folders or globs, ``clock`` gives aware
+    times."""
 
     name: str
     archive: FilesArchive
@@ -57,6 +61,7 @@ class FilesSource:
     calendar: Calendar = field(repr=False)
     actions_path: Path | None = None
     kinds_path: Path | None = None
+    clock: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC), repr=False)
 
     @cached_property
     def profile(self) -> PriceProfile:
@@ -73,7 +78,7 @@ class FilesSource:
         )
 
     def symbols(self) -> tuple[str, ...]:
-        return tuple(self._contents.extents)
+        return self._contents.symbols
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[PriceAnswer]:
         """Answer ``SYMBOLS_AT_ONCE`` requests at a time, by symbol.
@@ -92,54 +97,82 @@ class FilesSource:
         self, chunk: Sequence[Request], actions: ArchiveActions, notices: tuple[str, ...]
     ) -> PriceAnswer:
         contents = self._contents
-        known = [request for request in chunk if request.symbol in contents.extents]
         rows = pa.concat_tables(
-            [contents.rows.slice(0, 0), *(contents.rows_for(request) for request in known)]
+            [contents.rows.slice(0, 0), *(contents.rows_for(request) for request in chunk)]
         )
         events, impossible = actions.among(rows, chunk)
+        empty, failures = self._absent(chunk)
+        traded = {request.symbol: self._traded(request.symbol) for request in chunk}
         return PriceAnswer(
             symbols=tuple(request.symbol for request in chunk),
             rows=prices(rows, self.archive),
             actions=events,
-            empty=self._empty(known),
+            empty=empty,
             unreadable=pa.concat_tables([contents.unreadable_for(chunk), impossible]),
-            failures={
-                request.symbol: self._unknown(request.symbol)
-                for request in chunk
-                if request.symbol not in contents.extents
-            },
+            failures=failures,
             notices=notices,
+            ranges={symbol: days for symbol, days in traded.items() if days},
+        )
+
+    def _absent(self, requests: Sequence[Request]) -> tuple[pa.Table, dict[str, SourceError]]:
+        """Sessions confirmed empty, and why others without a row are not; unknown symbols."""
+        parts: dict[str, list[object]] = {name: [] for name in EMPTY_COLUMNS.names}
+        failures: dict[str, SourceError] = {}
+        known, name = frozenset(self._contents.symbols), self.profile.name
+        for request in requests:
+            symbol = request.symbol
+            if symbol not in known:
+                failures[symbol] = self._unknown(symbol)
+                continue
+            confirmed, doubted, why = self._silence.about(request)
+            if doubted:
+                failures[symbol] = MissingAtSource(name, symbol, doubted, why)
+            for session, reason in confirmed:
+                for column, value in zip(parts, (symbol, session, reason), strict=True):
+                    parts[column].append(value)
+        return pa.table(parts, schema=EMPTY_COLUMNS), failures
+
+    def _traded(self, symbol: str) -> tuple[dt.date, dt.date] | None:
+        """First and last day of a symbol's rows, without absurd ones."""
+        first, last = self._reach
+        days = self._silence.range_of(symbol)
+        return (
+            (max(days[0], first), min(days[1], last))
+            if days and days[0] <= last and days[1] >= first
+            else None
         )
 
     def _unknown(self, symbol: str) -> UnknownSymbolAtSource:
-        unread = self._contents.files_unread
+        unread = len(self._contents.files_unread)
         hint = f"{unread} of its files could not be read." if unread else ""
         return UnknownSymbolAtSource(self.profile.name, symbol, hint)
 
-    def _empty(self, requests: Sequence[Request]) -> pa.Table:
-        """Sessions inside the archive's span and outside the symbol's own.
+    @cached_property
+    def _silence(self) -> Silence:
+        return Silence(
+            self._contents,
+            self.calendar,
+            self._reach,
+            symbol_from_filename=self.archive.symbol_from_filename,
+        )
 
-        A session missing between a symbol's rows is not confirmed by an archive's silence, and
-        neither is a day that the archive as a whole does not reach.
+    @cached_property
+    def _reach(self) -> tuple[dt.date, dt.date]:
+        """First and last session of which the archive has a row that can be stored.
+
+        Rows of a mistyped or an unfinished day alone don't show that the archive had that day.
         """
-        first, last = self._span
-        parts: dict[str, list[object]] = {name: [] for name in EMPTY_COLUMNS.names}
-        for request in requests:
-            days = self._contents.days_of(request.symbol)
-            days = days[(days >= np.datetime64(first)) & (days <= np.datetime64(last))]
-            begin, end = max(request.start, first), min(request.end, last)
-            if len(days) == 0:
-                continue
-            begins, ends = days[0].item(), days[-1].item()
-            if begins <= begin and ends >= end:
-                continue
-            before, after = f"the archive begins with {begins}", f"the archive ends with {ends}"
-            for day in self.calendar.between(begin, end):
-                if not begins <= day <= ends:
-                    parts["symbol"].append(request.symbol)
-                    parts["session"].append(day)
-                    parts["reason"].append(before if day < begins else after)
-        return pa.table(parts, schema=EMPTY_COLUMNS)
+        last_closed = self.calendar.last_closed_session(self.clock())
+        rows, days = self._contents.rows, np.unique(self._contents.days).tolist()
+
+        def has_row(day: dt.date) -> bool:
+            of_day = rows.filter(pc.equal(rows["session"], pa.scalar(day, pa.date32())))
+            checked = check_prices(prices(of_day, self.archive), self.calendar, last_closed)
+            return bool(checked.accepted.num_rows)
+
+        first = next((day for day in days if has_row(day)), None)
+        last = next((day for day in reversed(days) if has_row(day)), None)
+        return (first, last) if first and last else self._span
 
     @cached_property
     def _span(self) -> tuple[dt.date, dt.date]:
@@ -154,7 +187,8 @@ class FilesSource:
     @cached_property
     def _contents(self) -> Contents:
         """Every file of the archive, typed. Read once; about 100 bytes a row."""
-        archive, tables, unreadable, notices = self.archive, [], {}, []
+        archive, tables, unreadable = self.archive, [], {}
+        unread: dict[Path, str] = {}
         columns, from_filename = archive.columns.model_dump(), archive.symbol_from_filename
         terms = dialect(self.name, archive, columns, symbol_from_filename=from_filename)
         paths = expand(terms.source, self.paths)
@@ -164,17 +198,17 @@ class FilesSource:
             try:
                 typed, bad = read_typed(path, terms)
             except SourceError as error:
-                notices.append(str(error))
+                unread[path] = str(error)
                 continue
             tables.append(typed)
             unreadable[path] = bad
         if not tables:
-            raise BadAnswer(terms.source, " ".join(notices))
+            raise BadAnswer(terms.source, " ".join(unread.values()))
         rows = sorted_rows(pa.concat_tables(tables))
         known = pc.unique(rows["symbol"])
         lost = [notice for path, bad in unreadable.items() for notice in _lost(path, bad, known)]
         bad = pa.concat_tables(unreadable.values())
-        contents = Contents(rows, bad, (*notices, *lost), len(notices))
+        contents = Contents(rows, bad, (*unread.values(), *lost), tuple(unread))
         if not archive.deliveries:
             return contents
         return fold_deliveries(tables, contents, archive, self.calendar)

@@ -55,7 +55,13 @@ def typed_columns(
     unreadable_rows = pa.table(
         {
             "symbol": pc.fill_null(symbols.filter(pa.array(bad)), ""),
-            "session": [str(row["session"]) for row in rejected],
+            # A legible day in our spelling, whatever the vendor's.
+            "session": [
+                str(day or row["session"])
+                for day, row in zip(
+                    sessions.filter(pa.array(bad)).to_pylist(), rejected, strict=True
+                )
+            ],
             "reason": reasons[bad].tolist(),
             "raw": [json.dumps(row, default=str, sort_keys=True) for row in rejected],
         },
@@ -101,11 +107,11 @@ def _dates(column: pa.ChunkedArray, date_format: str) -> pa.Array:
             array = pc.local_timestamp(array)
         return array.cast(pa.timestamp("us"), safe=False).cast(pa.date32(), safe=False)
     encoded = array.cast(pa.string()).dictionary_encode()
-    days = [_date(text, date_format) for text in encoded.dictionary.to_pylist()]
+    days = [read_date(text, date_format) for text in encoded.dictionary.to_pylist()]
     return pa.array(days, pa.date32()).take(encoded.indices)
 
 
-def _date(text: str, date_format: str) -> dt.date | None:
+def read_date(text: str, date_format: str) -> dt.date | None:
     """A date in a text. Arrow's own parser takes 2024-02-31 for the second of March."""
     whole = text.strip()
     for candidate in (whole, _TIME_OF_DAY.sub("", whole)):

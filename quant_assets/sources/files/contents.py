@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +30,7 @@ class Contents:
     rows: pa.Table
     unreadable: pa.Table
     notices: tuple[str, ...]
-    files_unread: int
+    files_unread: tuple[Path, ...] = ()
     reported: pa.Table | None = None
     inferred: Mapping[tuple[str, dt.date], tuple[InferredEvent, str]] = field(default_factory=dict)
 
@@ -36,6 +38,11 @@ class Contents:
     def days(self) -> Days:
         days: Days = self.rows["session"].to_numpy().astype("datetime64[D]")
         return days
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol that a row names, also one that can't be read; ascending."""
+        return tuple(sorted({*self.extents, *self.unreadable["symbol"].to_pylist()} - {""}))
 
     @cached_property
     def extents(self) -> dict[str, tuple[int, int]]:
@@ -57,6 +64,8 @@ class Contents:
 
     def rows_for(self, request: Request) -> pa.Table:
         """The rows of one request, by binary search in the sorted days of its symbol."""
+        if request.symbol not in self.extents:
+            return self.rows.slice(0, 0)
         start, _ = self.extents[request.symbol]
         days = self.days_of(request.symbol)
         first = int(np.searchsorted(days, np.datetime64(request.first)))
@@ -66,6 +75,13 @@ class Contents:
     def unreadable_for(self, requests: Sequence[Request]) -> pa.Table:
         symbols = pa.array([request.symbol for request in requests])
         return self.unreadable.filter(pc.is_in(self.unreadable["symbol"], symbols))
+
+
+def symbol_cell(raw: str) -> str | None:
+    """What an unreadable row has in place of a symbol; None where there is no such cell."""
+    row = json.loads(raw)
+    cell = row.get("symbol") if isinstance(row, dict) else None
+    return cell if isinstance(cell, str) else None
 
 
 def sorted_rows(rows: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
-from quant_assets.sources.files.cells import spelled, typed_columns
+from quant_assets.sources.files.cells import read_date, spelled, typed_columns
 
 _DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
 
@@ -111,6 +111,11 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
 def _suffix(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return "".join(suffixes if suffixes[-1:] == [".gz"] else suffixes[-1:])
+
+
+def symbol_of(path: Path) -> str | None:
+    """The symbol that a file is named after; None where its name is no symbol."""
+    return spelled(_bare_name(path))
 
 
 def _bare_name(path: Path) -> str:
@@ -207,19 +212,30 @@ def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[st
 def _torn_lines(
     path: Path, torn: Sequence[tuple[int, str]], header: Sequence[str], dialect: Dialect
 ) -> pa.Table:
-    """Lines with too few or too many fields, with their symbol where its field is legible."""
+    """Lines with too few or too many fields, with their symbol and day where these are legible.
+
+    The last field of a line that is too short may be torn itself: no symbol is read from it, and a
+    day only if it is whole.
+    """
     rows = []
     for expected, text in torn:
-        fields = text.split(dialect.delimiter)
-        if dialect.symbol_from_filename:
-            symbol = _bare_name(path)
-        else:
-            at = header.index(dialect.columns["symbol"])
-            symbol = fields[at] if at < len(fields) else ""
+        fields = next(csv.reader([text], delimiter=dialect.delimiter), [])
+        named = {
+            name: fields[at] if (at := header.index(dialect.columns[name])) < len(fields) else ""
+            for name in ("symbol", "session")
+            if name in dialect.named
+        }
+        day = read_date(named["session"], dialect.date_format)
+        if len(fields) < expected:
+            last = fields[-1:]
+            named |= {"symbol": ""} if last == [named.get("symbol")] else {}
+            if day and last == [named["session"]] and day.strftime(dialect.date_format) != last[0]:
+                day = None
+        symbol = named.get("symbol", _bare_name(path))
         rows.append(
             {
                 "symbol": spelled(symbol) or "",
-                "session": "",
+                "session": str(day or ""),
                 "reason": f"{path.name}: a line of {len(fields)} fields where {expected} belong",
                 "raw": json.dumps(text),
             }

@@ -175,7 +175,8 @@ def _explained(
         since = bisect_right(calendar.sessions, last_closed) - bisect_right(
             calendar.sessions, ended
         )
-        if since > QUIET_SESSIONS and not (days > np.datetime64(ended)).any():
+        undated = np.isnat(chart.days).any()  # a bar that may be of any day
+        if since > QUIET_SESSIONS and not undated and not (days > np.datetime64(ended)).any():
             found |= {day: f"no trade since {ended}" for day in missing if day > ended}
     return found
 

@@ -538,7 +538,7 @@ def test_a_torn_line_costs_itself_and_is_shown(tmp_path: Path, delimiter: str) -
     answer = ask(source(path, delimiter=delimiter))
     assert prices(answer) == [DAY_ROWS[0], *DAY_ROWS[2:]]
     assert unreadable(answer) == [
-        ("AAPL", "", "prices.csv: a line of 3 fields where 7 belong"),
+        ("AAPL", "2024-05-21", "prices.csv: a line of 3 fields where 7 belong"),
     ]
     assert "2024-05-21" in answer.unreadable["raw"][0].as_py()
 
@@ -549,7 +549,8 @@ def test_a_torn_line_of_a_file_named_after_its_symbol_is_shown_with_that_symbol(
 ) -> None:
     lines = ("date,open,high,low,close,volume", "2024-05-20,1,2,1,2,5", "2024-05-21,1,2")
     answer = ask(source(write(tmp_path / name, *lines), symbol_from_filename=True))
-    assert unreadable(answer) == [("BRK.B", "", f"{name}: a line of 3 fields where 6 belong")]
+    reason = f"{name}: a line of 3 fields where 6 belong"
+    assert unreadable(answer) == [("BRK.B", "2024-05-21", reason)]
 
 
 def test_a_torn_line_without_a_symbol_is_not_lost_without_a_word(tmp_path: Path) -> None:

@@ -441,6 +441,13 @@ def test_a_last_trade_that_later_rows_contradict_is_no_evidence() -> None:
     assert missing(answer(result, now=later)) == (TUESDAY, WEDNESDAY, THURSDAY)
 
 
+def test_a_bar_of_an_illegible_time_may_be_one_after_the_last_trade() -> None:
+    later = dt.datetime(2024, 6, 12, 22, 0, tzinfo=dt.UTC)
+    result = told((MONDAY, FLAT), (TUESDAY, FLAT), regularMarketTime=seconds(TUESDAY, 16, 0))
+    result["timestamp"][1] = None
+    assert missing(answer(result, now=later)) == (TUESDAY, WEDNESDAY, THURSDAY, FRIDAY)
+
+
 def test_a_hole_and_a_lagging_last_session_fail_and_the_rest_is_told() -> None:
     given = answer(told((MONDAY, FLAT), (WEDNESDAY, FLAT), (THURSDAY, FLAT)))
     assert [row[0] for row in rows(given)] == [MONDAY, WEDNESDAY, THURSDAY]
