@@ -19,13 +19,24 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 NUMBERS = ("open", "high", "low", "close", "volume", "split", "dividend", "adjusted_close")
 
 _NUMBER = r"^[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|(?i:nan|inf|infinity))$"
+_BLANK = r"^(?i:nan|null|none|n/?a|<na>|-+)?$"
+"""What vendors write where they have no number. In a row that has another, it is unreadable."""
+
 _TIME_OF_DAY = re.compile(r"[T\s]+\d{1,2}:?\d{2}.*")
 
 
 def typed_columns(
     named: Mapping[str, pa.ChunkedArray], date_format: str
 ) -> tuple[pa.Table, pa.Table]:
-    """Our columns with our types, and the rows with an unreadable cell, as UNREADABLE_COLUMNS."""
+    """Our columns with our types, and the rows with an unreadable cell, as UNREADABLE_COLUMNS.
+
+    Blank rows, which have no price, no volume and no event, are left out: an archive that has a
+    row for every symbol and day says no more with them than without.
+    """
+    blank = _blank_rows(named)
+    if blank.any():
+        kept = pa.array(~blank)
+        named = {name: pa.chunked_array(cells).filter(kept) for name, cells in named.items()}
     count = len(named["symbol"])
     bad = np.zeros(count, dtype=bool)
     reasons = np.full(count, "", dtype=object)
@@ -70,9 +81,49 @@ def typed_columns(
     return typed.filter(pa.array(~bad)), unreadable_rows
 
 
-def _nulls(array: pa.Array) -> Mask:
-    mask: Mask = array.is_null().to_numpy(zero_copy_only=False)
+_NOTHING = {"volume": (0.0,), "split": (0.0, 1.0), "dividend": (0.0,)}
+"""Numbers that say nothing in a row without a price."""
+
+
+def _blank_rows(named: Mapping[str, pa.ChunkedArray]) -> Mask:
+    """Rows in which every number that the file has is blank, or says nothing beside blanks."""
+    blank: Mask = np.zeros(len(named["symbol"]), dtype=bool)
+    if "close" not in named:  # a file of actions, not of prices
+        return blank
+    places = np.flatnonzero(_has_no_number(_plain(named["close"])))
+    for name in NUMBERS:
+        if len(places) and name in named:
+            cells = _plain(named[name].take(pa.array(places)))
+            numbers, unreadable = _numbers(_without_blanks(cells))
+            values = numbers.to_numpy(zero_copy_only=False)
+            says_nothing = np.isnan(values) | np.isin(values, _NOTHING.get(name, ()))
+            places = places[says_nothing & ~unreadable]
+    blank[places] = True
+    return blank
+
+
+def _has_no_number(cells: pa.Array) -> Mask:
+    """Cells that may be blank; of texts only their first character is looked at."""
+    if pa.types.is_string(cells.type):
+        begins = pc.and_(pc.greater_equal(cells, "0"), pc.less(cells, ":"))
+        return _mask(pc.invert(pc.fill_null(begins, False)))
+    return _mask(pc.is_null(cells.cast(pa.float64(), safe=False), nan_is_null=True))
+
+
+def _without_blanks(cells: pa.Array) -> pa.Array:
+    if not pa.types.is_string(cells.type):
+        return cells
+    text = pc.utf8_trim_whitespace(cells)
+    return pc.if_else(pc.match_substring_regex(text, _BLANK), None, text)
+
+
+def _mask(values: pa.Array) -> Mask:
+    mask: Mask = values.to_numpy(zero_copy_only=False)
     return mask
+
+
+def _nulls(array: pa.Array) -> Mask:
+    return _mask(array.is_null())
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -130,4 +181,4 @@ def _numbers(column: pa.ChunkedArray) -> tuple[pa.Array, Mask]:
     text = pc.utf8_trim_whitespace(array)
     legible = pc.fill_null(pc.match_substring_regex(text, _NUMBER), True)
     cleaned = pc.if_else(legible, pc.ascii_ltrim(text, characters="+"), None)
-    return cleaned.cast(pa.float64()), pc.invert(legible).to_numpy(zero_copy_only=False)
+    return cleaned.cast(pa.float64()), _mask(pc.invert(legible))

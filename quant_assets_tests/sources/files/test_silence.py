@@ -267,3 +267,50 @@ def test_a_day_has_the_same_answer_whatever_else_is_requested(
                 "select count(*) from symbol_history where symbol = 'LATE'"
             ).fetchall()
         assert names == [(1,)]
+
+
+# Blank rows
+
+
+@pytest.mark.parametrize("blank", ["", "NaN", "null", "None", "-", "n/a"])
+@pytest.mark.parametrize("volume", ["blank", "0", "0.0"])
+def test_blank_rows_are_no_rows(folder: Folder, blank: str, volume: str) -> None:
+    def row(day: dt.date) -> str:
+        return ",".join(["AAA", str(day), *[blank] * 4, blank if volume == "blank" else volume])
+
+    with_blanks = [
+        row(MONDAY), f"AAA,{TUESDAY},{BAR}", row(WEDNESDAY), f"AAA,{THURSDAY},{BAR}", row(FRIDAY)
+    ]  # fmt: skip
+    folder.write("a.csv", HEADER, *WHOLE_WEEK, *with_blanks)
+    [report] = [each for each in folder.load().symbols if each.symbol == "AAA"]
+    assert folder.ledger() == {
+        ("AAA", MONDAY): ("empty", f"the archive begins with {TUESDAY}"),
+        ("AAA", WEDNESDAY): ("failed", "the source answered without a row for this session"),
+        ("AAA", FRIDAY): ("empty", f"the archive ends with {THURSDAY}"),
+    }
+    assert report.quarantined == 0
+
+
+def test_a_row_with_a_volume_or_an_event_and_no_price_is_not_blank(tmp_path: Path) -> None:
+    columns = {"dividend": "dividend", "split": "split"}
+    folder = Folder(tmp_path, columns=columns)
+    lines = [f"LONG,{day},{BAR},0,1" for day in WEEK]
+    bad = [f"AAA,{TUESDAY},,,,,5,,", f"AAA,{WEDNESDAY},,,,,,0.5,", f"AAA,{THURSDAY},,,,,,,2"]
+    blank = f"AAA,{FRIDAY},,,,,0,0,1"
+    folder.write("a.csv", HEADER + ",dividend,split", *lines, *bad, blank)
+    folder.load()
+    assert folder.outcomes() == {
+        ("AAA", MONDAY): "empty",
+        ("AAA", TUESDAY): "quarantined",
+        ("AAA", WEDNESDAY): "quarantined",
+        ("AAA", THURSDAY): "quarantined",
+        ("AAA", FRIDAY): "empty",
+    }
+
+
+def test_a_symbol_of_blank_rows_alone_is_not_in_the_archive(folder: Folder) -> None:
+    blanks = [f"AAA,{day},,,,," for day in WEEK]
+    folder.write("a.csv", HEADER, *WHOLE_WEEK, *blanks, ",,,,,,")
+    report = folder.load()
+    assert [each.symbol for each in report.symbols] == ["LONG"]
+    assert report.notices == ()
