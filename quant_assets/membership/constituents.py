@@ -45,12 +45,14 @@ def identify_members(
     left: Mapping[int, dt.date],
     *,
     latest: bool,
+    last_sessions: Mapping[int, dt.date] | None = None,
 ) -> IdentifiedList:
     """The securities that a list of the day ``on`` means.
 
-    ``members`` are the tickers of the members of the last list, and ``left`` the days on which
-    former members left last, both by security. Only the ``latest`` list changes names in the
-    register; an older list is read with the names that are known.
+    ``members`` are the tickers of the members of the last list, ``left`` the days on which former
+    members left last, ``last_sessions`` their last stored sessions, all by security. Only the
+    ``latest`` list changes names in the register; an older list is read with the names that are
+    known.
     """
     by_symbol = {symbol: security for security, symbol in members.items()}
     found: dict[int, Constituent] = {}
@@ -74,7 +76,9 @@ def identify_members(
         missing = {s: symbol for s, symbol in members.items() if s not in found}
         former = _former_member(line, missing, register, on) if latest else None
         if former is None:
-            found[_bearer(line, register, on, found, left)] = line
+            found[
+                _bearer(line, register, on, found, left=left, last_sessions=last_sessions or {})
+            ] = line
             continue
         register.rename(former, line.symbol, on)
         renamed.append(Renaming(former, members[former], line.symbol, on))
@@ -114,7 +118,9 @@ def _bearer(
     register: Register,
     on: dt.date,
     taken: Collection[int],
+    *,
     left: Mapping[int, dt.date],
+    last_sessions: Mapping[int, dt.date],
 ) -> int:
     """The security that a ticker new to the list means: its bearer, or another company.
 
@@ -129,13 +135,24 @@ def _bearer(
     security = name.security_id
     cik, held = _cik(line), register.cik_of(security)
     same = cik and cik == held
-    another = cik and held and cik != held
+    another = not _may_be(held, cik)
     ended = name.valid_to is not None and name.valid_to <= on
     gone = security in left and line.added_on and line.added_on > left[security] + JOINED_ANEW
     if security not in taken and (same or not (another or ended or gone)):
         return security
+    newcomer = register.newcomer(line.symbol, on)
+    if newcomer is not None and newcomer not in taken and _may_be(register.cik_of(newcomer), cik):
+        register.note_first_session(newcomer, on)
+        return newcomer
     began = line.added_on if line.added_on and on - RECENT <= line.added_on <= on else on
-    return register.add_successor(line.symbol, began)
+    # The newcomer has traded for a while: its prices are not to land on a company that is gone.
+    gone_on = left.get(security)
+    last_known = max(gone_on, last_sessions.get(security, gone_on)) if gone_on else None
+    return register.add_successor(line.symbol, began, last_known)
+
+
+def _may_be(held: str | None, cik: str | None) -> bool:
+    return not (held and cik and held != cik)
 
 
 def _cik(line: Constituent) -> str | None:

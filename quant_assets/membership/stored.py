@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -87,6 +87,17 @@ def traded_since(
             [day - dt.timedelta(days=30)],
         ).fetchall()
     }
+
+
+def last_sessions(
+    con: duckdb.DuckDBPyConnection, securities: Collection[int]
+) -> dict[int, dt.date]:
+    """The last session that is stored of each security."""
+    rows = con.execute(
+        "select security_id, max(session) from daily_prices where security_id in"  # noqa: S608 - ids of ours
+        f" ({listed_ids(sorted(securities))}) group by 1"
+    ).fetchall()
+    return dict(rows)
 
 
 def replace_rows(

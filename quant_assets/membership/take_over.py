@@ -35,6 +35,7 @@ from quant_assets.membership.reported_changes import ReportedChanges
 from quant_assets.membership.stored import (
     each_symbol_once,
     first_listed,
+    last_sessions,
     stored_memberships,
     traded_since,
     write_list,
@@ -167,8 +168,15 @@ class _Import:
         if plausible and len(lines) not in plausible:
             raise ImplausibleUniverseError(self.universe, source, len(lines), plausible)
         latest = last_list is None or self.day >= last_list
+        left = self._left()
         identified = identify_members(
-            lines, self.register, self.day, self._members(), self._left(), latest=latest
+            lines,
+            self.register,
+            self.day,
+            self._members(),
+            left,
+            latest=latest,
+            last_sessions=last_sessions(self.writing.con, left),
         )
         entries = {
             security: ListEntry(line.symbol, line.added_on)

@@ -109,10 +109,13 @@ class SecurityRecords:
         """The ticker of a security on ``day``."""
         return next((n.symbol for n in self._names_of(security_id) if n.covers(day)), None)
 
-    def _give(self, symbol: str, on: dt.date, security_id: int) -> None:
+    def _give(
+        self, symbol: str, on: dt.date, security_id: int, last_known: dt.date | None = None
+    ) -> None:
         names = self._names[symbol]
         for name in [n for n in names if n.covers(on)]:
-            self._end(name, on)
+            known_until = last_known + dt.timedelta(days=1) if last_known else on
+            self._end(name, min(known_until, on) if known_until > name.valid_from else on)
         later = [name.valid_from for name in names if name.valid_from > on]
         self._note(Name(symbol, on, min(later, default=None), security_id))
         self._changed_names.add(symbol)

@@ -35,7 +35,8 @@ class Register(SecurityRecords):
 
         ``traded`` are the first and last session that it is known to have traded. A ticker whose
         bearers were all looked up, and that none of them bore that day, is that of another company:
-        of a new security if it traded on none of their days. Raises UnknownSymbolError if it did.
+        of a newcomer that is on record under it from a later day, else of a new security. Raises
+        UnknownSymbolError if it traded on days of another bearer.
         """
         known = [i for i in self._known[symbol] if i.covers(day)]
         if known:
@@ -44,15 +45,53 @@ class Register(SecurityRecords):
         on_record = [n for n in bearers if n.covers(day)]
         if on_record:
             return on_record[0].security_id
+        newcomer = self.newcomer(symbol, day, traded)
+        if newcomer is not None:
+            return newcomer
         if self._is_free(bearers, traded):
             return self.add_successor(symbol, traded[0] if traded else day)
         if not self._known[symbol]:
-            return resolve(bearers, symbol, day, day) if bearers else self._add(symbol, day, None)
+            return self._by_trading(bearers, symbol, day, traded)
         first, last = traded or (day, day)
         if any(name.overlaps(first, last) for name in bearers):
             raise UnknownSymbolError(symbol, bearers)
         later = [name.valid_from for name in bearers if name.valid_from > last]
         return self._add(symbol, first, min(later, default=None))
+
+    def newcomer(
+        self, symbol: str, day: dt.date, traded: tuple[dt.date, dt.date] | None = None
+    ) -> int | None:
+        """The company on record under a used ticker from a later day than ``day``, where it may
+        well have had the ticker before.
+
+        A list dates a newcomer by its own day, and a company trades long before an index takes it
+        in. One that had another ticker on ``day`` is a renamed company, and was not called so yet.
+        """
+        bearers = self.bearers(symbol)
+        later = next((n for n in bearers if n.valid_from > day), None)
+        if later is None or later is bearers[0]:
+            return None
+        number = later.security_id
+        if self._securities[number].slug or self.ticker_of(number, day) is not None:
+            return None
+        first, last = traded or (day, day)
+        others = [n for n in bearers if n.security_id != number]
+        if later.valid_from <= day + EDITED_EARLY:
+            first = last
+        return None if any(n.overlaps(first, last) for n in others) else number
+
+    def _by_trading(
+        self,
+        bearers: Sequence[Name],
+        symbol: str,
+        day: dt.date,
+        traded: tuple[dt.date, dt.date] | None,
+    ) -> int:
+        """The only one of ``bearers`` on whose days a ticker traded that nobody looked up."""
+        if not bearers:
+            return self._add(symbol, day, None)
+        within = {n.security_id for n in bearers if traded and n.overlaps(*traded)}
+        return within.pop() if len(within) == 1 else resolve(bearers, symbol, day, day)
 
     def _is_free(self, bearers: Sequence[Name], traded: tuple[dt.date, dt.date] | None) -> bool:
         """Whether the last of ``bearers`` was delisted before the days ``traded``."""
@@ -93,10 +132,12 @@ class Register(SecurityRecords):
             self._end(name, on)
         self._give(symbol, on, security_id)
 
-    def add_successor(self, symbol: str, on: dt.date) -> int:
-        """Add a security that bears ``symbol`` from ``on``, in place of the bearer before."""
+    def add_successor(self, symbol: str, on: dt.date, last_known: dt.date | None = None) -> int:
+        """Add a security that bears ``symbol`` from ``on``, in place of the bearer before, whose
+        name ends after the day it was ``last_known`` under it.
+        """
         security_id = self._new_security()
-        self._give(symbol, on, security_id)
+        self._give(symbol, on, security_id, last_known)
         return security_id
 
     def identify_intervals(
@@ -116,7 +157,7 @@ class Register(SecurityRecords):
             known = self._known[symbol]
             ordered = sorted(several, key=lambda interval: interval.effective_on)
             for interval in ordered:
-                if interval.slug or known:
+                if interval.slug or (known and not _joined_anew(interval, known)):
                     found += self._split(interval, known)
                 else:
                     # Without better knowledge a ticker that comes back is another company: two
@@ -126,11 +167,17 @@ class Register(SecurityRecords):
         return found
 
     def note_first_session(self, security_id: int, first_session: dt.date) -> None:
-        """Let the earliest name of a security begin on ``first_session``, unless another had it."""
+        """Let the earliest name of a security begin on ``first_session``, unless another had it.
+
+        A name that nobody looked up begins at the earliest when the bearer before gave it up.
+        """
         earliest = min(self._names_of(security_id), key=lambda name: name.valid_from)
         if first_session >= earliest.valid_from:
             return
         others = [n for n in self._names[earliest.symbol] if n.security_id != security_id]
+        if self._securities[security_id].slug is None:
+            ends = [n.valid_to for n in others if n.valid_to and n.valid_to <= earliest.valid_from]
+            first_session = max([first_session, *ends])
         if not any(n.overlaps(first_session, earliest.valid_from) for n in others):
             self._replace(earliest, replace(earliest, valid_from=first_session))
 
@@ -186,3 +233,13 @@ class Register(SecurityRecords):
             return self._add(symbol, start, bearer.valid_from)
         self._replace(bearer, replace(bearer, valid_from=start))
         return bearer.security_id
+
+
+def _joined_anew(interval: MembershipInterval, known: Sequence[KnownIdentity]) -> bool:
+    """Whether an interval begins so long after the last known bearer of its symbol that it is of
+    another company.
+    """
+    ends = [identity.valid_to for identity in known]
+    return (
+        interval.effective_on > max(end or dt.date.max - JOINED_ANEW for end in ends) + JOINED_ANEW
+    )
