@@ -24,6 +24,9 @@ another company, unless somebody looked it up."""
 EDITED_EARLY = dt.timedelta(days=10)
 """How long before a ticker changes a list may have the new ticker."""
 
+PAUSE = dt.timedelta(days=30)
+"""A company that trades is not without prices for so long."""
+
 
 class Register(SecurityRecords):
     """The securities that symbols mean, by what is on record and what was looked up."""
@@ -180,6 +183,27 @@ class Register(SecurityRecords):
             first_session = max([first_session, *ends])
         if not any(n.overlaps(first_session, earliest.valid_from) for n in others):
             self._replace(earliest, replace(earliest, valid_from=first_session))
+
+    def note_heirs(self, symbol: str, days: Iterable[dt.date]) -> None:
+        """Give ``days``, on which a symbol traded after a bearer gave it up and before another had
+        it, to the newcomer on record; those long after, following a pause, to another company.
+        """
+        bearers = self.bearers(symbol)
+        unborne: dict[dt.date, list[dt.date]] = defaultdict(list)
+        for day in sorted(days):
+            ends = [name.valid_to for name in bearers if name.valid_to and name.valid_to <= day]
+            if ends and not any(name.covers(day) for name in bearers):
+                unborne[max(ends)].append(day)
+        for given_up, traded in unborne.items():
+            security = self.newcomer(symbol, traded[0], (traded[0], traded[-1]))
+            if security is not None:
+                self.note_first_session(security, traded[0])
+                continue
+            last, *late = [given_up, *traded]
+            while late and late[0] <= given_up + JOINED_ANEW:
+                last, *late = late
+            if late and late[0] > last + PAUSE and self._known[symbol]:
+                self.security_on(symbol, late[0], (late[0], late[-1]))
 
     def _split(
         self, interval: MembershipInterval, known: Sequence[KnownIdentity]

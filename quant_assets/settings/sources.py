@@ -47,16 +47,17 @@ class FilesArchive(Frozen):
     ``paths`` are files, folders or globs, relative to the settings file. Prices and volumes are in
     the shares of their session with ``price_basis`` ``as_traded``, and in those of ``basis_on``
     with ``split_adjusted``. ``symbols_on`` is the day whose tickers the archive uses, its last
-    session unless given.
+    session unless given; ``session`` where each row has the ticker of its own session.
 
     With ``deliveries`` each file was sent by the vendor on one day, ordered by the date in its path
-    (else by path): a later one corrects an earlier one, and may repeat old rows in new shares.
+    (else by path): a later one corrects an earlier one, and may repeat old rows in new shares. Its
+    tickers are those of its own day unless ``symbols_on`` is given.
     """
 
     paths: tuple[str, ...]
     price_basis: Literal["as_traded", "split_adjusted"]
     basis_on: dt.date | None = None
-    symbols_on: dt.date | None = None
+    symbols_on: dt.date | Literal["session"] | None = None
     columns: FilesColumns = FilesColumns()
     symbol_from_filename: bool = False
     date_format: str = "%Y-%m-%d"

@@ -57,7 +57,16 @@ def ledger_rows(
         reason[found] = np.array(rows_of["reason"].to_pylist(), dtype=object)[at]
     rows = pa.table({**{n: due[n] for n in due.column_names}, "outcome": outcome, "reason": reason})
     ids = security_ids(rows, "session", identified.securities, identified.names)
-    return rows.append_column("security_id", ids).filter(pc.is_valid(ids))
+    return _without(rows.append_column("security_id", ids).filter(pc.is_valid(ids)), identified)
+
+
+def _without(absent: pa.Table, identified: Identified) -> pa.Table:
+    """Without the days on which the security has a row under another of its symbols."""
+    if len(set(absent["security_id"].to_pylist())) == len(set(absent["symbol"].to_pylist())):
+        return absent
+    keys = ["security_id", "session"]
+    stored = identified.keyed(identified.accepted, "session").select(keys)
+    return absent.join(stored, keys, join_type="left anti")
 
 
 SILENCE = "the source answered without a row for this session"

@@ -83,25 +83,22 @@ def identify(
     several: dict[str, Sequence[Name]] = {}
     reasons: dict[str, str] = {}
     for symbol in answer.symbols:
-        bearers = register.bearers(symbol)
-        one = len({name.security_id for name in bearers}) == 1
         traded = answer.ranges.get(symbol) if symbol in spoken else None
         if traded is None and symbol in spans:
             traded = spans[symbol][:2]
-        days = traded if traded or bearers else spoken.get(symbol)
-        if days and (names_on is not None or not bearers):
-            try:
-                on = names_on or days[0]
-                securities[symbol] = register.security_on(symbol, on, days)
-            except UnknownSymbolError as error:
-                reasons[symbol] = str(error)
-        elif one:
-            securities[symbol] = bearers[0].security_id
-        elif bearers:
-            several[symbol] = bearers
+        days = traded if traded or register.bearers(symbol) else spoken.get(symbol)
+        try:
+            meant = _meant(register, symbol, accepted, days, names_on)
+        except UnknownSymbolError as error:
+            reasons[symbol] = str(error)
+            continue
+        if isinstance(meant, int):
+            securities[symbol] = meant
+            if symbol in spans:
+                register.note_first_session(meant, spans[symbol][0])
+        elif meant:
+            several[symbol] = meant
         # Otherwise nothing was said of a symbol that is not on record: no security is made up.
-        if symbol in securities and symbol in spans:
-            register.note_first_session(securities[symbol], spans[symbol][0])
     ids = security_ids(accepted, "session", securities, several)
     rejected = [
         (row, reasons.get(symbol) or str(UnknownSymbolError(symbol, several.get(symbol, ()))))
@@ -110,8 +107,14 @@ def identify(
     ]
     if rejected:
         accepted, ids = accepted.filter(ids.is_valid()), ids.drop_null()
-    if len(set(securities.values())) < len(securities):
-        accepted, contradicting = _one_row_a_day(accepted, ids)
+    meant_by_each = [
+        *([number] for number in securities.values()),
+        *map(_bearers, several.values()),
+    ]
+    if len(set().union(*meant_by_each)) < sum(map(len, meant_by_each)):
+        accepted, contradicting = _one_row_a_day(
+            accepted, ids, register if names_on is None else None
+        )
         rejected += contradicting
     return Identified(accepted, _rejected(rejected), spans, securities, several, reasons)
 
@@ -128,6 +131,35 @@ def _spoken_of(answer: PriceAnswer) -> dict[str, tuple[dt.date, dt.date]]:
         for row in _extents(rows):
             found[row["symbol"]] += filter(None, (row["session_min"], row["session_max"]))
     return {symbol: (min(days), max(days)) for symbol, days in found.items() if days}
+
+
+def _meant(
+    register: Register,
+    symbol: str,
+    rows: pa.Table,
+    days: tuple[dt.date, dt.date] | None,
+    names_on: dt.date | None,
+) -> int | Sequence[Name]:
+    """The security of a symbol, or its dated names where the day of each row decides.
+
+    Raises UnknownSymbolError.
+    """
+    bearers = register.bearers(symbol)
+    if days is not None:
+        first, last = days
+        if names_on is not None:
+            return register.security_on(symbol, names_on, days)
+        if not any(name.overlaps(first, last) for name in bearers):
+            return register.security_on(symbol, first, days)
+        if any(name.valid_to and name.valid_to <= last for name in bearers):
+            sessions = rows.filter(pc.equal(rows["symbol"], symbol))["session"].to_pylist()
+            register.note_heirs(symbol, sessions)
+            bearers = register.bearers(symbol)
+    return bearers[0].security_id if len(_bearers(bearers)) == 1 else bearers
+
+
+def _bearers(names: Sequence[Name]) -> set[int]:
+    return {name.security_id for name in names}
 
 
 def security_ids(
@@ -149,23 +181,45 @@ def security_ids(
 
 
 def _one_row_a_day(
-    accepted: pa.Table, ids: pa.Array
+    accepted: pa.Table, ids: pa.Array, of_their_day: Register | None
 ) -> tuple[pa.Table, list[tuple[dict[str, object], str]]]:
-    """Keep the first row of each security and session; the others, if they differ, with why."""
+    """Keep one row of each security and session; the others, if they differ, with why.
+
+    Of two tickers the first is kept. With ``of_their_day`` tickers are those of the day they were
+    delivered on, so the later ticker comes from a later delivery, which corrects the earlier one.
+    """
     days = accepted["session"].cast(pa.int32()).to_numpy()
     keys = (ids.to_numpy().astype(np.int64) << 32) + days
-    _, kept, back = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.arange(len(keys))
+    if of_their_day is not None:
+        order = np.argsort(-_first_days(accepted["symbol"], ids, of_their_day), kind="stable")
+    _, kept, back = np.unique(keys[order], return_index=True, return_inverse=True)
     mask = np.zeros(len(keys), dtype=bool)
-    mask[kept] = True
+    mask[order[kept]] = True
     others = np.flatnonzero(~mask)
+    place = np.empty(len(keys), dtype=np.int64)
+    place[order] = order[kept][back]
     rows = accepted.take(pa.array(others)).to_pylist()
-    firsts = accepted.take(pa.array(kept[back[others]])).to_pylist()
+    firsts = accepted.take(pa.array(place[others])).to_pylist()
     contradicting = [
         (row, f"{row['symbol']} and {first['symbol']} are one security, and differ on this session")
         for row, first in zip(rows, firsts, strict=True)
-        if {**row, "symbol": None} != {**first, "symbol": None}
+        if of_their_day is None and {**row, "symbol": None} != {**first, "symbol": None}
     ]
     return accepted.filter(pa.array(mask)), contradicting
+
+
+def _first_days(
+    symbols: pa.ChunkedArray, ids: pa.Array, register: Register
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The ordinal of the day since when each row's security has the row's symbol."""
+    pairs = list(zip(symbols.to_pylist(), ids.to_pylist(), strict=True))
+    since = {
+        (name.symbol, name.security_id): name.valid_from.toordinal()
+        for symbol in {symbol for symbol, _ in pairs}
+        for name in register.bearers(symbol)
+    }
+    return np.array([since.get(pair, 0) for pair in pairs], dtype=np.int64)
 
 
 def first_of_each(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:

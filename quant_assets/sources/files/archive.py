@@ -30,6 +30,7 @@ from quant_assets.contracts.source import (
 from quant_assets.price_rules.decisions import read_decisions
 from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.identity import KnownIdentity
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
 from quant_assets.sources.files.contents import Contents, sorted_rows
@@ -39,8 +40,14 @@ from quant_assets.sources.files.conventions import (
     prices,
     source_name,
 )
+from quant_assets.sources.files.delivered_tickers import in_tickers_of_each_session
 from quant_assets.sources.files.deliveries import fold_deliveries
-from quant_assets.sources.files.reading import expand, in_order_of_delivery, read_typed
+from quant_assets.sources.files.reading import (
+    day_of_delivery,
+    expand,
+    in_order_of_delivery,
+    read_typed,
+)
 from quant_assets.sources.files.silence import Silence
 
 SYMBOLS_AT_ONCE = 256
@@ -62,6 +69,7 @@ class FilesSource:
     actions_path: Path | None = None
     kinds_path: Path | None = None
     clock: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC), repr=False)
+    identities: Sequence[KnownIdentity] = ()
 
     @cached_property
     def profile(self) -> PriceProfile:
@@ -73,9 +81,17 @@ class FilesSource:
             has_splits=bool(reports.split) or archive.deliveries,
             has_distributions=bool(reports.dividend) or derives_distributions(archive),
             convention=_CONVENTIONS[archive.adjusted_close_convention],
-            names_on=archive.symbols_on or self._span[1],
+            names_on=self._names_on,
             restates=archive.deliveries,
         )
+
+    @property
+    def _names_on(self) -> dt.date | None:
+        """The day whose tickers the archive uses; a delivery uses those of its own day."""
+        archive = self.archive
+        if archive.symbols_on == "session" or (archive.deliveries and not archive.symbols_on):
+            return None
+        return archive.symbols_on or self._span[1]
 
     def symbols(self) -> tuple[str, ...]:
         return self._contents.symbols
@@ -200,6 +216,8 @@ class FilesSource:
             except SourceError as error:
                 unread[path] = str(error)
                 continue
+            if archive.deliveries and not archive.symbols_on:
+                typed, bad = self._of_their_session(path, typed, bad)
             tables.append(typed)
             unreadable[path] = bad
         if not tables:
@@ -212,6 +230,15 @@ class FilesSource:
         if not archive.deliveries:
             return contents
         return fold_deliveries(tables, contents, archive, self.calendar)
+
+    def _of_their_session(
+        self, path: Path, rows: pa.Table, bad: pa.Table
+    ) -> tuple[pa.Table, pa.Table]:
+        """The rows of a delivery by the tickers of each session, and its rows that are no use."""
+        sent, newest = day_of_delivery(path), pc.max(rows["session"]).as_py()
+        day = min(sent, newest or sent) if sent > dt.date.min else newest or sent
+        named, others = in_tickers_of_each_session(rows, day, self.identities)
+        return named, pa.concat_tables([bad, others])
 
     def _read_actions_file(self) -> pa.Table | None:
         declared = self.archive.actions

@@ -64,10 +64,11 @@ def expand(source: str, paths: Sequence[str]) -> list[Path]:
 
 def in_order_of_delivery(paths: Sequence[Path]) -> list[Path]:
     """Paths by the last date in each (``20150714/prices.csv``), then by name."""
-    return sorted(paths, key=lambda path: (_day_in(path), path))
+    return sorted(paths, key=lambda path: (day_of_delivery(path), path))
 
 
-def _day_in(path: Path) -> dt.date:
+def day_of_delivery(path: Path) -> dt.date:
+    """The last date in a path; the first of all days where there is none."""
     found = [match[0].replace("_", "-") for match in _DAY_IN_PATH.finditer(str(path))]
     for text in reversed(found):
         try:
