@@ -15,6 +15,7 @@ from quant_assets.price_rules.overlap import compare
 from quant_assets.price_rules.pairs import (
     Dated,
     Mask,
+    coins,
     marked_rows,
     price_grid,
     volume_slack,
@@ -74,11 +75,12 @@ def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
     first = np.insert(np.flatnonzero(np.diff(keys)) + 1, 0, 0)
     times = np.diff(np.append(first, len(keys)))
     volume = floats(rows, "volume")
-    latest = volume[first]
+    latest, of_coins = volume[first], coins(rows["symbol"])[first]
     for time in range(1, int(times.max())):
         again = times > time
         corrected = volume[first[again] + time]
-        other = np.abs(corrected - latest[again]) > volume_slack(latest[again])
+        slack = volume_slack(latest[again], corrected, of_coins[again])
+        other = np.abs(corrected - latest[again]) > slack
         latest[again] = np.where(other, corrected, latest[again])
     place = rows.schema.get_field_index("volume")
     return rows.take(pa.array(first)).set_column(place, "volume", pa.array(latest))

@@ -170,7 +170,7 @@ def _in_stored_shares(
     ``value`` multiplies prices alone.
     """
     by = shares * value
-    prices, volume = pairs.reported_prices * by[:, None], pairs.reported_volume / shares
+    prices, volume = pairs.reported_prices * by[:, None], pairs.volume_in(shares)
     prices = np.where((by == shares)[:, None], prices, in_cents(prices))
     same_prices = pairs.same_prices(prices[pairs.at], by)
     same_volume = pairs.same_volume(volume[pairs.at], shares)

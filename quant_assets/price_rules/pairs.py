@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quant_assets.price_rules.plain_ratios import FOLLOWING, HALF_A_CENT, NOISE, Floats, Grid
 from quant_assets.schema.row_rules import floats
@@ -111,10 +112,19 @@ class Pairs:
         same: Marks = np.abs(prices - self.stored_prices) <= slack
         return same
 
+    def volume_in(self, shares: Floats) -> Floats:
+        """The reported volumes, in whole shares of the stored ones where a split lies between."""
+        volume = self.reported_volume / shares
+        expressed: Floats = np.where(shares == 1.0, volume, np.rint(volume))
+        return expressed
+
     def same_volume(self, volume: Floats, shares: Floats) -> Mask:
         """Where ``volume`` of ``days`` equals the stored one."""
-        slack = np.maximum(volume_slack(self.stored_volume), 0.5 / shares[self.at])
-        slack = np.maximum(slack, self.rounded_to[self.at])
+        symbols = self.reported["symbol"].take(pa.array(self.at))
+        slack = volume_slack(self.stored_volume, volume, coins(symbols))
+        of_split = np.where(shares == 1.0, 0.0, 0.5 / shares)[self.at]
+        rounded = np.where(self.rounded_to == 1.0, 0.0, self.rounded_to)[self.at]
+        slack = np.maximum(slack, np.maximum(of_split, rounded))
         same: Mask = np.abs(volume - self.stored_volume) <= slack
         return same
 
@@ -124,7 +134,7 @@ class Pairs:
         A split multiplies them, a spin-off does not.
         """
         traded = (self.stored_volume > 0)[:count]
-        same = self.same_volume((self.reported_volume / shares)[self.at], shares)[:count]
+        same = self.same_volume(self.volume_in(shares)[self.at], shares)[:count]
         return bool(traded.any() and same[traded].mean() >= FOLLOWING)
 
     def first_after(self, count: int) -> dt.date | None:
@@ -169,6 +179,17 @@ def marked_rows(marks: Marks) -> Mask:
     return marked
 
 
-def volume_slack(volume: Floats) -> Floats:
-    """How far another volume may be off and still be the same: a share, or noise."""
-    return np.maximum(1.0, NOISE * volume)
+def coins(symbols: pa.ChunkedArray) -> Mask:
+    """Which rows are of a pair such as BTC-USD, which trades in fractions."""
+    mask: Mask = pc.match_substring(symbols, "-").to_numpy().astype(bool)
+    return mask
+
+
+def volume_slack(volume: Floats, reported: Floats, of_coins: Mask) -> Floats:
+    """How far ``reported`` may be off from ``volume`` and still be the same.
+
+    Noise, and of shares one, or half of one where only ``volume`` is whole: somebody rounded.
+    """
+    whole, both = volume == np.rint(volume), reported == np.rint(reported)
+    share = np.where(whole & both, 1.0, np.where(whole & (volume > 0), 0.5, 0.0))
+    return np.maximum(np.where(of_coins, 0.0, share), NOISE * volume)

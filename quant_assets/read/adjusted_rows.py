@@ -74,16 +74,15 @@ def price_rows(
 ) -> pa.Table:
     """The best row of each wanted symbol-day from ``first`` to ``last``, and maybe unwanted ones.
 
-    Columns: security_id, session and the given ones of daily_prices; volume is float64. Looking
-    most securities up in a list takes DuckDB longer than reading the few others between them.
+    Columns: security_id, session and the given ones of daily_prices. Looking most securities up in
+    a list takes DuckDB longer than reading the few others between them.
     """
     ids = choice.securities
     dense = len(ids) > 1 and max(ids) - min(ids) < 2 * len(ids)
     which = f"between {min(ids)} and {max(ids)}" if dense else f"in ({listed_ids(ids)})"
-    fields = (f"{name}::double as {name}" if name == "volume" else name for name in columns)
     return as_arrow(
         con.execute(
-            f"select {', '.join(['security_id', 'session', *fields])}"  # noqa: S608 - our columns
+            f"select {', '.join(['security_id', 'session', *columns])}"  # noqa: S608 - our columns
             f" from daily_prices p where security_id {which}"
             " and session between $first and $last and list_contains($sources, source)"
             + _best(choice),

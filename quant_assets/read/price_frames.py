@@ -74,7 +74,8 @@ def prices(
 
     Returns a frame sorted by symbol and session. Tidy: columns symbol (str), session
     (datetime64, the trading day, no zone) and the fields (float64; currency per share, volume in
-    shares). Wide: index session, columns (field, symbol), or symbol alone for a single field.
+    shares or coins). Wide: index session, columns (field, symbol), or symbol alone for a single
+    field.
 
     Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
     days), WarehouseError.

@@ -27,7 +27,13 @@ DAILY_PRICES = Table(
         Column("high", "DOUBLE", "Highest price.", positive=True),
         Column("low", "DOUBLE", "Lowest price.", positive=True),
         Column("close", "DOUBLE", "Last price.", positive=True),
-        Column("volume", "BIGINT", "Shares of basis_on traded.", non_negative=True),
+        Column(
+            "volume",
+            "DOUBLE",
+            "Shares of basis_on traded, or coins; as reported, whole where a split is undone.",
+            non_negative=True,
+            below=2.0**63,
+        ),
         Column("currency", "CURRENCY", "Currency of the prices."),
         Column("basis_on", "DATE", "The day in whose shares the row is expressed."),
         Column(

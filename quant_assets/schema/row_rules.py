@@ -91,6 +91,8 @@ def check_bounds(rows: pa.Table, table: Table, verdict: Verdict) -> None:
             verdict.reject(values < 0, f"{column.name} is negative")
         if column.type == "BIGINT":
             verdict.reject(values >= 2.0**63, f"{column.name} is too large for 64 bits")
+        if column.below is not None:
+            verdict.reject(values >= column.below, f"{column.name} is too large")
 
 
 def check_keys(rows: pa.Table, verdict: Verdict) -> Mask:

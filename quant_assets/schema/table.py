@@ -47,6 +47,8 @@ class Column:
     required: bool = True
     positive: bool = False
     non_negative: bool = False
+    below: float | None = None
+    """The first number that is absurdly large."""
     provenance: bool = False
     """True for facts about a row's arrival; a re-load that differs only there changes nothing."""
     standing: bool = False

@@ -64,6 +64,14 @@ STEPS = (
             " where p.run_id = s.run_id and p.security_id = s.security_id",
         ),
     ),
+    # Coins trade in fractions.
+    Step(
+        7,
+        tuple(
+            f"alter table if exists {table} alter column volume type double"
+            for table in ("daily_prices", "daily_prices_revisions")
+        ),
+    ),
 )
 
 

@@ -749,6 +749,18 @@ def test_a_day_confirmed_empty_is_recorded_though_its_symbol_has_no_row_yet(
     assert query(warehouse, "select count(*) from symbol_history") == [(1,)]
 
 
+def test_fractions_of_a_coin_are_stored_and_a_restated_one_is_a_revision(
+    warehouse: Warehouse,
+) -> None:
+    volumes = "select volume from daily_prices order by session"
+    for volume in (0.35, 0.9):
+        rows = [bar("BTC-USD", MONDAY, 10.0, volume=volume), bar("BTC-USD", TUESDAY, volume=12.75)]
+        bring(warehouse, FakeSource(rows), window("BTC-USD", end=TUESDAY), force=True)
+        assert query(warehouse, volumes) == [(volume,), (12.75,)]
+    revised = query(warehouse, "select volume, difference from daily_prices_revisions")
+    assert revised == [(0.35, "restatement")]
+
+
 def test_a_row_that_can_not_be_used_outweighs_a_confirmation_that_there_is_none(
     warehouse: Warehouse,
 ) -> None:

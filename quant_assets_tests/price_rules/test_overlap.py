@@ -215,6 +215,37 @@ def test_a_volume_of_the_next_morning_is_a_restatement() -> None:
     assert numbers(overlap.rows) == told
 
 
+@pytest.mark.parametrize(
+    ("symbol", "stored", "told", "same"),
+    [
+        ("AAA", 1000.0, 1001.0, True),  # a share, more or less
+        ("AAA", 1000.0, 1000.4, True),  # a whole number was kept of it
+        ("AAA", 1000.0, 1000.6, False),
+        ("AAA", 0.35, 0.9, False),
+        ("AAA", 0.0, 0.35, False),
+        ("AAA", 6321508.0, 6321507.562155, True),
+        ("BTC-USD", 0.35, 0.9, False),
+        ("BTC-USD", 13.0, 12.75, False),
+        ("BTC-USD", 1.0, 2.0, False),
+        ("BTC-USD", 12.75, 12.750001, True),
+    ],
+)
+def test_a_share_is_noise_and_a_coin_is_not(
+    symbol: str, stored: float, told: float, *, same: bool
+) -> None:
+    day = (JULY[3], 10.0, 10.0, 10.0, 10.0)
+    for reports_splits in (True, False):
+        overlap = compare(
+            bars([(*day, stored)], symbol),
+            bars([(*day, told)], symbol),
+            reports_splits=reports_splits,
+        )
+        assert nothing_happened(overlap) is same
+        assert numbers(overlap.rows)[0][-1] == (stored if same else told)
+    folded = fold([bars([(*day, stored)], symbol), bars([(*day, told)], symbol)], {})
+    assert folded.rows["volume"].to_pylist() == [stored if same else told]
+
+
 def test_a_price_that_is_another_is_unexplained() -> None:
     # CSB, 2015-07-14: a bar without volume was replaced the next day.
     held = [(JULY[3], 10.10, 10.10, 10.10, 10.10, 0.0)]

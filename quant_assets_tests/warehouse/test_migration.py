@@ -114,6 +114,17 @@ def test_a_migration_keeps_every_row(older: Warehouse) -> None:
     assert rows_of(older.path) == as_migrated(before)
 
 
+def test_volumes_of_a_migrated_warehouse_take_fractions(older: Warehouse) -> None:
+    with duckdb.connect(str(older.path)) as con:
+        before = con.execute("select sum(volume), count(*) from daily_prices").fetchall()
+    older.migrate()
+    with duckdb.connect(str(older.path)) as con:
+        assert con.execute("select sum(volume), count(*) from daily_prices").fetchall() == before
+        for table in ("daily_prices", "daily_prices_revisions"):
+            con.execute(f"update {table} set volume = 0.35")
+            assert con.execute(f"select distinct volume from {table}").fetchall() == [(0.35,)]
+
+
 def test_a_migrated_file_has_the_columns_of_a_new_one(older: Warehouse, blank: Path) -> None:
     older.migrate()
     assert columns_of(older.path) == columns_of(blank)

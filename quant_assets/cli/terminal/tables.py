@@ -67,11 +67,16 @@ def print_frame(frame: pd.DataFrame, form: Form) -> None:
     print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
 
 
+def _volume(volume: float) -> str:
+    """Without a decimal point, but for a fraction of a few coins."""
+    return f"{volume:,.8g}" if volume < 1_000 else f"{volume:,.0f}"
+
+
 def print_prices(frame: pd.DataFrame, form: Form) -> None:
     """The tidy frame of ``read.prices``, plainly: it may have thousands of lines."""
     if form == "table":
         if not frame.empty:
-            volume = {"volume": "{:,.0f}".format}
+            volume = {"volume": _volume}
             print(frame.to_string(index=False, na_rep="", formatters=volume))
         return
     volumes = frame["volume"]

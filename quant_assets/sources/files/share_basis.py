@@ -26,7 +26,8 @@ def in_shares_of_their_day(rows: pa.Table) -> pa.Table:
         if ratio is None:
             continue
         first = np.searchsorted(symbol, symbol[at])
-        volume[first : at if newest[at] else at + 1] /= ratio
+        before = slice(first, at if newest[at] else at + 1)
+        volume[before] = np.rint(volume[before] / ratio)
         if not newest[at]:
             split[at + 1] = ratio
     columns = {"volume": pa.array(volume), "split": pa.array(split, from_pandas=True)}

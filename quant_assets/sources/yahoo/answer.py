@@ -196,7 +196,9 @@ def _rows(
             "symbol": pa.repeat(symbol, len(days)),
             "session": session,
             **prices,
-            "volume": pa.array(np.rint(bars[:, 4] / factor), from_pandas=True),
+            "volume": pa.array(
+                np.where(factor == 1, bars[:, 4], np.rint(bars[:, 4] / factor)), from_pandas=True
+            ),
             "basis_on": session,
             "currency": pa.repeat(currency, len(days)),
         },

@@ -510,6 +510,16 @@ def test_a_number_is_read_as_it_stands_and_judged_later(
 
 
 @pytest.mark.parametrize(
+    ("symbol", "cell"), [("BTC-USD", "0.35"), ("BTC-USD", "12.75"), ("AAPL", "6321507.562155")]
+)
+def test_a_volume_keeps_its_fraction(tmp_path: Path, symbol: str, cell: str) -> None:
+    path = write(tmp_path / "a.csv", HEADER, f"{symbol},2024-05-20,1,2,1,2,{cell}")
+    assert prices(ask(source(path)))[0][-1] == float(cell)
+    delivery = write(tmp_path / "20240520" / "a.csv", HEADER, f"{symbol},2024-05-20,1,2,1,2,{cell}")
+    assert prices(ask(source(delivery, deliveries=True)))[0][-1] == float(cell)
+
+
+@pytest.mark.parametrize(
     "day", ["2024-02-31", "2023-02-29", "2024-13-01", "20.05.2024", "", "soon"]
 )
 def test_a_date_that_is_none_costs_its_own_row(tmp_path: Path, day: str) -> None:

@@ -564,6 +564,12 @@ def test_a_session_is_the_day_at_the_exchange_in_summer_and_in_winter() -> None:
     assert [row[0] for row in rows(given)] == [dt.date(2024, 1, 2), MONDAY]
 
 
+def test_a_volume_is_whole_shares_where_a_split_is_undone_and_else_as_told() -> None:
+    bars = (MONDAY, (*FLAT[:4], 100)), (TUESDAY, (*FLAT[:4], 12.75))
+    given = answer(told(*bars, splits=[(TUESDAY, 3, 1)]), end=TUESDAY)
+    assert given.rows["volume"].to_pylist() == [33.0, 12.75]
+
+
 def test_without_a_zone_the_offset_serves() -> None:
     given = answer(told((MONDAY, FLAT), exchangeTimezoneName=None), end=MONDAY)
     assert [row[0] for row in rows(given)] == [MONDAY]
