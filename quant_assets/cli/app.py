@@ -233,6 +233,11 @@ def prices(
         settings=platform.settings,
     )
     print_prices(frame, options.form_of(csv, as_json))
+    for event in frame.attrs.get("left_out", ()):
+        complain(
+            "{symbol} paid {amount:g} {currency} on {ex_date} and is priced in {prices_in}: no "
+            "rate is known, so it is left out.".format(**event)
+        )
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
         raise typer.Exit(ATTENTION)

@@ -8,14 +8,17 @@ adjusted here.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.price_rules.adjustment import Actions, Floats, Ints
+from quant_assets.price_rules.currencies import rates
 from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.writing import as_arrow, listed_ids
 
@@ -40,6 +43,18 @@ class Choice:
     def ranked(self) -> str:
         """The rank of the source of ``p``, for SQL; ``sources`` is bound as $sources."""
         return "list_position($sources, p.source)"
+
+
+@dataclass(frozen=True)
+class Events:
+    """The corporate actions of a read; amounts in the currency of the prices.
+
+    ``without_rate`` are those paid in another currency, for which no rate is known (security_id,
+    ex_date, kind, amount, paid_in, priced_in): they have no effect.
+    """
+
+    actions: Actions
+    without_rate: Sequence[Mapping[str, Any]]
 
 
 def choose(
@@ -91,7 +106,7 @@ def price_rows(
     )
 
 
-def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> Actions:
+def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> Events:
     """The corporate actions of the wanted securities with an ex-date later than ``after``.
 
     Where several sources report an event, the source of the price on the ex-date is followed, if it
@@ -107,12 +122,13 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
             "  and ex_date > $after and kind <> 'vendor_error'"
             "  and (ratio is not null or amount is not null or value_factor is not null)),"
             "priced as ("
-            " select p.security_id, p.session, p.source, p.close, p.basis_on"
+            " select p.security_id, p.session, p.source, p.close, p.basis_on, p.currency"
             " from daily_prices p where session > $after and list_contains($sources, source)"
             "  and (security_id, session) in (select security_id, ex_date from reported)"
             + _best(choice)
             + ") select t.security_id, t.ex_date, t.ratio, t.amount, t.value_factor, t.basis_on,"
-            " t.kind = 'spin_off' as in_kind, p.close, p.basis_on as close_basis"
+            " t.kind, t.kind = 'spin_off' as in_kind, t.currency::varchar as paid_in,"
+            " p.close, p.basis_on as close_basis, p.currency::varchar as priced_in"
             " from reported t left join priced p"
             "  on p.security_id = t.security_id and p.session = t.ex_date"
             " left join sources s on s.source = p.source"
@@ -125,11 +141,13 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
         )
     )
     rows = _with_closes_around(con, choice, rows)
-    return Actions(
+    rate = rates(rows["paid_in"].to_pylist(), rows["priced_in"].to_pylist())
+    without_rate = np.isnan(rate) & rows["amount"].is_valid().to_numpy()
+    known = Actions(
         securities=ints(rows, "security_id"),
         days=days(rows, "ex_date"),
         ratio=floats(rows, "ratio"),
-        amount=floats(rows, "amount"),
+        amount=floats(rows, "amount") * rate,
         value_factor=floats(rows, "value_factor"),
         in_kind=rows["in_kind"].to_numpy(),
         amount_basis=days(rows, "basis_on"),
@@ -138,6 +156,8 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> A
         close_before=floats(rows, "close_before"),
         before_basis=days(rows, "before_basis"),
     )
+    columns = ["security_id", "ex_date", "kind", "amount", "paid_in", "priced_in"]
+    return Events(known, rows.select(columns).filter(pa.array(without_rate)).to_pylist())
 
 
 def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa.Table) -> pa.Table:
@@ -166,17 +186,20 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     return as_arrow(
         con.execute(
             "with around as ("  # noqa: S608 - no user text
-            " select security_id, session, close, basis_on from daily_prices p"
+            " select security_id, session, close, basis_on, currency::varchar as priced_in"
+            " from daily_prices p"
             f" where security_id in ({listed_ids(incomplete['security_id'].unique().to_pylist())})"
             "  and list_contains($sources, source)"
             + _best(choice)
             + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
+            "  coalesce(x.priced_in, b.priced_in) as priced_in,"
             "  b.close as close_before, b.basis_on as before_basis"
             " from (select distinct security_id, ex_date from incomplete) n"
             " asof left join around x on x.security_id = n.security_id and x.session >= n.ex_date"
             " asof left join around b on b.security_id = n.security_id and b.session < n.ex_date)"
             "select e.* replace (coalesce(e.close, c.close) as close,"
-            " coalesce(e.close_basis, c.close_basis) as close_basis),"
+            " coalesce(e.close_basis, c.close_basis) as close_basis,"
+            " coalesce(e.priced_in, c.priced_in) as priced_in),"
             " c.close_before, c.before_basis"
             " from events e left join closes c using (security_id, ex_date)",
             {"sources": list(choice.sources)},

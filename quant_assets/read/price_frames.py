@@ -22,7 +22,7 @@ from quant_assets.price_rules.adjustment import (
     split_factors,
     total_return_factors,
 )
-from quant_assets.read.adjusted_rows import actions, choose, days, ints, price_rows
+from quant_assets.read.adjusted_rows import Events, actions, choose, days, ints, price_rows
 from quant_assets.read.identity import labels_of
 from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
 from quant_assets.settings.settings import Settings
@@ -77,6 +77,9 @@ def prices(
     shares or coins). Wide: index session, columns (field, symbol), or symbol alone for a single
     field.
 
+    An amount in another currency than the prices is left out where no rate is known (pence and
+    pounds are): ``frame.attrs["left_out"]`` then lists such events.
+
     Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
     days), WarehouseError.
     """
@@ -94,7 +97,7 @@ def prices(
         rows = price_rows(con, choice, first, last, columns)
         after = min(first, to) if to else first
         events = None if as_stored else actions(con, choice, after)
-    factors = None if events is None else _factors(rows, events, adjust, to, spin_offs)
+    factors = None if events is None else _factors(rows, events.actions, adjust, to, spin_offs)
     sessions = days(rows, "session")
     symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
     order = np.argsort(sort_key(codes, sessions), kind="stable")[np.count_nonzero(codes < 0) :]
@@ -108,7 +111,10 @@ def prices(
             values = values * (factors.volume if field == "volume" else factors.price)
         frame[field] = values[order]
     tidy = pd.DataFrame(frame, copy=False)
-    return tidy if shape == "tidy" else _wide(tidy, chosen)
+    shown = tidy if shape == "tidy" else _wide(tidy, chosen)
+    if left_out := _left_out(events, labels, adjust, spin_offs=spin_offs):
+        shown.attrs["left_out"] = left_out
+    return shown
 
 
 def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
@@ -126,6 +132,26 @@ def _factors(
     if adjust == "total_return":
         return total_return_factors(events, securities, days(rows, "session"), basis, day)
     return split_factors(events, securities, basis, day, spin_offs=spin_offs and adjust == "split")
+
+
+def _left_out(
+    events: Events | None, labels: Mapping[int, str], adjust: Adjust, *, spin_offs: bool
+) -> list[dict[str, object]]:
+    """The events that ``adjust`` would take account of, were their currency that of the prices."""
+    if events is None or adjust == "none":
+        return []
+    return [
+        {
+            "symbol": labels[event["security_id"]],
+            "ex_date": event["ex_date"].isoformat(),
+            "kind": event["kind"],
+            "amount": event["amount"],
+            "currency": event["paid_in"],
+            "prices_in": event["priced_in"],
+        }
+        for event in events.without_rate
+        if adjust == "total_return" or (spin_offs and event["kind"] == "spin_off")
+    ]
 
 
 def _codes(

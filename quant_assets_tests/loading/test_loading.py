@@ -761,6 +761,39 @@ def test_fractions_of_a_coin_are_stored_and_a_restated_one_is_a_revision(
     assert revised == [(0.35, "restatement")]
 
 
+def test_an_amount_without_a_rate_into_the_prices_is_stored_and_noticed_once(
+    warehouse: Warehouse,
+) -> None:
+    yen = [dividend("AAPL", day, 50.0) | {"currency": "JPY"} for day in (TUESDAY, FRIDAY)]
+    source = FakeSource(week("AAPL"), actions=[*yen, dividend("AAPL", MONDAY, 0.5)])
+    assert bring(warehouse, source, window("AAPL")).notices == (
+        "AAPL paid 50 JPY a share on 2024-05-21 and 1 more time and is priced in USD: no rate "
+        "is known, so total returns leave that out.",
+    )
+    paid = query(warehouse, "select amount, currency::varchar from corporate_actions order by all")
+    assert paid == [(0.5, "USD"), (50.0, "JPY"), (50.0, "JPY")]
+    assert bring(warehouse, source, window("AAPL"), force=True).notices == ()
+
+
+def test_pence_and_pounds_are_no_notice(warehouse: Warehouse) -> None:
+    rows = [row | {"currency": "GBX"} for row in week("AAPL")]
+    paid = dividend("AAPL", TUESDAY, 0.05) | {"currency": "GBP"}
+    assert bring(warehouse, FakeSource(rows, actions=[paid]), window("AAPL")).notices == ()
+
+
+def test_a_dividend_in_an_unknown_currency_is_quarantined_and_the_prices_are_stored(
+    warehouse: Warehouse,
+) -> None:
+    paid = dividend("AAPL", TUESDAY, 50.0) | {"currency": "XYZ"}
+    report = bring(warehouse, FakeSource(week("AAPL"), actions=[paid]), window("AAPL"))
+    assert [(each.inserted, each.quarantined, each.failed) for each in report.symbols] == [
+        (5, 1, 0)
+    ]
+    assert query(warehouse, "select dataset, session, reason from quarantine") == [
+        ("corporate_actions", "2024-05-21", "currency is none of tables.CURRENCIES")
+    ]
+
+
 def test_a_row_that_can_not_be_used_outweighs_a_confirmation_that_there_is_none(
     warehouse: Warehouse,
 ) -> None:

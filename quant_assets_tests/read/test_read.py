@@ -497,6 +497,53 @@ def test_a_dividend_whose_ex_date_has_no_row_is_reinvested_at_the_next_close(
     assert shelf.closes(adjust="total_return") == [90, 45]
 
 
+@pytest.mark.parametrize("closes", [[100, 45], [100, None, 45]])
+@pytest.mark.parametrize("shape", ["tidy", "wide"])
+def test_an_amount_in_another_currency_is_left_out_and_the_frame_says_so(
+    shelf: Shelf, closes: list[float | None], shape: str
+) -> None:
+    paid = event("AAPL", TUESDAY, "cash_dividend", amount=50.0) | {"currency": "JPY"}
+    shelf.put(FakeSource([*bars("AAPL", closes), *bars("MSFT", [9, 9])], [paid]))
+    frame = shelf.read(["AAPL", "MSFT"], adjust="total_return", shape=shape)
+    assert shelf.closes("AAPL", adjust="total_return") == [100, 45]
+    assert frame.attrs["left_out"] == [
+        {
+            "symbol": "AAPL",
+            "ex_date": "2024-05-21",
+            "kind": "cash_dividend",
+            "amount": 50.0,
+            "currency": "JPY",
+            "prices_in": "USD",
+        }
+    ]
+    # Neither takes account of dividends, so nothing is left out.
+    assert shelf.read("AAPL", adjust="split").attrs == {}
+    assert shelf.read("AAPL").attrs == {}
+
+
+@pytest.mark.parametrize(
+    ("paid_in", "prices_in", "amount"), [("GBP", "GBX", 0.05), ("GBX", "GBP", 500.0)]
+)
+def test_pounds_and_pence_are_one_currency(
+    shelf: Shelf, paid_in: str, prices_in: str, amount: float
+) -> None:
+    paid = event("AAPL", TUESDAY, "cash_dividend", amount=amount) | {"currency": paid_in}
+    rows = [row | {"currency": prices_in} for row in bars("AAPL", [100, 45])]
+    shelf.put(FakeSource(rows, [paid]))
+    frame = shelf.read(adjust="total_return")
+    assert frame["close"].tolist() == pytest.approx([90, 45])
+    assert frame.attrs == {}
+
+
+def test_a_spin_off_valued_in_another_currency_is_left_out_of_split_prices(shelf: Shelf) -> None:
+    spin_off = event("AAPL", WEDNESDAY, "spin_off", amount=10.0) | {"currency": "EUR"}
+    shelf.put(FakeSource(bars("AAPL", [None, 50, 41]), [spin_off]))
+    frame = shelf.read(adjust="split")
+    assert frame["close"].tolist() == [50, 41]
+    assert [event["currency"] for event in frame.attrs["left_out"]] == ["EUR"]
+    assert shelf.read(adjust="split", spin_offs=False).attrs == {}
+
+
 def test_a_vendor_s_error_changes_no_price(shelf: Shelf) -> None:
     wrong = event("AAPL", TUESDAY, "vendor_error", amount=5.0)
     shelf.put(FakeSource(bars("AAPL", [100, 45]), [wrong]))

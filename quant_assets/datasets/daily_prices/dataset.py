@@ -14,6 +14,7 @@ from quant_assets.datasets.daily_prices.account import ledger_rows, symbol_repor
 from quant_assets.datasets.daily_prices.compare import compare_events_and_rows
 from quant_assets.datasets.daily_prices.due import OnSessions
 from quant_assets.datasets.daily_prices.events import reaches
+from quant_assets.datasets.daily_prices.foreign_amounts import without_rate
 from quant_assets.datasets.daily_prices.identify import identify
 from quant_assets.datasets.daily_prices.spin_offs import spin_offs_by_security
 from quant_assets.datasets.daily_prices.store import quarantine, store_rows, without_blocked
@@ -124,8 +125,11 @@ class DailyPrices:
     def finished(
         self, writing: Writing, source: SourceProfile, reports: Sequence[SymbolReport]
     ) -> Sequence[str]:
-        """Securities that a live source confirms to be no longer traded are noted as delisted."""
-        requested = {report.security_id for report in reports}
-        return (
-            note_delistings(writing, self.calendar, source.name, requested) if source.live else ()
-        )
+        """Securities that a live source confirms to be no longer traded are noted as delisted;
+        amounts paid in another currency than the prices are worth a notice.
+        """
+        notices = without_rate(writing, source.name)
+        if source.live:
+            requested = {report.security_id for report in reports}
+            notices += note_delistings(writing, self.calendar, source.name, requested)
+        return notices

@@ -22,6 +22,7 @@ from quant_assets.datasets.daily_prices.events import ChangedEvents, event_of, n
 from quant_assets.datasets.daily_prices.spin_offs import Known, undo_known
 from quant_assets.price_rules.changed_shares import Explained, explain
 from quant_assets.price_rules.corporate_actions import InferredEvent, inferred_action
+from quant_assets.price_rules.currencies import rate
 from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS, Overlap, compare
 from quant_assets.price_rules.pairs import PRICES, Dated
 from quant_assets.price_rules.plain_ratios import NOISE
@@ -121,12 +122,13 @@ class Comparing:
         on_record = [e for e in self.changed.on_record.get(security, ()) if e not in gone]
         events = [*on_record, *self.reported.get(security, ())]
         some = explained.reported
+        currency = some["currency"][0].as_py()
         return compare(
             explained.stored,
             some.append_column("symbol", pa.repeat(self.symbols[security], some.num_rows)),
             reports_splits=self.source.has_splits,
             splits=_dated((e.ex_date, e.ratio) for e in events),
-            dividends=_dated((e.ex_date, e.amount) for e in events),
+            dividends=_dated((e.ex_date, _paid(e, currency)) for e in events),
             inferred=_dated((e.ex_date, e.ratio) for e in on_record if e.kind_by == "overlap"),
             whole=self.firsts.get(security, dt.date.max) >= some["session"][0].as_py(),
         )
@@ -245,6 +247,12 @@ class Comparing:
 def _dated(events: Iterable[tuple[dt.date, float | None]]) -> Dated:
     """Those with a number, each once, by day."""
     return sorted({(day, number) for day, number in events if number is not None})
+
+
+def _paid(event: Event, currency: str) -> float | None:
+    """What an event pays, in the currency of the prices; None where no rate is known."""
+    factor = rate(str(event.record.get("currency", currency)), currency)
+    return None if event.amount is None or factor is None else event.amount * factor
 
 
 def _same(raw: str, other: str) -> bool:

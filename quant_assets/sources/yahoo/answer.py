@@ -227,7 +227,7 @@ def _unknown_shares(
     reason = f"its share basis is unknown: the split of {adjusted_from} is listed, not seen"
     return _unreadable_bars(symbol, days, bars, reason) + [
         _unreadable_row(symbol, day, reason, {kind: amount})
-        for (day, kind), amount in chart.payments.items()
+        for (day, kind, _), amount in chart.payments.items()
         if day < adjusted_from
     ]
 
@@ -245,17 +245,17 @@ def _undated(chart: Chart) -> list[dict[str, str]]:
 def _actions(
     chart: Chart, since: dt.date, undone: Mapping[dt.date, float]
 ) -> list[dict[str, object]]:
-    """All splits, and payments from ``since`` on, per share of the ex-date; they are told adjusted
-    for the splits ``undone``.
+    """All splits, and payments from ``since`` on, per share of the ex-date, as they were paid; they
+    are told adjusted for the splits ``undone``.
     """
     symbol, currency = chart.instrument.symbol, chart.instrument.currency or ""
     splits = [Reported(symbol, day, n, None, day, currency) for day, n in chart.splits.items()]
     rows = records(splits, {})
     paid = {key: amount for key, amount in chart.payments.items() if key[0] >= since}
-    days = np.array([day for day, _ in paid], dtype="datetime64[D]")
+    days = np.array([day for day, _, _ in paid], dtype="datetime64[D]")
     reported = np.array(list(paid.values()), dtype=np.float64)
     amounts = as_traded(reported, factors(days, undone), ROUNDING_ERROR).tolist()
-    for ((day, kind), paid_today), amount in zip(paid.items(), amounts, strict=True):
-        [row] = records([Reported(symbol, day, None, amount, day, currency)], {})
+    for ((day, kind, paid_in), paid_today), amount in zip(paid.items(), amounts, strict=True):
+        [row] = records([Reported(symbol, day, None, amount, day, paid_in)], {})
         rows.append(row | {"kind": kind, "reported_amount": paid_today})
     return rows

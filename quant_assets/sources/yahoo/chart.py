@@ -19,14 +19,19 @@ import numpy.typing as npt
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import BadAnswer, RateLimited, UnknownSymbolAtSource
-from quant_assets.sources.yahoo.events import UnreadEvent, read_payments, read_splits
+from quant_assets.sources.yahoo.events import (
+    Payment,
+    UnreadEvent,
+    currency_of,
+    read_payments,
+    read_splits,
+)
 from quant_assets.sources.yahoo.fields import SOURCE, Floats, first, floats, mapping, moment, number
 
 Days = npt.NDArray[np.datetime64]
 BAR = ("open", "high", "low", "close", "volume")
 
 _TYPES = {"EQUITY": "stock", "ETF": "etf", "CRYPTOCURRENCY": "crypto"}
-_CURRENCIES = {"GBp": "GBX"}
 _NO_DATA = "data doesn't exist"
 
 
@@ -36,7 +41,8 @@ class Chart:
 
     ``bars`` has a row per entry of ``days`` and the columns ``BAR``, NaN where nothing is given;
     a day is NaT where its time can't be read. ``splits`` are new shares per old one by ex-date,
-    ``payments`` amounts by ex-date and kind, ``unreadable_payments`` those without day or amount.
+    ``payments`` amounts by ex-date, kind and currency, ``unreadable_payments`` those without day
+    or amount.
     ``no_data`` is Yahoo's sentence where it confirms that it has none for the days requested.
     """
 
@@ -45,7 +51,7 @@ class Chart:
     days: Days
     bars: Floats
     splits: Mapping[dt.date, float]
-    payments: Mapping[tuple[dt.date, str], float]
+    payments: Mapping[Payment, float]
     unreadable_payments: tuple[UnreadEvent, ...] = ()
     no_data: str = ""
 
@@ -90,9 +96,10 @@ def read_chart(symbol: str, payload: Mapping[str, Any]) -> Chart:
         step = meta["dataGranularity"]
         raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} in steps of {step}, not of a day.")
     events = mapping(result.get("events"))
-    payments, unreadable = read_payments(events, zone)
+    instrument = _instrument(symbol, meta, zone)
+    payments, unreadable = read_payments(events, zone, instrument.currency or "")
     return Chart(
-        _instrument(symbol, meta, zone),
+        instrument,
         zone,
         days,
         bars,
@@ -126,10 +133,10 @@ def _zone(symbol: str, meta: Mapping[str, Any]) -> dt.tzinfo:
 
 
 def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instrument:
-    kind, currency, exchange, zone_name, long_name, short_name = (
+    kind, exchange, zone_name, long_name, short_name = (
         str(meta[name]) if meta.get(name) else None
         for name in (
-            *("instrumentType", "currency", "exchangeName"),
+            *("instrumentType", "exchangeName"),
             *("exchangeTimezoneName", "longName", "shortName"),
         )
     )
@@ -138,7 +145,7 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
         symbol,
         type=_TYPES.get(kind, kind.lower()) if kind else None,
         exchange=exchange,
-        currency=_CURRENCIES.get(currency, currency) if currency else None,
+        currency=currency_of(meta),
         zone=zone_name,
         name=long_name or short_name,
         first_trade_on=listed.astimezone(zone).date() if listed else None,

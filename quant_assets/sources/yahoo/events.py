@@ -55,11 +55,26 @@ def _ratio(split: Mapping[str, Any]) -> float:
 _PAYMENTS = {"dividends": "cash_dividend", "capitalGains": "capital_gain"}
 
 
+Payment = tuple[dt.date, str, str]
+"""Ex-date, kind and currency of a payment."""
+
+_CURRENCIES = {"GBp": "GBX"}
+
+
+def currency_of(fields: Mapping[str, Any]) -> str | None:
+    """The currency that some fields name, in our spelling, known here or not."""
+    named = fields.get("currency")
+    return None if named in (None, "") else _CURRENCIES.get(str(named), str(named))
+
+
 def read_payments(
-    events: Mapping[str, Any], zone: dt.tzinfo
-) -> tuple[dict[tuple[dt.date, str], float], tuple[UnreadEvent, ...]]:
-    """Amounts by ex-date and kind, and unreadable payments; unequal amounts of a day add up."""
-    found: dict[tuple[dt.date, str], dict[float, None]] = {}
+    events: Mapping[str, Any], zone: dt.tzinfo, currency: str
+) -> tuple[dict[Payment, float], tuple[UnreadEvent, ...]]:
+    """Amounts by ex-date, kind and currency, and unreadable payments.
+
+    Unequal amounts of a day add up. A payment that names no currency is in ``currency``.
+    """
+    found: dict[Payment, dict[float, None]] = {}
     unreadable = []
     for name, kind in _PAYMENTS.items():
         for day, payment in _listed(events, name, zone):
@@ -67,5 +82,6 @@ def read_payments(
             if day is None or not 0 <= amount < math.inf:
                 unreadable.append((day, payment))
             elif amount:
-                found.setdefault((day, kind), {})[amount] = None
+                paid_in = currency_of(payment) or currency
+                found.setdefault((day, kind, paid_in), {})[amount] = None
     return {key: math.fsum(once) for key, once in sorted(found.items())}, tuple(unreadable)

@@ -326,6 +326,40 @@ def test_dividends_of_one_day_add_up_and_one_told_twice_counts_once() -> None:
     assert answer(result, end=MONDAY).actions["amount"].to_pylist() == [2.0]
 
 
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [("JPY", "JPY"), ("GBp", "GBX"), ("USD", "USD"), (None, "USD"), ("", "USD")],
+)
+def test_a_dividend_keeps_a_currency_of_its_own(named: str | None, kept: str) -> None:
+    result = told((MONDAY, FLAT), dividends=[(MONDAY, 50.0)])
+    result["events"]["dividends"][str(seconds(MONDAY))]["currency"] = named
+    given = answer(result, end=MONDAY)
+    assert given.actions.select(["amount", "currency"]).to_pylist() == [
+        {"amount": 50.0, "currency": kept}
+    ]
+    assert given.rows["currency"].to_pylist() == ["USD"]
+
+
+@pytest.mark.parametrize("named", ["XYZ", "usd", 5, ["USD"], {}, True])
+def test_a_dividend_in_an_unknown_currency_is_set_aside_and_the_prices_stay(named: object) -> None:
+    result = told((MONDAY, FLAT), dividends=[(MONDAY, 50.0), (TUESDAY, 0.5)])
+    result["events"]["dividends"][str(seconds(MONDAY))]["currency"] = named
+    given = answer(result, end=TUESDAY)
+    checked = check_actions(given.actions)
+    assert checked.accepted["amount"].to_pylist() == [0.5]
+    assert checked.rejected["session"].to_pylist() == [str(MONDAY)]
+    assert checked.rejected["reason"].to_pylist() == ["currency is none of tables.CURRENCIES"]
+    assert str(named) in checked.rejected["raw"][0].as_py()
+    assert given.rows.num_rows == 1
+
+
+def test_a_dividend_listed_with_and_without_the_currency_of_the_prices_counts_once() -> None:
+    result = told((MONDAY, FLAT), dividends=[(MONDAY, 0.5)])
+    again = {"date": seconds(MONDAY), "amount": 0.5, "currency": "USD"}
+    result["events"]["dividends"]["1"] = again
+    assert answer(result, end=MONDAY).actions["amount"].to_pylist() == [0.5]
+
+
 @pytest.mark.parametrize("amount", [None, -1, math.nan, "much"])
 def test_an_impossible_dividend_is_set_aside(amount: object) -> None:
     result = told((MONDAY, FLAT), dividends=[(MONDAY, 0.5)])
