@@ -60,7 +60,7 @@ DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Spinoff:
+class SpinOff:
     """What the numbers say of one spin-off.
 
     ``worked_in`` is None where they don't tell; the prices are then left as they are. ``factor`` is
@@ -78,7 +78,7 @@ class Undone:
     """``prices`` as traded, in the shape given, and what was found of each event, oldest first."""
 
     prices: Grid
-    spin_offs: tuple[Spinoff, ...]
+    spin_offs: tuple[SpinOff, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def undo(days: Days, prices: Grid, events: Sequence[tuple[dt.date, float]]) -> U
     before and the first price after differ by the factor unless it is worked in.
     """
     restored = prices.copy()
-    found: list[Spinoff] = []
+    found: list[SpinOff] = []
     total = _Total()
     dates = sorted({day for day, _ in events}, reverse=True)
     edges = [int(np.searchsorted(days, np.datetime64(day, "D"))) for day in dates] + [0]
@@ -119,27 +119,27 @@ def undo(days: Days, prices: Grid, events: Sequence[tuple[dt.date, float]]) -> U
 
 def _decided(
     days: Days, prices: Grid, rows: slice, event: tuple[dt.date, float], later: _Total
-) -> tuple[Spinoff, _Total]:
+) -> tuple[SpinOff, _Total]:
     """An event by the rows before it, and the factor of those rows; ``later`` is that of newer
     events."""
     day, known = event
     values, ticks = _evidence(days[rows], prices[rows], later.factor, known)
     without = _fit(values, ticks, later, 1.0)
     if without and later.exact:  # prices divided by a factor too many are no whole cents
-        return Spinoff(day, False, known, False), replace(later, wider=without.wider)
+        return SpinOff(day, False, known, False), replace(later, wider=without.wider)
     within = _fit(values, ticks, later, known)
     if within and (not without or within.evidence > without.evidence + CLEAR):
         factor = within.factor / later.factor if within.only else known
         total = _Total(later.factor * factor, within.only, within.wider)
-        return Spinoff(day, True, factor, within.only and later.exact), total
+        return SpinOff(day, True, factor, within.only and later.exact), total
     if without and (not within or without.evidence > within.evidence + CLEAR):
         exact = without.only
-        return Spinoff(day, False, known, False), (
+        return SpinOff(day, False, known, False), (
             _Total(without.factor, True, without.wider) if exact else later
         )
     by_step = _by_step(prices / later.factor, rows.stop, known)
     total = _Total(later.factor * known, False) if by_step else later
-    return Spinoff(day, by_step, known, False), total
+    return SpinOff(day, by_step, known, False), total
 
 
 def _evidence(days: Days, prices: Grid, later: float, known: float) -> tuple[Floats, Floats]:

@@ -29,7 +29,7 @@ FLOAT_ERROR, SLACK = 2.0**-24, 4
 ROUNDING_ERROR = 0.5e-6
 """A source rounds multiplied prices to six decimals, in dollars."""
 
-WIDER = (1, 8, 64)
+WIDER = (1, 4, 16, 64)
 """Multiples of these errors that are tried: undoing a split multiplies them too."""
 
 WIDEST = 0.125
@@ -49,6 +49,9 @@ SAME = 0.05
 
 PEAK = 0.6
 """Mean cosine of a factor worth a closer look: that of MOST, between two that are tried."""
+
+AT_A_TIME = 4
+"""Rows of a matrix product."""
 
 SAMPLE, FEW, PEAKS, BEST = 128, 64, 1024, 16
 """Prices that the search looks at, and each peak of it, then peaks, and those looked at closely."""
@@ -94,7 +97,7 @@ def nearest_fit(
     inverse = inverse[(inverse >= 1 / high) & (inverse <= 1 / low)]
     if len(inverse) == 0:
         return None
-    evidence, _, _ = _evidence(prices[few], ticks[few], inverse)
+    evidence, _ = _evidence(prices[few], ticks[few], inverse)
     best = inverse[np.argsort(-evidence, kind="stable")[:BEST]]
     return _best(prices, ticks, _refined(prices / ticks, best), factor, tried)
 
@@ -109,12 +112,13 @@ def _peaks(counts: Floats, low: float, high: float) -> tuple[Floats, float]:
     were told apart.
 
     cos(a + b) makes a matrix product of it: as many rows as columns, in place of a row for each x.
+    It is taken a few rows at a time, too few for the library to start threads, which cost more.
     """
     step = 1 / (8 * counts.max())
-    side = math.ceil(math.sqrt((high - low) / step + 1))
+    side = AT_A_TIME * math.ceil(math.sqrt((high - low) / step + 1) / AT_A_TIME)
     coarse = (low + np.arange(side) * side * step)[:, None] * counts
-    fine = counts[:, None] * (np.arange(side) * step)
-    a, b = 2 * np.pi * (coarse % 1), 2 * np.pi * fine
+    a = 2 * np.pi * (coarse % 1).reshape(-1, AT_A_TIME, len(counts))
+    b = 2 * np.pi * counts[:, None] * (np.arange(side) * step)
     mean = ((np.cos(a) @ np.cos(b) - np.sin(a) @ np.sin(b)) / len(counts)).ravel()
     around = np.concatenate([[-1], mean, [-1]])
     tops = np.flatnonzero((mean >= around[:-2]) & (mean > around[2:]) & (mean > PEAK))
@@ -137,27 +141,25 @@ def _refined(counts: Floats, inverse: Floats) -> Floats:
 
 def _evidence(
     prices: Floats, ticks: Floats, inverse: Floats
-) -> tuple[Floats, Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """For each x: the log-likelihood of whole ticks against none, the share of the prices that are
+) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """For each x: the log-likelihood of whole ticks against none, -inf where too few prices are
     whole, and which of WIDER it takes."""
     product = inverse[:, None] * (prices / ticks)
     off = np.abs(product - np.rint(product))
     bound = inverse.mean() * (slack(prices) / ticks)  # x differ by a few per cent at the most
-    likelihood, share = [], []
+    likelihood = []
     for wider in WIDER:
         allowed = np.maximum(np.minimum(bound * wider, WIDEST), np.minimum(bound, 0.5))
         hit = off <= allowed
         gain = np.log(ODD + (1 - ODD) / (2 * allowed))
-        likelihood.append(np.where(hit, gain, math.log(ODD)).sum(axis=1) - math.log(len(WIDER)))
-        share.append(hit.mean(axis=1))
-    at = np.argmax(likelihood, axis=0)
-    each = np.arange(len(inverse))
-    return np.array(likelihood)[at, each], np.array(share)[at, each], at
+        total = np.where(hit, gain, math.log(ODD)).sum(axis=1) - math.log(len(WIDER))
+        likelihood.append(np.where(hit.mean(axis=1) >= MOST, total, -np.inf))
+    return np.max(likelihood, axis=0), np.argmax(likelihood, axis=0)
 
 
 def _best(prices: Floats, ticks: Floats, inverse: Floats, near: float, tried: float) -> Fit | None:
-    evidence, share, at = _evidence(prices, ticks, inverse)
-    evidence = np.where(share >= MOST, evidence - math.log(tried), -np.inf)
+    evidence, at = _evidence(prices, ticks, inverse)
+    evidence = evidence - math.log(tried)
     if not evidence.max() >= CLEAR:
         return None
     close = np.flatnonzero(evidence >= evidence.max() - CLEAR)
