@@ -36,8 +36,9 @@ def universe(
     ``frame.attrs`` has the columns of ``universes`` (kind, source, passed_over, known_from,
     listed_on, looked_at, updated_at: texts, times in UTC, None where not known) and the number of
     ``members``, of those ``with_prices``, and of other securities that some source reports as
-    members (``claimed``). For days before ``known_from`` the frame has only the members that later
-    lists date back so far, not all there were.
+    members (``claimed``), and the list ``tickers_unknown`` of symbols that are not known to have
+    been the ticker of that day. For days before ``known_from`` the frame has only the members that
+    later lists date back so far, not all there were.
 
     Raises UnknownUniverseError where the universe is not stored, WarehouseError.
     """
@@ -45,6 +46,7 @@ def universe(
     with warehouse_of(settings or settings_of(home)).reading() as con:
         _require_universe(con, name)
         frame = _typed(con.execute(_MEMBERS, {"name": name, "on": day}).df())
+        of_the_day = frame.pop("of_the_day")
         [(claimed,)] = con.execute(
             "select count(distinct security_id) from membership_conflicts where universe = $name"
             " and says_member and from_on <= $on and (until_on is null or until_on > $on)"
@@ -61,6 +63,7 @@ def universe(
         "members": len(frame),
         "with_prices": int(frame["has_prices"].sum()),
         "claimed": int(claimed),
+        "tickers_unknown": list(frame["symbol"][~of_the_day]),
     }
     return frame
 
@@ -164,7 +167,9 @@ select coalesce(h.symbol, m.symbol) as symbol, m.security_id, s.name, s.sector, 
     m.effective_on, m.removed_on, m.source, p.security_id is not null as has_prices,
     exists (from membership_conflicts c where c.universe = m.universe
         and c.security_id = m.security_id and c.from_on <= $on
-        and (c.until_on is null or c.until_on > $on)) as disputed
+        and (c.until_on is null or c.until_on > $on)) as disputed,
+    -- A fifth letter Q marks a company in bankruptcy, which no index keeps: a later ticker.
+    h.symbol is not null and not regexp_full_match(h.symbol, '[A-Z]{4}Q') as of_the_day
 from universe_membership m join securities s using (security_id)
 left join symbol_history h on h.security_id = m.security_id and h.valid_from <= $on
     and (h.valid_to is null or h.valid_to > $on)

@@ -39,6 +39,11 @@ def print_members(frame: pd.DataFrame) -> None:
     if facts["passed_over"]:
         say(f"A fallback; better sources did not answer: {facts['passed_over']}")
     _say_disputed(int(frame["disputed"].sum()), facts["claimed"], facts["universe"])
+    if facts["tickers_unknown"]:
+        say(
+            f"What ticker these had on {facts['on']} is not known here; shown is the one of the "
+            f"list: {', '.join(facts['tickers_unknown'])}."
+        )
 
 
 def _origin(facts: Mapping[Any, Any]) -> str:
