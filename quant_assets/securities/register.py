@@ -12,6 +12,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from quant_assets.contracts.membership import MembershipInterval
 from quant_assets.reference.identity import KnownIdentity, Name, UnknownSymbolError, resolve
@@ -155,13 +156,19 @@ class Register(SecurityRecords):
         by_symbol: dict[str, list[MembershipInterval]] = defaultdict(list)
         for interval in intervals:
             by_symbol[interval.symbol].append(interval)
+        own: dict[str, list[MembershipInterval]] = defaultdict(list)
+        for symbol, several in by_symbol.items():
+            if len(slugs := {identity.slug for identity in self._known[symbol]}) == 1:
+                own[slugs.pop()] += several
         found: list[tuple[MembershipInterval, int]] = []
         for symbol, several in by_symbol.items():
             known = self._known[symbol]
             ordered = sorted(several, key=lambda interval: interval.effective_on)
             for interval in ordered:
                 if interval.slug or (known and not _joined_anew(interval, known)):
-                    found += self._split(interval, known)
+                    found += self._split(
+                        interval, known, own if len({i.slug for i in known}) > 1 else {}
+                    )
                 else:
                     # Without better knowledge a ticker that comes back is another company: two
                     # histories kept apart can be joined later, joined ones can't be told apart.
@@ -206,12 +213,16 @@ class Register(SecurityRecords):
                 self.security_on(symbol, late[0], (late[0], late[-1]))
 
     def _split(
-        self, interval: MembershipInterval, known: Sequence[KnownIdentity]
+        self,
+        interval: MembershipInterval,
+        known: Sequence[KnownIdentity],
+        own: Mapping[str, Sequence[MembershipInterval]],
     ) -> list[tuple[MembershipInterval, int]]:
         """Share an interval out among the known bearers of its symbol.
 
         Lists back-date tickers: days before the first bearer in the interval are given to it (or to
-        the next one to come), days after a bearer to the one before.
+        the next one to come), days after a bearer to the one before, unless the next one existed by
+        then. A bearer with intervals of its ``own``, by slug, is no member a second time.
         """
         if interval.slug:
             bearers = [i for i in self.known if i.slug == interval.slug]
@@ -222,10 +233,17 @@ class Register(SecurityRecords):
             for i in known
             if i.valid_from < end and (i.valid_to or dt.date.max) > interval.effective_on
         ]
+        others = [i for i in within if not any(_both(i, interval, o) for o in own.get(i.slug, ()))]
+        if within and not others:
+            others = [i for i in known if i.valid_from >= end][:1] or within
+        within = others
         if not within:
             later = [i for i in known if i.valid_from >= end]
             within = later[:1] or list(known[-1:])
-        starts = [interval.effective_on, *(identity.valid_from for identity in within[1:])]
+        starts = [interval.effective_on]
+        for before, identity in pairwise(within):
+            since = min(i.valid_from for i in self.known if i.slug == identity.slug)
+            starts.append(max(before.valid_to or identity.valid_from, since))
         ends = [*starts[1:], interval.removed_on]
         return [
             (replace(interval, effective_on=start, removed_on=end), self._from_slug(identity))
@@ -257,6 +275,13 @@ class Register(SecurityRecords):
             return self._add(symbol, start, bearer.valid_from)
         self._replace(bearer, replace(bearer, valid_from=start))
         return bearer.security_id
+
+
+def _both(identity: KnownIdentity, interval: MembershipInterval, other: MembershipInterval) -> bool:
+    """Whether two intervals overlap in days on which ``identity`` was borne."""
+    ends = (identity.valid_to, interval.removed_on, other.removed_on)
+    start = max(identity.valid_from, interval.effective_on, other.effective_on)
+    return start < min(end or dt.date.max for end in ends)
 
 
 def _joined_anew(interval: MembershipInterval, known: Sequence[KnownIdentity]) -> bool:

@@ -421,8 +421,6 @@ EXPLAINED = [
     ("2005-06-22", -1),  # DHI
     ("2005-07-05", 0),
     ("2016-01-04", 1),  # Capri is listed twice: as KORS until 2018-09-19, as CPRI from here on
-    ("2016-04-08", 2),  # UA, the class C listed from here on, was still the ticker of class A (UAA)
-    ("2016-12-07", 1),  # from here on UA is class C's
     ("2018-09-19", 0),
     ("2020-03-02", -1),  # between its old ticker, IR, and TT the file leaves out a day
     ("2020-03-03", 0),
