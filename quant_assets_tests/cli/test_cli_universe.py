@@ -155,6 +155,18 @@ def test_a_universe_is_imported_from_the_simulated_market_where_that_is_the_sour
     assert json.loads(told.stdout)["members"] == 2
 
 
+def test_a_member_whose_ticker_of_the_day_is_not_known_is_named(
+    shell: Shell, tmp_path: Path
+) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text("ticker,start_date,end_date\nQQZZQ,1996-01-02,2003-03-14\nKO,1996-01-02,\n")
+    assert shell("import", "--from", str(history)).exit_code == DONE
+    shown = shell("show", "--on", "2000-06-30")
+    assert (
+        "ticker these had on 2000-06-30 is not known here; shown is the one of the list: QQZZQ."
+    ) in " ".join(shown.stdout.split())
+
+
 @pytest.mark.parametrize("words", [("two",), ("--name", "two"), ("two", "--name", "two")])
 def test_members_are_shown_with_how_many_have_prices_and_where_they_come_from(
     two: Shell, words: Sequence[str]
