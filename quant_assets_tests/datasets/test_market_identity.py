@@ -96,6 +96,21 @@ def test_a_ticker_that_its_bearer_has_lost_is_another_company(market: Evenings) 
     ]
 
 
+def test_a_newcomer_that_a_list_of_members_knows_from_a_later_day_is_that_company(
+    market: Evenings,
+) -> None:
+    lost = dt.date(2020, 3, 2)
+    on_record(market.warehouse, ("ACME", dt.date(2010, 1, 4), lost, 7))
+    on_record(market.warehouse, ("ACME", FRIDAY, None, 8), name="Acme Robotics", member=8)
+    market.source.lists["nyse"] = [listed("ACME", name="Acme Robotics Corp. Common Stock")]
+    market.on(THURSDAY)
+    assert market.ids()["ACME"] == 8
+    assert names(market, "ACME") == [
+        ("ACME", dt.date(2010, 1, 4), lost, 7),
+        ("ACME", THURSDAY, None, 8),
+    ]
+
+
 def test_a_company_whose_ticker_left_the_lists_is_renamed_on_the_second_evening(
     market: Evenings,
 ) -> None:

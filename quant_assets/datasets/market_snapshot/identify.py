@@ -75,9 +75,10 @@ def _security(register: Register, row: Row, about: About) -> int | str:
     borne = next((n.security_id for n in bearers if n.covers(day)), None)
     if borne is not None:
         return _borne(register, borne, row, about)
-    if bearers and bearers[0].valid_from > day and _is_same(register, bearers[0], row):
-        register.note_first_session(bearers[0].security_id, day)
-        return bearers[0].security_id
+    later = _borne_later(register, bearers, row)
+    if later is not None:
+        register.note_first_session(later, day)
+        return later
     ended = _just_ended(register, bearers, row, about)
     if ended is not None:
         return ended
@@ -124,6 +125,14 @@ def _new(register: Register, row: Row) -> int:
     return security
 
 
+def _borne_later(register: Register, bearers: Sequence[Name], row: Row) -> int | None:
+    """The security that is on record under the ticker of a row from a later day only."""
+    if bearers and bearers[0].valid_from > row["session"] and _is_same(register, bearers[0], row):
+        return bearers[0].security_id
+    newcomer = register.newcomer(row["symbol"], row["session"])
+    return newcomer if newcomer is not None and _may_be(register, newcomer, row) else None
+
+
 def _is_same(register: Register, later: Name, row: Row) -> bool:
     """Whether a ticker recorded for a later day only names the company of a row already.
 
@@ -132,7 +141,12 @@ def _is_same(register: Register, later: Name, row: Row) -> bool:
     """
     if register.is_looked_up(row["symbol"]):
         return False
-    stored = company_of(register.name_of(later.security_id), row["symbol"])
+    return _may_be(register, later.security_id, row)
+
+
+def _may_be(register: Register, security: int, row: Row) -> bool:
+    """Whether the name on record, if any, is that of a row."""
+    stored = company_of(register.name_of(security), row["symbol"])
     return stored in ("", company_of(row["name"], row["symbol"]))
 
 
