@@ -31,7 +31,7 @@ def status(context: typer.Context, as_json: options.Json = False) -> None:
         show_json(found)
     else:
         print_status(found)
-    trouble = any(row["outcome"] != "empty" for row in found["ledger"])
+    trouble = any(row["outcome"] != "empty" for row in found["ledger"]) or found["unexplained"]
     raise typer.Exit(ATTENTION if trouble else DONE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,16 @@ MARKET_DAYS = 10
 """How much older than the newest list of the market another one may be and still be shown."""
 
 
+UNEXPLAINED_DAYS = 30
+"""How long a change of prices that nothing explains is shown."""
+
+_SYMBOL = (
+    "(select any_value(h.symbol) from symbol_history h where h.security_id = {row}.security_id"
+    " and h.valid_from <= {row}.{day} and coalesce(h.valid_to > {row}.{day}, true))"
+)
+"""The ticker of a row's security on its day, as SQL."""
+
+
 class UnknownRunError(UsageError, LookupError):
     """No load of that id."""
 
@@ -28,10 +39,11 @@ class UnknownRunError(UsageError, LookupError):
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     """Rows, ranges and trouble of a warehouse as plain values.
 
-    Keys: warehouse (path), bytes, sources, market, universes, actions, ledger, quarantine, tasks,
-    delistings, possibly_delisted, runs; each but the first two a list of rows. Raises
-    WarehouseError.
+    Keys: warehouse (path), bytes, sources, market, universes, actions, to_confirm, ledger,
+    quarantine, unexplained, basis_unknown, tasks, delistings, possibly_delisted, runs; each but the
+    first two a list of rows. Raises WarehouseError.
     """
+    since = warehouse.clock().date() - dt.timedelta(days=UNEXPLAINED_DAYS)
     with warehouse.reading() as con:
         # No value is bound here: DuckDB loads pandas for the first one, which takes longer than all
         # of the queries.
@@ -67,6 +79,12 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 "select kind, count(*) as events, min(ex_date) as first_ex_date,"
                 " max(ex_date) as last_ex_date from corporate_actions group by 1 order by 1"
             ),
+            "to_confirm": rows(
+                f"select {_SYMBOL.format(row='a', day='ex_date')} as symbol, a.source, a.ex_date,"  # noqa: S608 - constants
+                " a.kind, coalesce(a.ratio, a.value_factor) as factor, a.note"
+                " from corporate_actions a where a.kind = 'spin_off' and a.kind_by = 'overlap'"
+                " order by a.ex_date desc, 1 limit 20"
+            ),
             "ledger": rows(
                 "select source, outcome, count(*) as symbol_days,"
                 " any_value(reason) as for_example"
@@ -75,6 +93,19 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             "quarantine": rows(
                 "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"
                 " as for_example from quarantine group by 1, 2 order by rows desc limit 20"
+            ),
+            "unexplained": rows(
+                f"select {_SYMBOL.format(row='r', day='session')} as symbol, r.source, r.session,"  # noqa: S608 - constants and a day
+                " r.close as close_before, p.close, r.revised_at from daily_prices_revisions r"
+                " left join daily_prices p using (security_id, session, source)"
+                f" where r.difference = 'unexplained' and r.revised_at >= date '{since}'"
+                " order by r.revised_at desc, r.session desc, 1 limit 20"
+            ),
+            "basis_unknown": rows(
+                f"select {_SYMBOL.format(row='p', day='session')} as symbol, p.source,"  # noqa: S608 - constants
+                " min(p.session) as first_session, max(p.session) as last_session,"
+                " count(*) as rows from daily_prices p where p.basis_unknown group by all"
+                " order by last_session desc, 1 limit 20"
             ),
             "tasks": rows(
                 "select dataset, source, state, count(*) as symbols, max(attempts) as attempts,"
