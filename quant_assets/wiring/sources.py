@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from quant_assets.reference.calendars import Calendar, exchange_calendar
 from quant_assets.reference.errors import UsageError
-from quant_assets.reference.identity import known_identities
 from quant_assets.warehouse.writer_lock import Clock, utc_now
 
 if TYPE_CHECKING:
@@ -161,7 +160,6 @@ class Sources:
             Path(resolve(archive.actions.path)) if archive.actions else None,
             Path(resolve(archive.action_kinds)) if archive.action_kinds else None,
             clock=self.clock,
-            identities=known_identities(),
         )
 
     def members_from(self, name: str) -> UniverseSource:

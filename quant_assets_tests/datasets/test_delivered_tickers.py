@@ -10,7 +10,6 @@ import pytest
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
-from quant_assets.reference.identity import known_identities
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
 from quant_assets.warehouse.warehouse import Warehouse
@@ -49,9 +48,7 @@ class Archive:
         archive = FilesArchive.model_validate(
             {"paths": [files], "price_basis": "as_traded", **declared}
         )
-        source = FilesSource(
-            "ours", archive, (files,), self.calendar, identities=known_identities()
-        )
+        source = FilesSource("ours", archive, (files,), self.calendar)
         [(first, last)] = {source._span}
         window = Window(source.symbols(), first, last)
         report = load_prices(self.warehouse, source, window, self.calendar)

@@ -30,7 +30,7 @@ from quant_assets.contracts.source import (
 from quant_assets.price_rules.decisions import read_decisions
 from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
-from quant_assets.reference.identity import KnownIdentity
+from quant_assets.reference.identity import KnownIdentity, known_identities
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
 from quant_assets.sources.files.contents import Contents, sorted_rows
@@ -69,7 +69,7 @@ class FilesSource:
     actions_path: Path | None = None
     kinds_path: Path | None = None
     clock: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC), repr=False)
-    identities: Sequence[KnownIdentity] = ()
+    identities: Sequence[KnownIdentity] = field(default_factory=known_identities, repr=False)
 
     @cached_property
     def profile(self) -> PriceProfile:
