@@ -91,10 +91,15 @@ class Register(SecurityRecords):
         day: dt.date,
         traded: tuple[dt.date, dt.date] | None,
     ) -> int:
-        """The only one of ``bearers`` on whose days a ticker traded that nobody looked up."""
+        """The only one of ``bearers`` on whose days a ticker traded that nobody looked up; another
+        company where it traded only long after they all gave it up.
+        """
         if not bearers:
             return self._add(symbol, day, None)
         within = {n.security_id for n in bearers if traded and n.overlaps(*traded)}
+        ends = [n.valid_to or dt.date.max - JOINED_ANEW for n in bearers]
+        if traded and traded[0] > max(ends) + JOINED_ANEW:
+            return self.add_successor(symbol, traded[0])
         return within.pop() if len(within) == 1 else resolve(bearers, symbol, day, day)
 
     def _is_free(self, bearers: Sequence[Name], traded: tuple[dt.date, dt.date] | None) -> bool:

@@ -77,7 +77,7 @@ def in_order(given: Given, order: Sequence[int], *steps: Callable[[], None]) -> 
         steps[place]()
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
 @pytest.mark.parametrize("symbol", ["ABC", "ACE", "AGN"])
 def test_a_new_bearer_of_a_used_ticker_has_its_whole_history(
     given: Given, symbol: str, order: Sequence[int]
@@ -145,6 +145,30 @@ def test_a_newcomer_under_the_ticker_of_a_former_member_gets_none_of_its_prices(
     members = read.universe("ours", on="2024-05-31", home=given.warehouse.path.parent)
     member = members.set_index("symbol").loc["QQZ"]
     assert given.closes(int(member["security_id"])) == [12.5] * 5
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_newcomer_under_the_ticker_that_a_renamed_company_gave_up_is_another_security(
+    given: Given, order: Sequence[int]
+) -> None:
+    acme, other = (
+        Constituent("QQZ", name="Acme", cik="1"),
+        Constituent("AAPL", name="Apple", cik="320193"),
+    )
+    renamed = Constituent("QQY", name="Acme", cik="1")
+    given.bring(acme, other, on=dt.date(2023, 6, 1))
+    given.bring(renamed, other, on=dt.date(2023, 6, 5))
+    newcomer = Constituent("QQZ", name="Zinc", cik="2")
+    in_order(
+        given,
+        order,
+        lambda: given.bring(renamed, other, newcomer, on=LISTED),
+        lambda: given.load("QQZ", WEEK, 12.5),
+    )
+    members = read.universe("ours", on="2024-05-31", home=given.warehouse.path.parent)
+    by_symbol = members.set_index("symbol")["security_id"]
+    assert given.closes(int(by_symbol["QQZ"])) == [12.5] * 5
+    assert given.closes(int(by_symbol["QQY"])) == []
 
 
 def test_a_membership_long_after_a_ticker_was_given_up_is_of_its_new_bearer(given: Given) -> None:
