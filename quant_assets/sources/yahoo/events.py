@@ -60,11 +60,16 @@ Payment = tuple[dt.date, str, str]
 
 _CURRENCIES = {"GBp": "GBX"}
 
+LONGEST_CURRENCY = 20
+"""Characters kept of what stands in place of a currency."""
+
 
 def currency_of(fields: Mapping[str, Any]) -> str | None:
     """The currency that some fields name, in our spelling, known here or not."""
     named = fields.get("currency")
-    return None if named in (None, "") else _CURRENCIES.get(str(named), str(named))
+    # Arrow refuses half a surrogate pair, which JSON can hold.
+    text = str(named)[:LONGEST_CURRENCY].encode("ascii", "backslashreplace").decode()
+    return None if named in (None, "") else _CURRENCIES.get(text, text)
 
 
 def read_payments(

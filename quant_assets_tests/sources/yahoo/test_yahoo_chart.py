@@ -340,7 +340,7 @@ def test_a_dividend_keeps_a_currency_of_its_own(named: str | None, kept: str) ->
     assert given.rows["currency"].to_pylist() == ["USD"]
 
 
-@pytest.mark.parametrize("named", ["XYZ", "usd", 5, ["USD"], {}, True])
+@pytest.mark.parametrize("named", ["XYZ", "usd", 5, ["USD"], {}, True, "\ud800"])
 def test_a_dividend_in_an_unknown_currency_is_set_aside_and_the_prices_stay(named: object) -> None:
     result = told((MONDAY, FLAT), dividends=[(MONDAY, 50.0), (TUESDAY, 0.5)])
     result["events"]["dividends"][str(seconds(MONDAY))]["currency"] = named
@@ -349,7 +349,8 @@ def test_a_dividend_in_an_unknown_currency_is_set_aside_and_the_prices_stay(name
     assert checked.accepted["amount"].to_pylist() == [0.5]
     assert checked.rejected["session"].to_pylist() == [str(MONDAY)]
     assert checked.rejected["reason"].to_pylist() == ["currency is none of tables.CURRENCIES"]
-    assert str(named) in checked.rejected["raw"][0].as_py()
+    shown = json.loads(checked.rejected["raw"][0].as_py())["currency"]
+    assert shown == str(named).replace("\ud800", "\\ud800")
     assert given.rows.num_rows == 1
 
 
