@@ -51,8 +51,9 @@ class Compared(Checked):
 Compare = Callable[[Writing, SourceProfile, Table, pa.Table], Compared]
 """Sorts the good rows of a table by what is stored, in the transaction that writes them."""
 
-Identify = Callable[[Writing, SourceProfile, pa.Table], Checked]
-"""Gives each row a ``security_id``; rows that mean no security are rejected."""
+Identify = Callable[[Writing, SourceProfile, Checked], Checked]
+"""Gives each accepted row a ``security_id``; rows that mean no security are rejected. It sees what
+was rejected before, since a row that can't be used is no sign that its symbol is gone."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class RowDataset:
         for table in self.tables:
             found = checked.tables[table.name]
             if callable(self.security):
-                found = _both(found, self.security(writing, plan.source, found.accepted))
+                found = _both(found, self.security(writing, plan.source, found))
             found = _one_row_a_key(found, table, securities, unknown)
             if self.compare:
                 compared = self.compare(writing, plan.source, table, found.accepted)

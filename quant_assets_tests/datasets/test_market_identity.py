@@ -128,6 +128,19 @@ def test_a_company_whose_ticker_left_the_lists_is_renamed_on_the_second_evening(
     ]
 
 
+def test_a_company_whose_row_can_not_be_used_is_still_listed(market: Evenings) -> None:
+    acme = listed("ACME", name="Acme Inc. Common Stock")
+    market.source.lists["nyse"] = [acme]
+    market.on(THURSDAY)
+    number = market.ids()["ACME"]
+    second = listed("ROAD", name="ACME, Inc. Common Shares")
+    market.source.lists["nyse"] = [acme | {"last_sale": -1.0}, second]
+    market.on(FRIDAY)
+    market.on(TUESDAY_AFTER)
+    assert market.ids()["ROAD"] != number
+    assert names(market, "ACME") == [("ACME", THURSDAY, None, number)]
+
+
 def test_two_companies_that_swap_tickers_keep_their_histories(market: Evenings) -> None:
     alpha, beta = "Alpha Inc. Common Stock", "Beta Inc. Common Stock"
     market.source.lists["nyse"] = [listed("AAA", name=alpha), listed("BBB", name=beta)]

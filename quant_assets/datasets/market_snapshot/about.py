@@ -71,11 +71,14 @@ class Seen:
 
 @dataclass
 class About:
-    """What is about beside ``rows``, those of one source at hand."""
+    """What is about beside ``rows``, those of one source at hand; ``unusable`` are symbols of
+    rejected rows, which are listed too.
+    """
 
     con: duckdb.DuckDBPyConnection
     source: str
     rows: Sequence[Mapping[str, Any]]
+    unusable: frozenset[str] = frozenset()
 
     @cached_property
     def session(self) -> dt.date:
@@ -84,7 +87,7 @@ class About:
 
     @cached_property
     def listed(self) -> frozenset[str]:
-        return frozenset(row["symbol"] for row in self.rows)
+        return self.unusable | {row["symbol"] for row in self.rows}
 
     @cached_property
     def seen(self) -> Mapping[int, Seen]:

@@ -33,17 +33,18 @@ Row = Mapping[str, Any]
 
 
 def identify(
-    known: Sequence[KnownIdentity], writing: Writing, source: SourceProfile, rows: pa.Table
+    known: Sequence[KnownIdentity], writing: Writing, source: SourceProfile, checked: Checked
 ) -> Checked:
-    """Give each row its ``security_id``, adding securities to the register.
+    """Give each accepted row its ``security_id``, adding securities to the register.
 
     Rejected are rows whose company is known under another ticker, and a second row of a security
     that stands on two lists: the list that is new to it is believed.
     """
+    rows, unusable = checked.accepted, checked.rejected["symbol"].to_pylist()
     found = rows.select(["feed", "symbol", "name", "type", "session"]).to_pylist()
     # Whole: a renaming also ends a ticker that no row has.
     register = Register.read(writing.con, known, source.name)
-    about = About(writing.con, source.name, found)
+    about = About(writing.con, source.name, found, frozenset(unusable))
     ids: list[int | None] = []
     reasons: dict[int, str] = {}
     for place, row in enumerate(found):
