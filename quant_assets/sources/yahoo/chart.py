@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ _NO_DATA = "data doesn't exist"
 class Chart:
     """One response, in Yahoo's terms: prices, volumes and dividends in today's shares.
 
-    ``bars`` has a row per entry of ``days`` and the columns ``BAR``, NaN where nothing is given;
+    ``bars`` has a row per entry of ``days`` and the columns ``BAR``, NaN where nothing is given and
+    infinite where it is no number;
     a day is NaT where its time can't be read. ``splits`` are new shares per old one by ex-date,
     ``payments`` amounts by ex-date, kind and currency, ``unreadable_payments`` those without day
     or amount.
@@ -167,7 +169,14 @@ def _bars(symbol: str, result: Mapping[str, Any], zone: dt.tzinfo) -> tuple[Days
             message = f"{SOURCE} answered for {symbol} with {counts}, which can't be matched."
             raise BadAnswer(SOURCE, message)
         bars[:, place] = floats(values)
+        for row in np.flatnonzero(np.isnan(bars[:, place])):
+            if not _is_null(values[row]):  # no blank: the row rules are to reject it
+                bars[row, place] = np.inf
     return _days(at, zone), bars
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _days(at: Floats, zone: dt.tzinfo) -> Days:

@@ -424,6 +424,15 @@ def test_a_blank_bar_is_a_missing_session(volume: int | None) -> None:
     assert missing(given) == (TUESDAY,)
 
 
+def test_a_bar_of_which_no_number_can_be_read_is_no_blank_bar() -> None:
+    later = dt.datetime(2024, 6, 12, 22, 0, tzinfo=dt.UTC)
+    text: Bar = ("12x", "12x", "12x", "12x", "12x")
+    result = told((MONDAY, FLAT), (TUESDAY, text), regularMarketTime=seconds(MONDAY, 16, 0))
+    given = answer(result, end=TUESDAY, now=later)
+    assert (empties(given), given.failures) == ({}, {})
+    assert check_prices(given.rows, XNYS, FRIDAY).rejected["session"].to_pylist() == [str(TUESDAY)]
+
+
 def test_a_missing_volume_stays_missing() -> None:
     given = answer(told((MONDAY, (10.0, 10.5, 9.5, 10.0, None))), end=MONDAY)
     assert rows(given) == [(MONDAY, 10.0, 10.5, 9.5, 10.0, None)]
