@@ -44,6 +44,7 @@ FORESEEN = {
     "SettingsError": USAGE,
     "SourceError": BROKEN,
     "SourceUnavailable": BROKEN,
+    "SpinOffListError": USAGE,
     "StillThrottled": BROKEN,
     "SymbolListError": USAGE,
     "TooManyChangesError": USAGE,
