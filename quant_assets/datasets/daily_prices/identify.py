@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from quant_assets.contracts.prices import PriceAnswer
 from quant_assets.reference.identity import Name, UnknownSymbolError, bearer_on
 from quant_assets.schema.row_rules import REJECTED, rejected_days
-from quant_assets.securities.register import Register
+from quant_assets.securities.register import JOINED_ANEW, Register
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,17 @@ def _meant(
 ) -> int | Sequence[Name]:
     """The security of a symbol, or its dated names where the day of each row decides.
 
-    Raises UnknownSymbolError.
+    Some sources go on under a ticker that was given up, so only rows of long after are another
+    company's. Raises UnknownSymbolError.
     """
     bearers = register.bearers(symbol)
     if days is not None:
         first, last = days
         if names_on is not None:
             return register.security_on(symbol, names_on, days)
-        if not any(name.overlaps(first, last) for name in bearers):
+        ends = [name.valid_to for name in bearers if name.valid_to and name.valid_to <= first]
+        soon = ends and first <= max(ends) + JOINED_ANEW
+        if not soon and not any(name.overlaps(first, last) for name in bearers):
             return register.security_on(symbol, first, days)
         if any(name.valid_to and name.valid_to <= last for name in bearers):
             sessions = rows.filter(pc.equal(rows["symbol"], symbol))["session"].to_pylist()
