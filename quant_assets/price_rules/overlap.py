@@ -20,16 +20,18 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR, InferredEvent
-from quant_assets.price_rules.pairs import PRICES, Dated, Mask, Pairs, marked_rows
+from quant_assets.price_rules.pairs import PRICES, Dated, Mask, Pairs, Places, marked_rows
 from quant_assets.price_rules.plain_ratios import (
     FOLLOWING,
     HALF_A_CENT,
     MANY_ROWS,
     NOISE,
+    SEVERAL_ROWS,
     Floats,
     Grid,
     common_factor,
     in_cents,
+    multiplied,
     plain_split,
 )
 
@@ -101,7 +103,13 @@ def compare(
     scaled = (split[0], 1 / split[1]) if split else common_factor(pairs.stored_prices, prices)
     if scaled and not (whole and scaled[0] < MANY_ROWS and pairs.first_after(scaled[0]) is None):
         return _scaled(pairs, shares, *scaled, reports_splits=reports_splits)
-    return _in_stored_shares(pairs, shares)
+    rows = np.flatnonzero(multiplied(pairs.stored_prices, prices))
+    another_basis = scaled is None and _is_a_stretch(rows)
+    return (
+        _hold(pairs, shares, "unexplained", _several_sentence(pairs, rows))
+        if another_basis
+        else _in_stored_shares(pairs, shares)
+    )
 
 
 def _split(
@@ -159,6 +167,14 @@ def _scaled(
     return _in_stored_shares(pairs, shares, (inferred,), np.where(before, 1 / factor, 1.0))
 
 
+def _is_a_stretch(rows: Places) -> bool:
+    """Whether so many rows are multiplied, by whatever factors, that no row alone was corrected:
+    a whole past is, from the first row on, or a long stretch of it.
+    """
+    from_the_first = len(rows) >= SEVERAL_ROWS and len(rows) >= FOLLOWING * (rows[-1] + 1)
+    return bool(from_the_first or len(rows) >= MANY_ROWS)
+
+
 def _in_stored_shares(
     pairs: Pairs,
     shares: Floats,
@@ -204,6 +220,13 @@ def _scaled_sentence(pairs: Pairs, count: int, factor: float) -> str:
         f"The {count} sessions up to {pairs.days[count - 1]} came again multiplied by {factor:.6g} "
         f"({_example(pairs, count - 1)}); no event that is listed explains it, and it does not "
         "look like a spin-off."
+    )
+
+
+def _several_sentence(pairs: Pairs, rows: Places) -> str:
+    return (
+        f"{len(rows)} sessions up to {pairs.days[rows[-1]]} came again multiplied by several "
+        f"factors ({_example(pairs, int(rows[-1]))}); no event that is listed explains them."
     )
 
 

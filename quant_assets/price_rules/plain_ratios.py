@@ -37,6 +37,8 @@ Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 Grid = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
 
 def plain_split(stored: Grid, reported: Grid, shares: Floats) -> tuple[int, float] | None:
     """How many rows, from the first on, are off by one plain ratio, and that ratio.
@@ -124,6 +126,20 @@ def common_factor(stored: Grid, reported: Grid) -> tuple[int, float] | None:
         return None
     factor = float(reported[off[same]].sum() / stored[off[same]].sum())
     return int(off[-1]) + 1, factor
+
+
+def multiplied(stored: Grid, reported: Grid) -> Mask:
+    """The rows of which all four prices are off by one factor, of each row its own, by more than a
+    cent could.
+    """
+    ratios = reported / stored
+    factor = np.median(ratios, axis=1)
+    slack = NOISE + HALF_A_CENT / stored.min(axis=1)
+    clear = (np.abs(factor - 1) > 4 * slack) & (slack <= HALF_A_CENT)
+    clear &= stored.min(axis=1) < stored.max(axis=1)
+    near = np.abs(ratios - factor[:, None]) <= (2 * slack * np.maximum(factor, 1.0))[:, None]
+    found: Mask = clear & near.all(axis=1)
+    return found
 
 
 def in_cents(prices: Grid) -> Grid:

@@ -352,6 +352,16 @@ def test_a_delivery_that_lowers_the_day_before_shows_a_spin_off() -> None:
     assert numbers(overlap.rows) == held[2:]
 
 
+@pytest.mark.parametrize("counts", [(2, 5), (2, 3), (10, 15)])
+def test_a_past_multiplied_by_several_factors_holds_the_symbol(counts: tuple[int, int]) -> None:
+    """Each of the rows was disputed, and stored when it came once more, in a basis of its own."""
+    held, (some, more) = rising(), counts
+    told = [*lowered(held[:some], 19.1), *lowered(held[some:more], 19.23), *held[more:]]
+    overlap = compare(bars(held), bars(told), reports_splits=True, whole=False)
+    assert "came again multiplied by" in str(overlap.hold)
+    assert (overlap.events, len(overlap.differences)) == ((), more)
+
+
 # One row among others
 
 
