@@ -169,9 +169,7 @@ class Comparing:
         left_out = pc.is_in(rows["session"], pa.array(sorted(out), pa.date32()))
         differences = {day: what for day, what in differences.items() if day not in out}
         currency = told["currency"][0].as_py()
-        inferred = [
-            {**inferred_action(event, currency), "security_id": security} for event in found.events
-        ]
+        inferred = [self._record(security, event, currency, so_far) for event in found.events]
         return replace(
             so_far,
             rows=rows.filter(pc.invert(left_out)),
@@ -181,14 +179,20 @@ class Comparing:
             doubted=aside,
         )
 
-    def _record(self, security: int, event: InferredEvent, told: pa.Table) -> Mapping[str, object]:
-        """An inferred event, with what is on record of the same kind and day multiplied in."""
-        record = inferred_action(event, told["currency"][0].as_py())
-        for other in self.changed.on_record.get(security, ()):
-            if (other.ex_date, other.kind) == (event.ex_date, record["kind"]) and other.shares:
-                both = replace(event, factor=event.factor * other.shares)
-                record = inferred_action(both, told["currency"][0].as_py())
-        return {**record, "security_id": security}
+    def _record(
+        self, security: int, event: InferredEvent, currency: str, so_far: Verdict
+    ) -> Mapping[str, object]:
+        """An inferred event, with the one that stands on its day, and is undone, multiplied in."""
+        record = {**inferred_action(event, currency), "security_id": security}
+        on_record = self.changed.on_record.get(security, ())
+        gone = [taken.event for taken in so_far.taken]
+        standing = [e.record for e in on_record if e not in gone] + [*so_far.records]
+        for other in reversed(standing):
+            if (other["ex_date"], other["kind"]) == (event.ex_date, record["kind"]):
+                both = replace(event, factor=event.factor * (event_of(other).shares or 1.0))
+                named = {name: other[name] for name in ("kind_by", "note")}
+                return {**record, **inferred_action(both, currency), **named}
+        return record
 
     def _sentences(
         self, symbol: str, found: Overlap, differences: Mapping[dt.date, str]
