@@ -21,8 +21,16 @@ BESIDE: Mapping[str, Mapping[dt.date, float]] = {
     "a split before it": {DAYS[20]: 2.0},
     "a reverse split after it": {DAYS[60]: 0.1},
 }
-cases = pytest.mark.parametrize("beside", BESIDE)
-factors = pytest.mark.parametrize("factor", [0.4183, 0.75, 0.79, 0.94])
+cases = pytest.mark.parametrize(
+    ("factor", "beside"),
+    [
+        (0.4183, "alone"),
+        (0.75, "a split after it"),
+        (0.79, "a split before it"),
+        (0.94, "a reverse split after it"),
+        (0.94, "alone"),
+    ],
+)
 
 
 class Desk:
@@ -99,7 +107,6 @@ class Desk:
 
 
 @cases
-@factors
 def test_a_first_load_undoes_a_listed_spin_off_and_later_ones_change_nothing(
     tmp_path: Path, blank: Path, factor: float, beside: str
 ) -> None:
@@ -112,7 +119,6 @@ def test_a_first_load_undoes_a_listed_spin_off_and_later_ones_change_nothing(
 
 
 @cases
-@factors
 def test_a_refresh_infers_a_spin_off_and_says_so_once(
     tmp_path: Path, blank: Path, factor: float, beside: str
 ) -> None:
@@ -132,7 +138,6 @@ def test_a_refresh_infers_a_spin_off_and_says_so_once(
 
 
 @cases
-@factors
 def test_a_list_that_comes_later_undoes_it_in_all_that_is_stored(
     tmp_path: Path, blank: Path, factor: float, beside: str
 ) -> None:

@@ -49,9 +49,9 @@ class Truth:
     ratio of each split, amount of each dividend and price factor of each spin-off, by ex-date.
     """
 
-    days: Days
-    prices: Grid
-    volume: np.ndarray[tuple[int], np.dtype[np.float64]]
+    days: Days = field(repr=False)
+    prices: Grid = field(repr=False)
+    volume: np.ndarray[tuple[int], np.dtype[np.float64]] = field(repr=False)
     splits: Dated = field(default_factory=dict)
     dividends: Dated = field(default_factory=dict)
     spin_offs: Dated = field(default_factory=dict)
