@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.price_rules.corporate_actions import InferredEvent
-from quant_assets.price_rules.overlap import compare
+from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS, compare
 from quant_assets.price_rules.pairs import (
     Dated,
     Mask,
@@ -21,7 +21,7 @@ from quant_assets.price_rules.pairs import (
     volume_slack,
 )
 from quant_assets.price_rules.plain_ratios import NOISE
-from quant_assets.schema.row_rules import floats
+from quant_assets.schema.row_rules import REJECTED, floats, rejected_for
 
 Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -30,12 +30,12 @@ Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 class Folded:
     """Several deliveries as one: one row a symbol and session, sorted by both.
 
-    ``doubted`` are rows told again unlike those around them, and left out.
+    ``rejected`` are those left out, as ``schema.row_rules.REJECTED``.
     """
 
     rows: pa.Table
     events: Mapping[str, tuple[InferredEvent, ...]]
-    doubted: pa.Table
+    rejected: pa.Table
 
 
 def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
@@ -55,17 +55,17 @@ def fold(deliveries: Sequence[pa.Table], splits: Mapping[str, Dated]) -> Folded:
     disputed = np.unique(codes[1:][off])
     unchanged = ~np.isin(codes, disputed)
     parts = [_latest_volumes(rows.filter(pa.array(unchanged)), keys[unchanged])]
-    events, doubted = {}, [rows.slice(0, 0)]
+    events, rejected = {}, [REJECTED.empty_table()]
     for symbol in symbols.dictionary.take(pa.array(disputed)).to_pylist():
         of_symbol = (each.filter(pc.equal(each["symbol"], symbol)) for each in deliveries)
-        part, events[symbol], unlike = _fold_symbol(
+        part, events[symbol], left_out = _fold_symbol(
             [each for each in of_symbol if each.num_rows], splits.get(symbol, ())
         )
         parts.append(part)
-        doubted += unlike
+        rejected += left_out
     whole = pa.concat_tables(parts)
     ordered = whole.sort_by([("symbol", "ascending"), ("session", "ascending")])
-    return Folded(ordered, events, pa.concat_tables(doubted))
+    return Folded(ordered, events, pa.concat_tables(rejected))
 
 
 def _latest_volumes(rows: pa.Table, keys: Keys) -> pa.Table:
@@ -91,17 +91,26 @@ def _fold_symbol(
 ) -> tuple[pa.Table, tuple[InferredEvent, ...], list[pa.Table]]:
     """The rows of one symbol, oldest delivery first, and the events that they show.
 
-    A row unlike those around it, which the stored one is not, is left out until a later delivery
-    has it again.
+    Left out are a delivery that tells the past in a basis that nothing explains, and a row unlike
+    those around it, which the stored one is not, until a later delivery has it again.
     """
     stored, *later = deliveries
     inferred: tuple[InferredEvent, ...] = ()
+    held: list[pa.Table] = []
     doubted: dict[dt.date, pa.Table] = {}
     for reported in later:
         seen = [(event.ex_date, event.factor) for event in inferred if not event.spin_off]
         overlap = compare(
-            stored, reported, reports_splits=False, splits=[*splits, *seen], inferred=seen
+            stored,
+            reported,
+            reports_splits=False,
+            splits=[*splits, *seen],
+            inferred=seen,
+            whole=stored["session"][0].as_py() >= reported["session"][0].as_py(),
         )
+        if overlap.hold:
+            held.append(rejected_for(reported, overlap.hold))
+            continue
         rows = overlap.rows
         for day in overlap.disputed:
             row = rows.filter(pc.equal(rows["session"], pa.scalar(day)))
@@ -112,4 +121,5 @@ def _fold_symbol(
         kept = stored.filter(pc.invert(again))
         stored = pa.concat_tables([kept, rows]).sort_by("session")
         inferred = (*(e for e in inferred if e.ex_date not in overlap.moved), *overlap.events)
-    return stored, inferred, list(doubted.values())
+    unlike = [rejected_for(row, UNLIKE_ITS_NEIGHBOURS) for row in doubted.values()]
+    return stored, inferred, held + unlike

@@ -257,13 +257,7 @@ def _dividends_worked_in(pairs: Pairs, prices: Grid, dividends: Dated) -> Dated:
 
 def _hold(pairs: Pairs, shares: Floats, kind: str, why: str) -> Overlap:
     accepted = _in_stored_shares(pairs, shares)
-    symbol = pairs.reported["symbol"][0].as_py()
-    sentence = (
-        f"{why} Nothing of {symbol} was stored; the next load looks again, and --accept takes the "
-        "source at its word."
-    )
-    differences = dict.fromkeys(accepted.differences, kind)
-    return Overlap(accepted.rows, (), sentence, differences)
+    return Overlap(accepted.rows, (), why, dict.fromkeys(accepted.differences, kind))
 
 
 def _split_sentence(

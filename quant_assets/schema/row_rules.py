@@ -151,6 +151,13 @@ def _day_in(text: str) -> dt.date | None:
         return None
 
 
+def rejected_for(rows: pa.Table, reason: str) -> pa.Table:
+    """Rows all rejected for one reason, as REJECTED."""
+    verdict = Verdict(rows.num_rows)
+    verdict.reject(np.ones(rows.num_rows, dtype=bool), reason)
+    return rejected_rows(rows, verdict)
+
+
 def rejected_rows(rows: pa.Table, verdict: Verdict, day: str = "session") -> pa.Table:
     """The rejected rows as REJECTED; ``day`` is the column that holds their day."""
     places = np.flatnonzero(verdict.bad).tolist()

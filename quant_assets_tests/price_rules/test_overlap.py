@@ -107,8 +107,7 @@ def test_a_split_that_a_source_should_have_reported_holds_the_symbol() -> None:
     assert overlap.hold == (
         "The 3 sessions before 2015-07-15 that came again are off from the stored ones by "
         "the ratio of a split, 7:1 (close of 2015-07-14: stored 702.6, now 100.37); no such split "
-        "is listed. Nothing of NFLX was stored; the next load looks again, and --accept takes the "
-        "source at its word."
+        "is listed."
     )
     assert overlap.events == ()
     assert dict(overlap.differences) == dict.fromkeys(JULY[1:4], "split")
@@ -374,6 +373,20 @@ def test_a_bar_a_hundred_times_as_large_is_disputed_and_its_correction_is_not() 
     back = compare(bars(wrong), bars(held), reports_splits=True)
     assert back.disputed == frozenset()
     assert numbers(back.rows) == held
+
+
+# Deliveries in a basis that nothing explains
+
+
+def test_a_delivery_that_tells_the_past_by_several_factors_is_left_out() -> None:
+    held = rising(14)
+    told = [*lowered(held[:6], 1.3193), *lowered(held[6:12], 1.1071), *held[12:]]
+    folded = fold([bars(held[:13]), bars(told)], {})
+    assert numbers(folded.rows) == held[:13]
+    assert folded.events == {"NFLX": ()}
+    assert set(folded.rejected["symbol"].to_pylist()) == {"NFLX"}
+    assert folded.rejected.num_rows == 14
+    assert "multiplied by several factors" in folded.rejected["reason"][0].as_py()
 
 
 # A split of a later day

@@ -118,7 +118,7 @@ class Telling:
         prices = np.round(traded * (value / shares)[:, None], 6)
         bars = np.column_stack([np.float64(np.float32(prices)), np.rint(truth.volume * shares)])
         payments = {
-            (day, "cash_dividend"): round(amount / _later(listed, day), 6)
+            (day, "cash_dividend", "USD"): round(amount / _later(listed, day), 6)
             for day, amount in self.dividends.items()
         }
         rows = np.flatnonzero(kept)[-(self.last or 0) :]

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,11 +26,15 @@ from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS, Overlap, com
 from quant_assets.price_rules.pairs import PRICES, Dated
 from quant_assets.price_rules.plain_ratios import NOISE
 from quant_assets.price_rules.taken_back import Event, TakenBack
-from quant_assets.schema.row_rules import REJECTED, rejected_rows
-from quant_assets.schema.row_rules import Verdict as Reasons
+from quant_assets.schema.row_rules import REJECTED, rejected_for
 from quant_assets.warehouse.writing import as_arrow
 
 BARS = (*PRICES, "volume")
+
+NEXT_LOAD_LOOKS_AGAIN = (
+    "Nothing of {} was stored; the next load looks again, and --accept takes the source at its "
+    "word."
+)
 
 ONLY_WHOLE = (
     "--accept leaves a series in one basis or as it is: the source no longer tells all of the "
@@ -99,8 +102,12 @@ class Comparing:
         stays = [event for event, _ in explained.kept]
         taken = [each for each in taken if each.event not in stays]
         found = self._overlap(security, explained, taken)
+        beyond = self._beyond_what_is_listed(security, found)
+        if beyond:
+            found = replace(found, hold=beyond)
         if found.hold and not self.accept:
-            return Verdict(some, hold=found.hold)
+            way_out = NEXT_LOAD_LOOKS_AGAIN.format(self.symbols[security])
+            return Verdict(some, hold=f"{found.hold} {way_out}")
         if found.hold and not pc.all(pc.is_in(stored["session"], some["session"])).as_py():
             return Verdict(some, hold=f"{found.hold} {ONLY_WHOLE}")
         moved = [
@@ -132,6 +139,20 @@ class Comparing:
             inferred=_dated((e.ex_date, e.ratio) for e in on_record if e.kind_by == "overlap"),
             whole=self.firsts.get(security, dt.date.max) >= some["session"][0].as_py(),
         )
+
+    def _beyond_what_is_listed(self, security: int, found: Overlap) -> str:
+        """Why an inferred event can't be kept: the source lists another one of its kind that day,
+        and would list it again the next evening.
+        """
+        listed = {(e.ex_date, e.kind): e for e in self.reported.get(security, ())}
+        for event in found.events:
+            other = listed.get((event.ex_date, str(inferred_action(event, "")["kind"])))
+            if other:
+                return (
+                    f"The prices before {event.ex_date} came again multiplied by"
+                    f" {1 / event.factor:.6g} beyond {other}, which is listed."
+                )
+        return ""
 
     def _forgotten(
         self, security: int, explained: Explained
@@ -223,9 +244,7 @@ class Comparing:
         some = rows.filter(pc.is_in(rows["session"], pa.array(sorted(disputed), pa.date32())))
         some = some.drop_columns(["security_id"])
         some = some.append_column("symbol", pa.repeat(symbol, some.num_rows))
-        reasons = Reasons(some.num_rows)
-        reasons.reject(np.ones(some.num_rows, dtype=bool), UNLIKE_ITS_NEIGHBOURS)
-        aside = rejected_rows(some, reasons)
+        aside = rejected_for(some, UNLIKE_ITS_NEIGHBOURS)
         before = self.con.execute(
             "select session, raw from quarantine where source = ? and symbol = ? and reason = ?",
             [self.source.name, symbol, UNLIKE_ITS_NEIGHBOURS],

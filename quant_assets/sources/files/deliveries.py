@@ -6,16 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.price_rules.corporate_actions import InferredEvent
 from quant_assets.price_rules.deliveries import fold
-from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS
 from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import Calendar
-from quant_assets.schema.row_rules import Verdict, rejected_rows
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.contents import Contents, sorted_rows
 from quant_assets.sources.files.conventions import (
@@ -62,9 +59,7 @@ def fold_deliveries(
         for symbol, events in folded.events.items()
         for event in events
     }
-    doubted = Verdict(folded.doubted.num_rows)
-    doubted.reject(np.ones(folded.doubted.num_rows, dtype=bool), UNLIKE_ITS_NEIGHBOURS)
-    rejected.append(rejected_rows(folded.doubted, doubted))
+    rejected.append(folded.rejected)
     return replace(
         contents,
         rows=folded.rows,
