@@ -81,7 +81,7 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             ),
             "to_confirm": rows(
                 f"select {_SYMBOL.format(row='a', day='ex_date')} as symbol, a.source, a.ex_date,"  # noqa: S608 - constants
-                " a.kind, coalesce(a.ratio, a.value_factor) as factor, a.note"
+                " a.value_factor"
                 " from corporate_actions a where a.kind = 'spin_off' and a.kind_by = 'overlap'"
                 " order by a.ex_date desc, 1 limit 20"
             ),

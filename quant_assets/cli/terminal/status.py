@@ -24,7 +24,7 @@ _STATUS_TITLES = {
     "market": "The market, the latest of each list",
     "universes": "Universes",
     "actions": "Corporate actions",
-    "to_confirm": "Events that only prices show, to be confirmed",
+    "to_confirm": "Spin-offs that only prices show, to be confirmed",
     "ledger": "Symbol-days that are empty, failed or in quarantine",
     "quarantine": "Rows in quarantine",
     "unexplained": "Prices that a source changed, and nothing explains it",
