@@ -31,6 +31,9 @@ from quant_assets.schema.row_rules import floats
 VISIBLE = 1.4
 """From this ratio on, the step of prices over an ex-date tells whether they are adjusted for it."""
 
+NEAR_RATIO = 0.2
+"""How far a step may be from a ratio, as a logarithm, to be its own and not another's."""
+
 CENTS = 1e-3
 """How far a price may be off a whole cent, in cents."""
 
@@ -161,7 +164,7 @@ def _still_seen(stored: pa.Table, reported: pa.Table, taken: TakenBack) -> _Seen
     prices = price_grid(reported)
     step = math.log(prices[before][-1, -1] / prices[~before][0, 0])
     visible = not 1 / VISIBLE < ratio < VISIBLE
-    if visible and abs(step - math.log(ratio)) < abs(step):
+    if visible and abs(step - math.log(ratio)) < min(abs(step), NEAR_RATIO):
         return _Seen("its prices fall by that ratio on that day", np.ones(len(before)))
     undo = np.where(before, ratio, 1.0)
     _, at, again = _paired(stored, reported)

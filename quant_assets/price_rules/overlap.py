@@ -101,7 +101,10 @@ def compare(
     if worked_in:
         return _hold(pairs, shares, "dividend", _dividend_sentence(pairs, worked_in))
     scaled = (split[0], 1 / split[1]) if split else common_factor(pairs.stored_prices, prices)
-    if scaled and not (whole and scaled[0] < MANY_ROWS and pairs.first_after(scaled[0]) is None):
+    few = scaled is not None and scaled[0] < MANY_ROWS
+    if few and scaled and pairs.are_single_bars(stored, prices, scaled[0], whole=whole):
+        scaled = None
+    if scaled and not (few and whole and pairs.first_after(scaled[0]) is None):
         return _scaled(pairs, shares, *scaled, reports_splits=reports_splits)
     rows = np.flatnonzero(multiplied(pairs.stored_prices, prices))
     another_basis = scaled is None and _is_a_stretch(rows)

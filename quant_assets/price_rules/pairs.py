@@ -10,7 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.price_rules.plain_ratios import FOLLOWING, HALF_A_CENT, NOISE, Floats, Grid
+from quant_assets.price_rules.plain_ratios import (
+    FOLLOWING,
+    HALF_A_CENT,
+    NOISE,
+    SEVERAL_ROWS,
+    Floats,
+    Grid,
+)
 from quant_assets.schema.row_rules import floats
 
 Days = np.ndarray[tuple[int], np.dtype[np.datetime64]]
@@ -19,6 +26,12 @@ Marks = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 Dated = Sequence[tuple[dt.date, float]]
 """Events of one security: ex-dates, each with the ratio of a split or the amount of a dividend."""
+
+MUCH_NEARER = 0.5
+"""Distance of a value from its neighbours, beside another's, that makes it the right one."""
+
+FAR = 0.25
+"""How far a bar is from its neighbours, as a logarithm, that is no day's move."""
 
 PRICES = ("open", "high", "low", "close")
 
@@ -141,6 +154,27 @@ class Pairs:
         """The first session reported after the first ``count`` of ``days``, if there is any."""
         later = self.reported_days[self.reported_days > self.days[count - 1]]
         return later[0].item() if len(later) else None
+
+    def are_single_bars(self, stored: pa.Table, prices: Grid, count: int, *, whole: bool) -> bool:
+        """Whether the first ``count`` sessions are bars of their own, and no past told otherwise.
+
+        ``prices`` are those told, ``stored`` has the session before where there is one. Bars that
+        are much nearer now to the sessions around them were bad before; one or two that are much
+        further off are bad now.
+        """
+        before = stored.filter(pc.less(stored["session"], self.days[0].item()))
+        older = floats(before, "close")[-1:]
+        if len(self.days) == count or (len(older) == 0 and not whole):
+            return False
+        around = np.append(older, self.stored_prices[count, -1])
+        told, ours = (
+            np.abs(np.log(some[:count, -1:] / around)).max()
+            for some in (prices, self.stored_prices)
+        )
+        return bool(
+            told < MUCH_NEARER * ours
+            or (ours < MUCH_NEARER * told and count < SEVERAL_ROWS and told > FAR)
+        )
 
     def rougher(self, prices: Grid, far: Mask) -> Mask:
         """Those of the rows ``far`` off whose reported ``prices`` are further than the stored ones

@@ -100,8 +100,9 @@ def taken_back(
 ) -> list[TakenBack]:
     """The events ``stored`` that an answer takes back, which lists ``reported``.
 
-    The answer lists all events from ``first`` to ``last``; what is older is beyond its reach. An
-    event that only prices show stays until a list names it on another day.
+    The answer lists all events from ``first`` to ``last``; what is older is beyond its reach,
+    unless it has moved into it. An event that only prices show stays until a list names it on
+    another day.
     """
     known = {(event.ex_date, event.kind) for event in stored}
     new = [event for event in reported if (event.ex_date, event.kind) not in known]
@@ -112,9 +113,9 @@ def taken_back(
             if event.is_listed and not event.is_as_large_as(same[0]):
                 found.append(TakenBack(event, "corrected", same[0]))
             continue
-        if not first <= event.ex_date <= last:
-            continue
         successor = _successor(event, new)
+        if not first <= event.ex_date <= last and not successor:
+            continue
         if successor:
             new.remove(successor)
             moved = successor.ex_date != event.ex_date

@@ -17,7 +17,12 @@ from quant_assets.datasets.daily_prices.events import reaches
 from quant_assets.datasets.daily_prices.foreign_amounts import without_rate
 from quant_assets.datasets.daily_prices.identify import identify
 from quant_assets.datasets.daily_prices.spin_offs import spin_offs_by_security
-from quant_assets.datasets.daily_prices.store import quarantine, store_rows, without_blocked
+from quant_assets.datasets.daily_prices.store import (
+    forget_doubts,
+    quarantine,
+    store_rows,
+    without_blocked,
+)
 from quant_assets.loading.dataset import Stored
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan
@@ -101,6 +106,7 @@ class DailyPrices:
             found.doubted,
         ]
         rejected = pa.concat_tables(unusable)
+        forget_doubts(writing, source, identified.accepted, rejected)
         quarantine(writing, source, DAILY_PRICES, rejected)
         quarantine(writing, source, CORPORATE_ACTIONS, checked.actions.rejected)
         absent = ledger_rows(answer, identified, rejected, plan)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from quant_assets.contracts.prices import PriceAnswer, PriceProfile
 from quant_assets.datasets.daily_prices.identify import Identified
 from quant_assets.loading.work import Plan
-from quant_assets.price_rules.taken_back import Event, TakenBack, taken_back
+from quant_assets.price_rules.taken_back import MOVED_DAYS, Event, TakenBack, taken_back
 from quant_assets.warehouse.writing import listed_ids
 
 Events = Mapping[int, Sequence[Event]]
@@ -144,8 +144,8 @@ def changed_events(
 ) -> ChangedEvents:
     """Compare the events on record with those of an answer, which reaches so far.
 
-    Where older rows are stored, of which ``firsts`` are the first, it says nothing of a split on
-    the first day it reaches: no row before that day comes again. An answer that lists nothing at
+    Where older rows are stored, of which ``firsts`` are the first, a split that it lacks of the
+    first days it reaches may have moved out of its sight. An answer that lists nothing at
     all where several events were is believed with ``accept`` only.
     """
     taken: dict[int, list[TakenBack]] = {}
@@ -162,7 +162,10 @@ def changed_events(
             if _can_be_listed(source, each.event) or each.successor
         ]
         if firsts.get(security, reach.first) < reach.first:
-            found = [t for t in found if not (t.event.shares and t.event.ex_date == reach.first)]
+            sure_from = reach.first + dt.timedelta(days=MOVED_DAYS)
+            found = [
+                t for t in found if t.successor or not t.event.shares or t.event.ex_date > sure_from
+            ]
         lost = [each.event for each in found if each.difference == "withdrawn"]
         if len(lost) >= MANY_AT_ONCE and not listed and not accept:
             reasons[security] = (

@@ -18,7 +18,12 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import PriceProfile
 from quant_assets.datasets.daily_prices.events import ChangedEvents, event_of, no_longer_listed
-from quant_assets.datasets.daily_prices.spin_offs import Known, undo_known
+from quant_assets.datasets.daily_prices.spin_offs import (
+    SAME_FACTOR,
+    Known,
+    moved_by_the_list,
+    undo_known,
+)
 from quant_assets.price_rules.changed_shares import Explained, explain
 from quant_assets.price_rules.corporate_actions import InferredEvent, inferred_action
 from quant_assets.price_rules.currencies import rate
@@ -88,16 +93,38 @@ class Comparing:
         added = [*self.changed.added.get(security, ())]
         taken = [*self.changed.taken.get(security, ())]
         records: Sequence[Mapping[str, object]] = ()
+        contradicted: Sequence[dt.date] = ()
         if security in self.known:
             paid = {e.ex_date for e in self.reported.get(security, ()) if e.amount}
             undone = undo_known(some, stored, self.known[security], paid)
             some, records = undone.rows, undone.records
             before = {(e.ex_date, e.kind) for e in on_record}
             added += [e for e in map(event_of, records) if (e.ex_date, e.kind) not in before]
-            unseen = [e for e in on_record if e.in_prices_only and e.ex_date in undone.unseen]
+            moved = moved_by_the_list(self.known[security], on_record)
+            taken += moved
+            successors = {t.successor.ex_date for t in moved if t.successor}
+            added = [e for e in added if e.ex_date not in successors]
+            again = {e.ex_date: e for e in map(event_of, records)}
+            taken += [
+                TakenBack(event, "corrected", again[event.ex_date])
+                for event in on_record
+                if event.in_prices_only
+                and event.ex_date in again
+                and not math.isclose(
+                    event.shares or 1.0, again[event.ex_date].shares or 1.0, rel_tol=SAME_FACTOR
+                )
+            ]
+            gone = {*undone.unseen, *undone.contradicted}
+            unseen = [e for e in on_record if e.in_prices_only and e.ex_date in gone]
+            contradicted = undone.contradicted
             taken += [TakenBack(event, "withdrawn") for event in unseen]
+        said = [
+            f"{self.symbols[security]}: the list of spin-offs has one on {day}, and the prices of"
+            f" {self.source.name} show none; it is left out."
+            for day in contradicted
+        ]
         if stored.num_rows == 0:
-            return Verdict(some, records, taken)
+            return Verdict(some, records, taken, said)
         explained = explain(stored, some, taken, added)
         stays = [event for event, _ in explained.kept]
         taken = [each for each in taken if each.event not in stays]
@@ -120,7 +147,7 @@ class Comparing:
             security,
             found,
             explained,
-            Verdict(some, [*records, *forgotten], [*taken, *moved], notices),
+            Verdict(some, [*records, *forgotten], [*taken, *moved], [*said, *notices]),
         )
 
     def _overlap(self, security: int, explained: Explained, taken: Sequence[TakenBack]) -> Overlap:
@@ -256,13 +283,15 @@ class Comparing:
         return aside.filter(pa.array(new))
 
     def _stored(self, security: int, since: dt.date) -> pa.Table:
-        """The stored rows of a security, from a session on."""
+        """The stored rows of a security, from the last session before a day on."""
         return as_arrow(
             self.con.execute(
                 f"select security_id, session, {', '.join(BARS)}, currency::varchar as currency,"  # noqa: S608 - no user text
                 " basis_on, fetched_at from daily_prices"
-                " where source = ? and security_id = ? and session >= ? order by session",
-                [self.source.name, security, since],
+                " where source = $source and security_id = $security and session >= coalesce("
+                "(select max(session) from daily_prices where source = $source"
+                " and security_id = $security and session < $since), $since) order by session",
+                {"source": self.source.name, "security": security, "since": since},
             )
         )
 

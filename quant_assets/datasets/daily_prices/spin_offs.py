@@ -9,7 +9,7 @@ import datetime as dt
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import duckdb
@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from quant_assets.price_rules.corporate_actions import InferredEvent, inferred_action
 from quant_assets.price_rules.pairs import PRICES, Mask, price_grid
 from quant_assets.price_rules.plain_ratios import MANY_ROWS, Grid, in_cents
-from quant_assets.price_rules.spin_offs import basis_unknown, undo
-from quant_assets.price_rules.taken_back import MOVED_DAYS, ON_THE_LIST, Event
+from quant_assets.price_rules.spin_offs import NEAR, basis_unknown, undo
+from quant_assets.price_rules.taken_back import MOVED_DAYS, ON_THE_LIST, Event, TakenBack
 from quant_assets.reference.identity import bearer_on
 from quant_assets.reference.spin_offs import KnownSpinOff
 from quant_assets.schema.row_rules import floats
@@ -53,12 +53,14 @@ Known = tuple[dt.date, float, str]
 @dataclass(frozen=True)
 class Undone:
     """Rows with known spin-offs undone, the spin-offs to record, and the ex-dates of those that
-    only prices ever showed and do not show any more.
+    only prices ever showed and do not show any more. Of those ``contradicted``, which are listed,
+    the prices show nothing.
     """
 
     rows: pa.Table
     records: Sequence[Mapping[str, object]] = ()
     unseen: frozenset[dt.date] = frozenset()
+    contradicted: tuple[dt.date, ...] = ()
 
 
 def known_of(
@@ -70,24 +72,44 @@ def known_of(
     before gives way to the list.
     """
     theirs = [event.ex_date for event in reported if event.shares]
-    known = [
-        (
-            each.ex_date,
-            each.price_factor,
-            ": ".join(filter(None, (each.name, each.note))) or "listed",
-        )
+    ours = [
+        each
         for each in listed
         if all(abs((each.ex_date - day).days) > MOVED_DAYS for day in theirs)
     ]
-    seen = {event.ex_date: event for event in on_record if event.in_prices_only}
-    exact = {day: 1 / (event.value_factor or 1.0) for day, event in seen.items()}
-    known = [(day, exact.get(day, factor), note) for day, factor, note in known]
+    exact = {e.ex_date: 1 / (e.value_factor or 1.0) for e in on_record if e.in_prices_only}
+    known = [
+        (
+            each.ex_date,
+            # What whole cents once told, unless the list has another factor by now.
+            exact[each.ex_date]
+            if math.isclose(exact.get(each.ex_date, 0.0), each.price_factor, rel_tol=NEAR)
+            else each.price_factor,
+            each.name or "on the list of spin-offs",
+        )
+        for each in ours
+    ]
     return known + [
         (day, factor, "")
         for day, factor in exact.items()
         if day not in theirs
         and all(abs((day - other).days) > MOVED_DAYS for other, _, note in known)
     ]
+
+
+def moved_by_the_list(known: Sequence[Known], on_record: Sequence[Event]) -> list[TakenBack]:
+    """Spin-offs on record that the list names on another day by now."""
+    days = {day: factor for day, factor, note in known if note}
+    found = []
+    for event in on_record:
+        if not event.in_prices_only or event.ex_date in days:
+            continue
+        near = [day for day in days if abs((day - event.ex_date).days) <= MOVED_DAYS]
+        if near:
+            day = min(near, key=lambda each: abs(each - event.ex_date))
+            successor = replace(event, ex_date=day, value_factor=1 / days[day])
+            found.append(TakenBack(event, "moved", successor))
+    return found
 
 
 def undo_known(
@@ -100,7 +122,7 @@ def undo_known(
     """
     days = rows["session"].to_numpy().astype("datetime64[D]")
     found = undo(days, price_grid(rows), [(day, factor) for day, factor, _ in known])
-    restored, records, unseen = found.prices, [], set()
+    restored, records, unseen, contradicted = found.prices, [], set(), []
     before_it = {day: (factor, note) for day, factor, note in known}
     for each in reversed(found.spin_offs):
         worked_in, factor = each.worked_in, each.factor
@@ -117,6 +139,8 @@ def undo_known(
             factor = as_known
         if not worked_in and not note:
             unseen.add(each.ex_date)
+        elif not worked_in and each.ex_date not in paid and not _fell(rows, before, factor):
+            contradicted.append(each.ex_date)
         elif worked_in or each.ex_date not in paid:
             event = InferredEvent(each.ex_date, float(f"{1 / factor:.8g}"), spin_off=True)
             record = inferred_action(event, rows["currency"][0].as_py())
@@ -125,7 +149,14 @@ def undo_known(
     for name, values in zip(PRICES, restored.T, strict=True):
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, name, pa.array(values, from_pandas=True))
-    return Undone(rows, records, frozenset(unseen))
+    return Undone(rows, records, frozenset(unseen), tuple(contradicted))
+
+
+def _fell(rows: pa.Table, before: Mask, factor: float) -> bool:
+    """Whether the first price after is nearer to ``factor`` times the last close than to it."""
+    prices = price_grid(rows)
+    step = math.log(prices[~before][0, 0] / prices[before][-1, -1])
+    return abs(step - math.log(factor)) < abs(step)
 
 
 def _beside(
@@ -174,7 +205,7 @@ def newly_unknown(
         f"{symbols[row['security_id']]}: the closes from {row['session_min']} to"
         f" {row['session_max']} are no whole cents. An event that {source} does not list is worked"
         " in, so that they are not as traded; they are marked basis_unknown. Name the event in the"
-        " file of spin-offs, and the next load undoes it."
+        " file of spin-offs, and refresh --force undoes it."
         for row in spans.to_pylist()
         if (row["security_id"],) not in before
     ]

@@ -15,6 +15,7 @@ from quant_assets.contracts.prices import PriceAnswer
 from quant_assets.contracts.source import SourceError, SourceProfile
 from quant_assets.datasets.daily_prices.compare import Compared
 from quant_assets.datasets.daily_prices.identify import Identified
+from quant_assets.price_rules.overlap import UNLIKE_ITS_NEIGHBOURS
 from quant_assets.schema.loads import QUARANTINE
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.table import Table
@@ -86,3 +87,31 @@ def without_blocked(
     if not blocked:
         return answer, identified
     return replace(answer, failures={**answer.failures, **blocked}), identified.without(blocked)
+
+
+def forget_doubts(writing: Writing, source: str, told: pa.Table, doubted: pa.Table) -> None:
+    """Take rows out of quarantine that were unlike their neighbours, where the source has told
+    their session again otherwise, or once more: they are disproved, or stored.
+
+    ``told`` has symbol and session of the answer, ``doubted`` its rows that are set aside.
+    """
+    [(any_doubt,)] = writing.con.execute(
+        "select exists (from quarantine where source = ? and reason = ?)",
+        [source, UNLIKE_ITS_NEIGHBOURS],
+    ).fetchall()
+    if not any_doubt:
+        return
+    days = told["session"].cast(pa.string())
+    writing.con.register("told", pa.table({"symbol": told["symbol"], "session": days}))
+    writing.con.register("doubted", doubted.select(["symbol", "session", "raw"]))
+    try:
+        writing.con.execute(
+            "delete from quarantine q using told t where q.source = ? and q.reason = ?"
+            " and q.symbol = t.symbol and q.session = t.session and not exists"
+            " (from doubted d where d.symbol = q.symbol and d.session = q.session"
+            " and d.raw = q.raw)",
+            [source, UNLIKE_ITS_NEIGHBOURS],
+        )
+    finally:
+        writing.con.unregister("told")
+        writing.con.unregister("doubted")
