@@ -29,6 +29,9 @@ from quant_assets.wiring.platform import Platform
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The terminal belongs to the command; Dagster's own lines are in the UI."""
 
+QUERY_INTERRUPTED = "RuntimeError: Query interrupted"
+"""What DuckDB makes of a signal during a query."""
+
 SEARCH_EVERY_SECONDS = 5.0
 """Pause between two searches for dead runs."""
 
@@ -163,7 +166,15 @@ def _ending_dead_runs(instance: dg.DagsterInstance, runs: Path) -> Iterator[None
 
 
 def _was_interrupted(event: DagsterEvent) -> bool:
-    """Whether a run failed because Dagster caught a signal that was meant for this process."""
+    """Whether a run failed because Dagster caught a signal that was meant for this process, or
+    DuckDB did, which makes an exception of its own of it.
+    """
+    if event.is_step_failure:
+        error = event.step_failure_data.error
+        while error is not None:
+            if QUERY_INTERRUPTED in error.message:
+                return True
+            error = error.cause
     return (
         event.event_type is DagsterEventType.RUN_FAILURE
         and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import dagster as dg
 import pytest
 
 import quant_assets
 from quant_assets.cli.exits import BROKEN, USAGE, explain
+from quant_assets.cli.in_process import _was_interrupted
 from quant_assets.reference.errors import ForeseenError
 
 FORESEEN = {
@@ -100,3 +102,21 @@ def test_an_error_that_nobody_foresaw_ends_with_3_and_names_the_way_to_its_trace
     error = error_classes()[name]
     assert explain(error.__new__(error)) == BROKEN
     assert "quant-assets --debug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [(RuntimeError("Query interrupted"), True), (RuntimeError("no such table"), False)],
+)
+def test_a_run_that_duckdb_was_interrupted_in_was_stopped(error: Exception, stopped: bool) -> None:
+    @dg.op
+    def query() -> None:
+        raise error
+
+    @dg.job
+    def load() -> None:
+        query()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = load.execute_in_process(instance=instance, raise_on_error=False)
+    assert any(map(_was_interrupted, result.all_events)) is stopped

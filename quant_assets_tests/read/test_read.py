@@ -664,6 +664,7 @@ def test_a_universe_says_where_it_comes_from_and_who_is_disputed(told: Shelf) ->
         "members": 2,
         "with_prices": 0,
         "claimed": 1,
+        "tickers_unknown": ["AAPL", "MSFT"],
         "kind": "index",
         "known_from": "2020-01-02",
         "source": "list",
