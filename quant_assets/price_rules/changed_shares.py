@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from quant_assets.price_rules.pairs import PRICES, Days, Mask, Places, marked_rows, price_grid
+from quant_assets.price_rules.pairs import (
+    PRICES,
+    Days,
+    Mask,
+    Places,
+    days_of,
+    marked_rows,
+    price_grid,
+    with_numbers,
+)
 from quant_assets.price_rules.plain_ratios import (
     FOLLOWING,
     HALF_A_CENT,
@@ -26,6 +35,7 @@ from quant_assets.price_rules.plain_ratios import (
     in_cents,
 )
 from quant_assets.price_rules.taken_back import Event, TakenBack
+from quant_assets.price_rules.whole_cents import whole
 from quant_assets.schema.row_rules import floats
 
 VISIBLE = 1.4
@@ -33,9 +43,6 @@ VISIBLE = 1.4
 
 NEAR_RATIO = 0.2
 """How far a step may be from a ratio, as a logarithm, to be its own and not another's."""
-
-CENTS = 1e-3
-"""How far a price may be off a whole cent, in cents."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,9 @@ def explain(
 def _paired(stored: pa.Table, reported: pa.Table) -> tuple[Days, Places, Places]:
     """The sessions in both tables, and their places in each."""
     days, at, again = np.intersect1d(
-        _sessions(stored), _sessions(reported), assume_unique=True, return_indices=True
+        days_of(stored), days_of(reported), assume_unique=True, return_indices=True
     )
     return days, at, again
-
-
-def _sessions(rows: pa.Table) -> Days:
-    days: Days = rows["session"].to_numpy().astype("datetime64[D]")
-    return days
 
 
 def _fetched(rows: pa.Table) -> Floats:
@@ -122,7 +124,7 @@ def _expected(
     A row stored before an event was on record, or before it came about, is as traded for certain.
     """
     factor, in_shares = np.ones(stored.num_rows), np.ones(stored.num_rows)
-    days, fetched = _sessions(stored), _fetched(stored)
+    days, fetched = days_of(stored), _fetched(stored)
 
     def times(event: Event | None, power: int, since: float) -> None:
         if event and event.shares:
@@ -158,7 +160,7 @@ class _Seen:
 def _still_seen(stored: pa.Table, reported: pa.Table, taken: TakenBack) -> _Seen | None:
     """What in the prices of the answer says that a withdrawn event did happen."""
     event, ratio = taken.event, taken.event.shares
-    before = _sessions(reported) < np.datetime64(event.ex_date)
+    before = days_of(reported) < np.datetime64(event.ex_date)
     if taken.difference != "withdrawn" or ratio is None or before.all() or not before.any():
         return None
     prices = price_grid(reported)
@@ -173,15 +175,10 @@ def _still_seen(stored: pa.Table, reported: pa.Table, taken: TakenBack) -> _Seen
     as_before, since = (_same(theirs, ours, np.full(len(ours), by)) for by in (1.0, 1 / ratio))
     if (since & ~as_before).sum() >= max(1, FOLLOWING * len(ours)):
         return _Seen("its prices before that day are still those after it", undo)
-    if _in_cents(prices[before]) < FOLLOWING / 2 and _in_cents(prices[before] * ratio) > FOLLOWING:
+    plain, odd = (whole(prices[before] * by).mean() for by in (ratio, 1.0))
+    if odd < FOLLOWING / 2 and plain > FOLLOWING:
         return _Seen("its prices before that day are whole cents only with it", undo)
     return None
-
-
-def _in_cents(prices: Grid) -> float:
-    """The share of prices that are whole cents, as far as 32 bits tell."""
-    cents = prices * 100
-    return float((np.abs(cents - np.rint(cents)) <= CENTS + NOISE * cents).mean())
 
 
 def _same(theirs: Grid, ours: Grid, factor: Floats) -> Mask:
@@ -202,8 +199,4 @@ def _times(rows: pa.Table, factor: Floats, in_shares: Floats) -> pa.Table:
     grid = np.where(changed[:, None], in_cents(prices * factor[:, None]), prices)
     volume = floats(rows, "volume")
     volume = np.where(in_shares == 1, volume, np.rint(volume / in_shares))
-    for name, values in (*zip(PRICES, grid.T, strict=True), ("volume", volume)):
-        place = rows.schema.get_field_index(name)
-        kind = rows.schema.field(name).type
-        rows = rows.set_column(place, name, pa.array(values).cast(kind))
-    return rows
+    return with_numbers(rows, {**dict(zip(PRICES, grid.T, strict=True)), "volume": volume})

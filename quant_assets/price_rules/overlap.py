@@ -20,7 +20,15 @@ import numpy as np
 import pyarrow as pa
 
 from quant_assets.price_rules.corporate_actions import LARGEST_DENOMINATOR, InferredEvent
-from quant_assets.price_rules.pairs import PRICES, Dated, Mask, Pairs, Places, marked_rows
+from quant_assets.price_rules.pairs import (
+    PRICES,
+    Dated,
+    Mask,
+    Pairs,
+    Places,
+    marked_rows,
+    with_numbers,
+)
 from quant_assets.price_rules.plain_ratios import (
     FOLLOWING,
     HALF_A_CENT,
@@ -204,10 +212,7 @@ def _in_stored_shares(
         for row in np.flatnonzero(~(same_prices.all(axis=1) & same_volume))
     }
     numbers = {**dict(zip(PRICES, prices.T, strict=True)), "volume": volume, "basis_on": basis}
-    rows = pairs.reported
-    for name, values in numbers.items():
-        place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, name, pa.array(values).cast(rows.schema.field(name).type))
+    rows = with_numbers(pairs.reported, numbers)
     disputed = frozenset(pairs.days[row].item() for row in np.flatnonzero(rougher))
     return Overlap(rows, events, None, classes, disputed)
 

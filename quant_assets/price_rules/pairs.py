@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,9 @@ class Pairs:
 
     @classmethod
     def of(cls, stored: pa.Table, reported: pa.Table, splits: Dated) -> Pairs:
-        reported_days = _days(reported, "session")
+        reported_days = days_of(reported)
         days, in_stored, at = np.intersect1d(
-            _days(stored, "session"), reported_days, assume_unique=True, return_indices=True
+            days_of(stored), reported_days, assume_unique=True, return_indices=True
         )
         both = stored.take(pa.array(in_stored))
         newer = np.ones(len(reported_days))
@@ -76,12 +76,12 @@ class Pairs:
         return cls(
             reported,
             reported_days,
-            _days(reported, "basis_on"),
+            days_of(reported, "basis_on"),
             price_grid(reported),
             floats(reported, "volume"),
             days,
             at,
-            _days(both, "basis_on"),
+            days_of(both, "basis_on"),
             price_grid(both),
             floats(both, "volume"),
             np.maximum(1 / newer, 1.0),
@@ -197,7 +197,17 @@ class Pairs:
         return worse
 
 
-def _days(rows: pa.Table, name: str) -> Days:
+def with_numbers(rows: pa.Table, numbers: Mapping[str, object]) -> pa.Table:
+    """Rows with the values of some columns replaced, in the types they have."""
+    for name, values in numbers.items():
+        place = rows.schema.get_field_index(name)
+        kind = rows.schema.field(name).type
+        rows = rows.set_column(place, name, pa.array(values, from_pandas=True).cast(kind))
+    return rows
+
+
+def days_of(rows: pa.Table, name: str = "session") -> Days:
+    """A column of days."""
     days: Days = rows[name].to_numpy().astype("datetime64[D]")
     return days
 

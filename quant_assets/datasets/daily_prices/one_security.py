@@ -18,12 +18,7 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import PriceProfile
 from quant_assets.datasets.daily_prices.events import ChangedEvents, event_of, no_longer_listed
-from quant_assets.datasets.daily_prices.spin_offs import (
-    SAME_FACTOR,
-    Known,
-    moved_by_the_list,
-    undo_known,
-)
+from quant_assets.datasets.daily_prices.spin_offs import Known, taken_back_beside, undo_known
 from quant_assets.price_rules.changed_shares import Explained, explain
 from quant_assets.price_rules.corporate_actions import InferredEvent, inferred_action
 from quant_assets.price_rules.currencies import rate
@@ -93,36 +88,21 @@ class Comparing:
         added = [*self.changed.added.get(security, ())]
         taken = [*self.changed.taken.get(security, ())]
         records: Sequence[Mapping[str, object]] = ()
-        contradicted: Sequence[dt.date] = ()
+        said: list[str] = []
         if security in self.known:
             paid = {e.ex_date for e in self.reported.get(security, ()) if e.amount}
             undone = undo_known(some, stored, self.known[security], paid)
             some, records = undone.rows, undone.records
+            of_ours = taken_back_beside(self.known[security], on_record, undone)
+            taken += of_ours
             before = {(e.ex_date, e.kind) for e in on_record}
+            before |= {(t.successor.ex_date, t.successor.kind) for t in of_ours if t.successor}
             added += [e for e in map(event_of, records) if (e.ex_date, e.kind) not in before]
-            moved = moved_by_the_list(self.known[security], on_record)
-            taken += moved
-            successors = {t.successor.ex_date for t in moved if t.successor}
-            added = [e for e in added if e.ex_date not in successors]
-            again = {e.ex_date: e for e in map(event_of, records)}
-            taken += [
-                TakenBack(event, "corrected", again[event.ex_date])
-                for event in on_record
-                if event.in_prices_only
-                and event.ex_date in again
-                and not math.isclose(
-                    event.shares or 1.0, again[event.ex_date].shares or 1.0, rel_tol=SAME_FACTOR
-                )
+            said = [
+                f"{self.symbols[security]}: the list of spin-offs has one on {day}, and the prices"
+                f" of {self.source.name} show none; it is left out."
+                for day in undone.contradicted
             ]
-            gone = {*undone.unseen, *undone.contradicted}
-            unseen = [e for e in on_record if e.in_prices_only and e.ex_date in gone]
-            contradicted = undone.contradicted
-            taken += [TakenBack(event, "withdrawn") for event in unseen]
-        said = [
-            f"{self.symbols[security]}: the list of spin-offs has one on {day}, and the prices of"
-            f" {self.source.name} show none; it is left out."
-            for day in contradicted
-        ]
         if stored.num_rows == 0:
             return Verdict(some, records, taken, said)
         explained = explain(stored, some, taken, added)

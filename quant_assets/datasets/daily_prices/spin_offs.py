@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.price_rules.corporate_actions import InferredEvent, inferred_action
-from quant_assets.price_rules.pairs import PRICES, Mask, price_grid
+from quant_assets.price_rules.pairs import PRICES, Mask, days_of, price_grid, with_numbers
 from quant_assets.price_rules.plain_ratios import MANY_ROWS, Grid, in_cents
 from quant_assets.price_rules.spin_offs import NEAR, basis_unknown, undo
 from quant_assets.price_rules.taken_back import MOVED_DAYS, ON_THE_LIST, Event, TakenBack
@@ -26,6 +27,12 @@ from quant_assets.reference.identity import bearer_on
 from quant_assets.reference.spin_offs import KnownSpinOff
 from quant_assets.schema.row_rules import floats
 from quant_assets.securities.names import read_names
+
+SAME_FACTOR = 1e-5
+"""Relative difference up to which a factor found again is the one on record."""
+
+Known = tuple[dt.date, float, str]
+"""Ex-date and price factor of a spin-off, and a note where it is on the reference list."""
 
 
 def spin_offs_by_security(
@@ -43,13 +50,6 @@ def spin_offs_by_security(
     return found
 
 
-SAME_FACTOR = 1e-5
-"""Relative difference up to which a factor found again is the one on record."""
-
-Known = tuple[dt.date, float, str]
-"""Ex-date and price factor of a spin-off, and a note where it is on the reference list."""
-
-
 @dataclass(frozen=True)
 class Undone:
     """Rows with known spin-offs undone, the spin-offs to record, and the ex-dates of those that
@@ -58,7 +58,7 @@ class Undone:
     """
 
     rows: pa.Table
-    records: Sequence[Mapping[str, object]] = ()
+    records: Sequence[Mapping[str, Any]] = ()
     unseen: frozenset[dt.date] = frozenset()
     contradicted: tuple[dt.date, ...] = ()
 
@@ -92,24 +92,8 @@ def known_of(
     return known + [
         (day, factor, "")
         for day, factor in exact.items()
-        if day not in theirs
-        and all(abs((day - other).days) > MOVED_DAYS for other, _, note in known)
+        if day not in theirs and all(abs((day - other).days) > MOVED_DAYS for other, *_ in known)
     ]
-
-
-def moved_by_the_list(known: Sequence[Known], on_record: Sequence[Event]) -> list[TakenBack]:
-    """Spin-offs on record that the list names on another day by now."""
-    days = {day: factor for day, factor, note in known if note}
-    found = []
-    for event in on_record:
-        if not event.in_prices_only or event.ex_date in days:
-            continue
-        near = [day for day in days if abs((day - event.ex_date).days) <= MOVED_DAYS]
-        if near:
-            day = min(near, key=lambda each: abs(each - event.ex_date))
-            successor = replace(event, ex_date=day, value_factor=1 / days[day])
-            found.append(TakenBack(event, "moved", successor))
-    return found
 
 
 def undo_known(
@@ -120,7 +104,7 @@ def undo_known(
     Whole cents decide whether one is worked in; where they say nothing, the stored rows do. One
     that is not, on a day on which something was ``paid``, is what the source calls a dividend.
     """
-    days = rows["session"].to_numpy().astype("datetime64[D]")
+    days = days_of(rows)
     found = undo(days, price_grid(rows), [(day, factor) for day, factor, _ in known])
     restored, records, unseen, contradicted = found.prices, [], set(), []
     before_it = {day: (factor, note) for day, factor, note in known}
@@ -146,10 +130,36 @@ def undo_known(
             record = inferred_action(event, rows["currency"][0].as_py())
             listed = {"kind_by": ON_THE_LIST, "note": note} if note else {}
             records.append({**record, **listed, "security_id": rows["security_id"][0].as_py()})
-    for name, values in zip(PRICES, restored.T, strict=True):
-        place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, name, pa.array(values, from_pandas=True))
-    return Undone(rows, records, frozenset(unseen), tuple(contradicted))
+    told = with_numbers(rows, dict(zip(PRICES, restored.T, strict=True)))
+    return Undone(told, records, frozenset(unseen), tuple(contradicted))
+
+
+def taken_back_beside(
+    known: Sequence[Known], on_record: Sequence[Event], undone: Undone
+) -> list[TakenBack]:
+    """The spin-offs on record that stand no longer as they did, by the list or by the prices: the
+    list names another day, another factor was found, or the prices show none.
+    """
+    listed = {day: factor for day, factor, note in known if note}
+    again = {row["ex_date"]: row["value_factor"] for row in undone.records}
+    found = []
+    for event in on_record:
+        if not event.in_prices_only:
+            continue
+        day = event.ex_date
+        near = [d for d in listed if d != day and abs((d - day).days) <= MOVED_DAYS]
+        if day in undone.unseen or day in undone.contradicted:
+            found.append(TakenBack(event, "withdrawn"))
+        elif day in again and not math.isclose(
+            event.value_factor or 1.0, again[day], rel_tol=SAME_FACTOR
+        ):
+            corrected = replace(event, value_factor=again[day])
+            found.append(TakenBack(event, "corrected", corrected))
+        elif near and day not in listed:
+            other = min(near, key=lambda each: abs(each - day))
+            moved = replace(event, ex_date=other, value_factor=1 / listed[other])
+            found.append(TakenBack(event, "moved", moved))
+    return found
 
 
 def _fell(rows: pa.Table, before: Mask, factor: float) -> bool:
@@ -177,7 +187,7 @@ def _beside(
 def with_unknown_basis(rows: pa.Table) -> pa.Table:
     """Rows keyed by security and sorted, with those marked whose basis is unknown; dollars only."""
     ids, closes = rows["security_id"].to_numpy(), floats(rows, "close")
-    days = rows["session"].to_numpy().astype("datetime64[D]")
+    days = days_of(rows)
     marked = np.zeros(len(ids), dtype=bool)
     edges = np.flatnonzero(np.diff(ids, prepend=-1, append=-1)).tolist()
     dollars = pc.equal(rows["currency"], "USD").to_numpy()
