@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from quant_assets.reference.errors import BrokenError
+from quant_assets.reference.texts import LONGEST_MESSAGE, printable, shortened
 
 
 class SourceError(BrokenError):
-    """Something kept a source from answering."""
+    """Something kept a source from answering. Its message may quote the answer."""
 
     def __init__(self, source: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(shortened(printable(message), LONGEST_MESSAGE))
         self.source = source
 
 

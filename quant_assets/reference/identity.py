@@ -15,6 +15,7 @@ from functools import lru_cache
 from importlib import resources
 
 from quant_assets.reference.errors import UsageError
+from quant_assets.reference.texts import LONGEST_TEXT, shortened
 
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:\.[A-Z]{1,2}|\.PR[A-Z]|\.WS\.[A-Z])?(?:\.WI)?")
 _ON_TAPE = re.compile(r"([A-Z][A-Z0-9.]*)(?:p([A-Z]?)|(r))?(w?)")
@@ -26,8 +27,9 @@ class InvalidSymbolError(UsageError, ValueError):
     """A text that can't be a symbol."""
 
     def __init__(self, text: object) -> None:
+        shown = shortened(text, LONGEST_TEXT) if isinstance(text, str) else text
         super().__init__(
-            f"{text!r} is not a symbol. A symbol is a letter and up to nine letters or digits, "
+            f"{shown!r} is not a symbol. A symbol is a letter and up to nine letters or digits, "
             "with a share class after a dot (AAPL, BRK.B), or a pair such as BTC-USD."
         )
         self.text = text

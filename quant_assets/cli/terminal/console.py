@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from quant_assets.reference.texts import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
@@ -29,7 +31,11 @@ def complain(text: str) -> None:
 
 def _print(console: Console, text: str) -> None:
     console.print(
-        text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal
+        printable(text),
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=not console.is_terminal,
     )
 
 

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from quant_assets.cli.terminal.console import say, show_json
+from quant_assets.reference.texts import printable, spreadsheet_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ _LONG = (
 def print_frame(frame: pd.DataFrame, form: Form) -> None:
     """Rows as a table, as CSV or as JSON."""
     if form == "csv":
-        print(frame.to_csv(index=False), end="")
+        print_csv(frame)
         return
     days = {str(name): frame[name].dt.date for name in frame if str(name).endswith(_DAYS)}
     plain = frame.assign(**days).astype(object).where(frame.notna(), None)
@@ -65,6 +66,15 @@ def print_frame(frame: pd.DataFrame, form: Form) -> None:
             row["run_id"] = row["run_id"][:8]
     empty = {key for key in frame.columns if all(row[key] in (None, "", 0) for row in rows)}
     print_rows("", [{k: v for k, v in row.items() if k not in {*_LONG, *empty}} for row in rows])
+
+
+def print_csv(frame: pd.DataFrame) -> None:
+    """A frame as CSV; texts that a spreadsheet would run as a formula begin with an apostrophe."""
+    safe = frame.copy()
+    for name in frame:
+        if frame[name].dtype in (object, "str"):
+            safe[name] = [spreadsheet_text(x) if isinstance(x, str) else x for x in frame[name]]
+    print(safe.to_csv(index=False), end="")
 
 
 def _volume(volume: float) -> str:
@@ -87,7 +97,7 @@ def print_prices(frame: pd.DataFrame, form: Form) -> None:
         volume=volumes.astype("Int64") if whole else volumes,
     )
     if form == "csv":
-        print(plain.to_csv(index=False), end="")
+        print_csv(plain)
     else:
         print(plain.to_json(orient="records", double_precision=12))
 
@@ -125,4 +135,4 @@ def _shown(value: object) -> str:
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))

@@ -14,6 +14,7 @@ from itertools import chain
 from quant_assets.contracts.membership import Constituent
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
+from quant_assets.reference.texts import LONGEST_NOTE, plain_text
 
 SYMBOL = ("symbol", "ticker", "ticker symbol", "stock symbol")
 NAME = ("security", "name", "company", "company name")
@@ -58,8 +59,8 @@ class RowProblems:
 
 
 def plain(text: str) -> str:
-    """A text without footnote marks, its white space single."""
-    return " ".join(_FOOTNOTE.sub("", text).split())
+    """A text fit to store, without footnote marks, its white space single."""
+    return plain_text(_FOOTNOTE.sub("", text), LONGEST_NOTE)
 
 
 def header_key(text: str) -> str:
@@ -76,6 +77,11 @@ def value(row: Row, names: Sequence[str]) -> str | None:
     """The text under the first of ``names`` that the row has; None where it is blank."""
     name = column(row, names)
     return (row[name] or None) if name else None
+
+
+def name_in(row: Row, names: Sequence[str]) -> str | None:
+    """The name of a company, a sector or an industry under the first of ``names``."""
+    return plain_text(value(row, names) or "") or None
 
 
 def read_date(text: str | None) -> dt.date | None:
@@ -134,9 +140,9 @@ def read_members(
         cik = "".join(filter(str.isdecimal, value(row, CIK) or ""))
         found[symbol] = Constituent(
             symbol=symbol,
-            name=value(row, NAME),
-            sector=value(row, SECTOR),
-            industry=value(row, INDUSTRY),
+            name=name_in(row, NAME),
+            sector=name_in(row, SECTOR),
+            industry=name_in(row, INDUSTRY),
             cik=cik or None,
             added_on=read_date(value(row, ADDED)),
             previous_symbol=previous,

@@ -23,6 +23,7 @@ from quant_assets.sources.index_members.headers import (
     Row,
     RowProblems,
     header_key,
+    name_in,
     plain,
     read_date,
     read_members,
@@ -189,8 +190,8 @@ def _change(row: Row, problems: RowProblems) -> MembershipChange | None:
         on,
         added,
         removed,
-        (added and row.get("added_name")) or None,
-        (removed and row.get("removed_name")) or None,
+        name_in(row, ("added_name",)) if added else None,
+        name_in(row, ("removed_name",)) if removed else None,
         plain(row.get("reason", "")) or None,
     )
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from quant_assets.contracts.source import BadAnswer
+from quant_assets.fetching.json_body import read_json
+from quant_assets.reference.texts import LONGEST_NOTE, plain_text
 from quant_assets.sources.index_members.headers import SYMBOL, Row, column, header_key, value
 
 
@@ -34,9 +36,9 @@ def read_symbols(body: bytes, where: str, source: str) -> tuple[str, ...]:
     """
     with _explained(where, source):
         text = _text(body).strip()
-        header = dict.fromkeys(map(header_key, next(csv.reader([text.partition("\n")[0]]))), "")
+        header = dict.fromkeys(map(header_key, _cells(text.partition("\n")[0])), "")
         if text[:1] in ("[", "{"):
-            found = _json_symbols(json.loads(text))
+            found = _json_symbols(read_json(text))
         elif column(header, SYMBOL):
             found = [value(row, SYMBOL) or "" for row in _csv_rows(text)]
         else:
@@ -48,7 +50,7 @@ def read_symbols(body: bytes, where: str, source: str) -> tuple[str, ...]:
                 raise BadAnswer(source, f"{where} has no column symbol or ticker.")
     if found is None:
         raise BadAnswer(source, f"{where} holds no array of symbols.")
-    symbols = tuple(each.strip() for each in found if each.strip())
+    symbols = tuple(kept for each in found if (kept := plain_text(each)))
     if not symbols:
         raise BadAnswer(source, f"{where} holds no symbols.")
     return symbols
@@ -60,10 +62,10 @@ def _explained(where: str, source: str) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise BadAnswer(source, f"{where} is not UTF-8: {error}.") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadAnswer(source, f"{where} is not JSON: {error}.") from error
     except csv.Error as error:
         raise BadAnswer(source, f"{where} is not CSV: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer(source, f"{where} is not JSON: {error}.") from error
 
 
 def _text(body: bytes) -> str:
@@ -81,7 +83,7 @@ def check_symbols(rows: Sequence[Row], where: str, source: str) -> None:
 def _csv_rows(text: str) -> list[Row]:
     return [
         {
-            header_key(name or ""): (value or "").strip()
+            header_key(name or ""): plain_text(value or "", LONGEST_NOTE)
             for name, value in row.items()
             if isinstance(value, str | None)
         }
@@ -89,20 +91,27 @@ def _csv_rows(text: str) -> list[Row]:
     ]
 
 
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
+
+
 def _json_rows(text: str) -> list[Row] | None:
     """None where the JSON is no array of texts and objects."""
-    items = json.loads(text)
+    items = read_json(text)
     if not isinstance(items, list) or not all(isinstance(each, str | dict) for each in items):
         return None
-    return [
-        {"symbol": each}
-        if isinstance(each, str)
-        else {
-            header_key(name): "" if value is None else str(value).strip()
-            for name, value in each.items()
-        }
-        for each in items
-    ]
+    rows = [each if isinstance(each, dict) else {"symbol": each} for each in items]
+    return [{header_key(name): _json_text(each) for name, each in row.items()} for row in rows]
+
+
+def _json_text(value: object) -> str:
+    """A text or a number as it stands, nothing of null; of true and NaN what is no ticker."""
+    if isinstance(value, str):
+        return plain_text(value, LONGEST_NOTE)
+    if value is None:
+        return ""
+    written = json.dumps(value)
+    return plain_text(f"JSON {written}" if written[:1].isalpha() else written, LONGEST_NOTE)
 
 
 def _json_symbols(items: object) -> list[str] | None:
@@ -116,5 +125,5 @@ def _json_symbols(items: object) -> list[str] | None:
         pairs = item.items() if isinstance(item, dict) else ()
         row = {header_key(name): each for name, each in pairs}
         symbol = row.get(column(row, SYMBOL) or "", item)
-        symbols.append(symbol if isinstance(symbol, str) else json.dumps(symbol))
+        symbols.append("JSON null" if symbol is None else _json_text(symbol))
     return symbols

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quant_assets.reference.texts import plain_text
+
 SOURCE = "yahoo"
 Floats = npt.NDArray[np.float64]
 
@@ -20,6 +22,11 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 def first(values: object) -> Mapping[str, Any]:
     return mapping(values[0]) if isinstance(values, list) and values else {}
+
+
+def text(value: object) -> str | None:
+    """A text fit to store; None where there is none."""
+    return plain_text(str(value)) or None if value not in (None, "") else None
 
 
 def number(value: object) -> float:

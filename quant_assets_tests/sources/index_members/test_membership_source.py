@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,11 +183,44 @@ def test_a_list_may_be_json(read, text: str, members: tuple[Constituent, ...]) -
         ('["AAPL", 7]', "is JSON, but no array of symbols or of objects"),
         ("[]", "holds no rows"),
         ('[{"name": "Apple"}]', "has no column symbol or ticker; it has name"),
+        ("[null, true, NaN]", "is JSON, but no array of symbols or of objects"),
+        ("[" * 300_000, "is not JSON: it is nested too deeply"),
+        ("[" + "9" * 6_000 + "]", "is not JSON: Exceeds the limit"),
     ],
 )
 def test_json_that_is_no_list_is_refused_in_a_sentence(read, text: str, complaint: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(BadAnswer, match=rf"list\.csv {complaint}"):
         read(text)
+
+
+def test_null_true_and_nan_are_no_tickers(read) -> None:  # type: ignore[no-untyped-def]
+    members = [*({"ticker": "A" + "BCDEF"[n]} for n in range(5)), {"ticker": None}]
+    text = json.dumps([*members, {"ticker": True}, {"ticker": float("nan")}])
+    answer = read(text)
+    assert [member.symbol for member in answer.constituents] == ["AB", "AC", "AD", "AE", "AF"]
+    assert [notice.split("/")[-1] for notice in answer.notices] == [
+        "list.csv: 3 rows left out, without a usable symbol, such as ''."
+    ]
+    found = read_symbols(b'["AAPL", null, true, NaN]', "x", "list")
+    assert found == ("AAPL", "JSON null", "JSON true", "JSON NaN")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'[{"symbol": "AAPL", "name": "\ud800bad \u001b[31m' + "x" * 100_000 + '"}]',
+        "Symbol,Security\nAAPL,bad \x1b[31m" + "x" * 100_000 + "\n",
+        "<html><table><tr><th>Symbol<th>Security<tr><td>AAPL<td>bad \u202e[31m"
+        + "x" * 100_000
+        + "</table></html>",
+    ],
+    ids=["json", "csv", "html"],
+)
+def test_a_name_is_kept_without_what_can_not_be_stored(read, text: str) -> None:  # type: ignore[no-untyped-def]
+    [member] = read(text).constituents
+    assert member.symbol == "AAPL"
+    assert member.name is not None
+    assert (member.name.encode()[:7], len(member.name)) == (b"bad [31", 200)
 
 
 def test_a_saved_page_is_a_list_of_the_day_of_its_last_edit(tmp_path: Path) -> None:
