@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quant_assets.contracts.source import Source, SourceError, SourceProfile
 from quant_assets.schema.row_rules import REJECTED
@@ -90,6 +91,27 @@ class PriceAnswer:
     instruments: tuple[Instrument, ...] = ()
     ranges: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
     under_way: tuple[str, ...] = ()
+
+    def part(self, symbols: Collection[str]) -> PriceAnswer:
+        """The answer for some of its symbols; what is about the whole goes with its first one."""
+        named = pa.array(list(symbols), pa.string())
+        whole = self.symbols[0] in symbols
+        rows, actions, empty, unreadable = (
+            table.filter(pc.is_in(table["symbol"], named))
+            for table in (self.rows, self.actions, self.empty, self.unreadable)
+        )
+        return PriceAnswer(
+            tuple(symbol for symbol in self.symbols if symbol in symbols),
+            rows,
+            actions,
+            empty,
+            unreadable,
+            {symbol: error for symbol, error in self.failures.items() if symbol in symbols},
+            self.notices if whole else (),
+            tuple(each for each in self.instruments if each.symbol in symbols),
+            {symbol: days for symbol, days in self.ranges.items() if symbol in symbols},
+            self.under_way if whole else (),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

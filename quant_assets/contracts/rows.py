@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quant_assets.contracts.source import SourceError
 
@@ -22,6 +23,23 @@ class RowAnswer:
     failures: Mapping[str, SourceError] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     under_way: tuple[str, ...] = ()
+
+    def part(self, symbols: Collection[str], subject: str) -> RowAnswer:
+        """The answer for some of its symbols, by the column ``subject``; what is of the answer as a
+        whole goes with its first.
+        """
+        named = pa.array(list(symbols), pa.string())
+        whole = self.symbols[0] in symbols
+        return RowAnswer(
+            tuple(symbol for symbol in self.symbols if symbol in symbols),
+            {
+                name: rows.filter(pc.is_in(rows[subject], named))
+                for name, rows in self.tables.items()
+            },
+            {symbol: error for symbol, error in self.failures.items() if symbol in symbols},
+            self.notices if whole else (),
+            self.under_way if whole else (),
+        )
 
 
 def joined(answers: Sequence[RowAnswer]) -> RowAnswer:

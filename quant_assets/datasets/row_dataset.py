@@ -90,6 +90,9 @@ class RowDataset:
     def no_answer(self, symbols: Sequence[str], failures: Mapping[str, SourceError]) -> RowAnswer:
         return RowAnswer(tuple(symbols), failures=failures)
 
+    def part(self, answer: RowAnswer, symbols: Sequence[str]) -> RowAnswer:
+        return answer.part(symbols, self.subject)
+
     def check(self, answer: RowAnswer, now: dt.datetime) -> CheckedRows:
         """Sort the rows of each table; where tables or columns are not those declared, each symbol
         of the answer fails.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.source import Request, SourceError
 from quant_assets.fetching.pace import PacingError, PacingFileError, T, as_source_error
 
@@ -110,7 +111,8 @@ class InFlight(Generic[T]):
         if self._refusal:
             return replace(fetched, error=self._refusal)
         try:
-            return replace(fetched, answer=self._send(fetched.request))
+            with only_for(fetched.source, fetched.request.symbol):
+                return replace(fetched, answer=self._send(fetched.request))
         except SourceError as error:
             return replace(fetched, error=error)
         except (PacingError, PacingFileError) as error:

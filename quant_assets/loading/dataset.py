@@ -101,6 +101,10 @@ class Dataset(Protocol[A, C]):
         """An answer without a row, for symbols that are not requested any more."""
         ...
 
+    def part(self, answer: A, symbols: Sequence[str]) -> A:
+        """The answer for some of its symbols."""
+        ...
+
     def check(self, answer: A, now: dt.datetime) -> C:
         """The rows of an answer sorted into good and rejected ones; nothing is read or written."""
         ...

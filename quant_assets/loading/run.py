@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic
 
+import duckdb
+
+from quant_assets.contracts.one_subject import UnforeseenAnswerError, concerns_all, each_apart
 from quant_assets.contracts.source import RateLimited, Request, Source, SourceError
 from quant_assets.fetching.pace import PacingError, PacingFileError
-from quant_assets.loading.dataset import A, C, Dataset
+from quant_assets.loading.dataset import A, C, Dataset, Stored
 from quant_assets.loading.lag import LAG_SECONDS, LagWatch, batches
 from quant_assets.loading.pending import recorded_symbols
 from quant_assets.loading.plan import plan
@@ -156,7 +159,25 @@ class LoadRun(Generic[A, C]):
     def store(self, answer: A, planned: Plan) -> dict[str, str]:
         """Commit one answer whole: its rows, its reports, its tasks, its log entries. Returns the
         error of each symbol that has one.
+
+        Where something of it can't be stored, the symbol to blame fails, and the rest is stored in
+        parts.
         """
+
+        def failed(symbol: str, error: Exception) -> Stored[A]:
+            why = UnforeseenAnswerError(self.profile.name, symbol, error)
+            return self._commit(self.dataset.no_answer((symbol,), {symbol: why}), planned)
+
+        def work(symbols: Sequence[str]) -> Stored[A]:
+            whole = len(symbols) == len(answer.symbols)
+            return self._commit(answer if whole else self.dataset.part(answer, symbols), planned)
+
+        errors: dict[str, str] = {}
+        for stored in each_apart(answer.symbols, work, failed, _concerns_all):
+            errors |= self._account(stored, planned)
+        return errors
+
+    def _commit(self, answer: A, planned: Plan) -> Stored[A]:
         checked = self.dataset.check(answer, self.recording.warehouse.clock())
         with self.recording.writing() as writing:
             stored = self.dataset.store(writing, checked, planned)
@@ -166,6 +187,9 @@ class LoadRun(Generic[A, C]):
             self.recording.claims.release(writing, answer.symbols)
         self.lagging |= left.lagging
         self.tasks = left.open
+        return stored
+
+    def _account(self, stored: Stored[A], planned: Plan) -> dict[str, str]:
         requests = {request.symbol: request for request in planned.requests}
         for report in stored.reports:
             self.lag.note(report, planned.requested_days(requests[report.symbol]))
@@ -310,6 +334,13 @@ def _ended(task: Task, report: SymbolReport, error: SourceError | None, now: dt.
         wait = LIMITED_SECONDS if error.retry_after is None else error.retry_after
         return task.limited(str(error), now + dt.timedelta(seconds=wait))
     return task.failed(report.error) if report.error else task.completed()
+
+
+def _concerns_all(error: Exception) -> bool:
+    """As ``concerns_all``; of DuckDB's errors, those that are not about a value."""
+    of_a_value = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
+    by_duckdb = isinstance(error, duckdb.Error) and not isinstance(error, of_a_value)
+    return by_duckdb or concerns_all(error)
 
 
 def _errors(errors: Mapping[str, str | None]) -> dict[str, str]:

@@ -73,6 +73,9 @@ class DailyPrices:
     def no_answer(self, symbols: Sequence[str], failures: Mapping[str, SourceError]) -> PriceAnswer:
         return PriceAnswer(tuple(symbols), PRICE_COLUMNS.empty_table(), failures=failures)
 
+    def part(self, answer: PriceAnswer, symbols: Sequence[str]) -> PriceAnswer:
+        return answer.part(symbols)
+
     def check(self, answer: PriceAnswer, now: dt.datetime) -> CheckedPrices:
         last_closed = self.calendar.last_closed_session(now)
         prices = check_prices(answer.rows, self.calendar, last_closed)

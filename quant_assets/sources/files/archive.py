@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.prices import EMPTY_COLUMNS, PriceAnswer, PriceProfile
+from quant_assets.contracts.one_subject import UnforeseenAnswerError, each_apart
+from quant_assets.contracts.prices import (
+    EMPTY_COLUMNS,
+    PRICE_COLUMNS,
+    PriceAnswer,
+    PriceProfile,
+)
 from quant_assets.contracts.source import (
     BadAnswer,
     MissingAtSource,
@@ -106,12 +112,26 @@ class FilesSource:
         actions = ArchiveActions(self.archive, self._contents, beside, decisions)
         in_order = sorted(requests, key=lambda request: request.symbol)
         for at in range(0, len(in_order), SYMBOLS_AT_ONCE):
-            notices = self._contents.notices if at == 0 else ()
-            yield self._answer(in_order[at : at + SYMBOLS_AT_ONCE], actions, notices)
+            chunk = in_order[at : at + SYMBOLS_AT_ONCE]
+            answers = self._answers(chunk, actions)
+            if at == 0:
+                answers[0] = replace(answers[0], notices=self._contents.notices)
+            yield from answers
 
-    def _answer(
-        self, chunk: Sequence[Request], actions: ArchiveActions, notices: tuple[str, ...]
-    ) -> PriceAnswer:
+    def _answers(self, chunk: Sequence[Request], actions: ArchiveActions) -> list[PriceAnswer]:
+        """One answer, or several where a symbol's rows can't be made one of."""
+        requests = {request.symbol: request for request in chunk}
+
+        def work(symbols: Sequence[str]) -> PriceAnswer:
+            return self._answer([requests[symbol] for symbol in symbols], actions)
+
+        def failed(symbol: str, error: Exception) -> PriceAnswer:
+            why = UnforeseenAnswerError(self.profile.name, symbol, error)
+            return PriceAnswer((symbol,), PRICE_COLUMNS.empty_table(), failures={symbol: why})
+
+        return list(each_apart(tuple(requests), work, failed))
+
+    def _answer(self, chunk: Sequence[Request], actions: ArchiveActions) -> PriceAnswer:
         contents = self._contents
         rows = pa.concat_tables(
             [contents.rows.slice(0, 0), *(contents.rows_for(request) for request in chunk)]
@@ -126,7 +146,6 @@ class FilesSource:
             empty=empty,
             unreadable=pa.concat_tables([contents.unreadable_for(chunk), impossible]),
             failures=failures,
-            notices=notices,
             ranges={symbol: days for symbol, days in traded.items() if days},
         )
 

@@ -7,7 +7,6 @@ it, since its own functions prefer a cache in the user's home to the installed f
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -16,6 +15,7 @@ from pathlib import Path
 from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.fetching.http import read_path
+from quant_assets.fetching.json_body import read_json
 from quant_assets.sources.index_members.headers import read_members
 from quant_assets.sources.index_members.rows import check_symbols, read_rows
 
@@ -58,7 +58,7 @@ class BundledList:
 
 def _made_on(body: bytes) -> dt.date:
     try:
-        return dt.date.fromisoformat(json.loads(body)["indices"]["sp500"]["end_date"])
+        return dt.date.fromisoformat(read_json(body)["indices"]["sp500"]["end_date"])
     except (ValueError, KeyError, TypeError) as error:
         message = f"{LIBRARY} has no readable day of its list in {_MADE}."
         raise BadAnswer(SOURCE, message) from error

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.source import SourceError, SourceUnavailable
 
 LAST_ACCEPTED = "last accepted"
@@ -69,7 +70,8 @@ class Answers(Iterator[UniverseAnswer]):
         for name, source in self._remaining:
             self._latest = name
             try:
-                answer = source.fetch_universe()
+                with only_for(name, "the members"):
+                    answer = source.fetch_universe()
             except SourceError as error:
                 self.refuse(str(error))
                 continue

@@ -8,7 +8,6 @@ so it is dated by the clock and asked for only between sessions. ETFs are not in
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from quant_assets.contracts.market import MARKET_COLUMNS
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.rows import RowAnswer, joined
 from quant_assets.contracts.source import (
     BadAnswer,
@@ -27,9 +27,11 @@ from quant_assets.contracts.source import (
     UnknownSymbolAtSource,
 )
 from quant_assets.fetching.http import TIMEOUT_SECONDS, fetch
+from quant_assets.fetching.json_body import read_json
 from quant_assets.fetching.pace import Pace, Paced, PacingError, PacingFileError, as_source_error
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
+from quant_assets.reference.texts import LONGEST_TEXT, plain_text, shortened
 from quant_assets.sources.nasdaq.security_types import type_of
 
 if TYPE_CHECKING:
@@ -109,7 +111,8 @@ class Screener:
             if self.keep:
                 self.keep(exchange, body)
             self._check_closed(session)
-            rows, notices = read_screener(body, exchange, session)
+            with only_for(SOURCE, exchange):
+                rows, notices = read_screener(body, exchange, session)
         except SourceError as error:
             return RowAnswer((exchange,), failures={exchange: error})
         return RowAnswer((exchange,), {"market_snapshot": rows}, notices=notices)
@@ -176,7 +179,7 @@ def read_screener(body: bytes, exchange: str, session: dt.date) -> tuple[pa.Tabl
                 values.append(read(row.get(column)))
             except ValueError:
                 values.append(None)
-                unread.append(f"{row[column]!r} of {symbol}")
+                unread.append(f"{shortened(str(row[column]), LONGEST_TEXT)!r} of {symbol}")
         if unread:
             values_of = f"{len(unread)} value{'s' if len(unread) > 1 else ''} of {column}"
             notices.append(f"{exchange}: {values_of} can't be read, the first {unread[0]}.")
@@ -207,7 +210,7 @@ def read_screener(body: bytes, exchange: str, session: dt.date) -> tuple[pa.Tabl
 
 def unspelt_notices(source: str, feed: str, unspelt: Sequence[object], listed: int) -> list[str]:
     """A notice of the symbols left out. Raises BadAnswer where most of ``listed`` are."""
-    shown = ", ".join(f"{text!r}" for text in unspelt[:3])
+    shown = ", ".join(f"{shortened(str(text), LONGEST_TEXT)!r}" for text in unspelt[:3])
     if len(unspelt) * 2 > listed:
         message = f"{source}'s list {feed} has {len(unspelt)} symbols of {listed} that can't be "
         raise BadAnswer(source, f"{message}spelt, such as {shown}.")
@@ -235,9 +238,9 @@ def _listed(body: bytes, exchange: str) -> Sequence[Mapping[str, Any]]:
     if not body.strip():
         raise bad("is empty")
     try:
-        payload = json.loads(body)
+        payload = read_json(body)
     except ValueError as error:
-        raise bad("is no JSON") from error
+        raise bad(f"is no JSON ({error})") from error
     data = payload.get("data") if isinstance(payload, dict) else None
     rows = data.get("rows") if isinstance(data, dict) else None
     if not isinstance(rows, list) or not rows:
@@ -257,7 +260,7 @@ def _is_test(symbol: str, name: object) -> bool:
 
 
 def _text(value: object) -> str | None:
-    text = value.strip() if isinstance(value, str) else ""
+    text = plain_text(value) if isinstance(value, str) else ""
     return None if text in _MISSING else text
 
 

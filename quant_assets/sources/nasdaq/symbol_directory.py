@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from quant_assets.contracts.market import MARKET_COLUMNS
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.rows import RowAnswer, joined
 from quant_assets.contracts.source import (
     BadAnswer,
@@ -33,6 +34,7 @@ from quant_assets.reference.identity import (
     canonical_symbol,
     symbol_of_tape,
 )
+from quant_assets.reference.texts import LONGEST_TEXT, plain_text, shortened
 from quant_assets.sources.nasdaq.screener import fetch_body, opening, unspelt_notices
 from quant_assets.sources.nasdaq.security_types import type_of
 
@@ -95,11 +97,13 @@ class SymbolDirectory:
             )
             if self.keep:
                 self.keep(feed, body)
-            session = self._session(body, feed)
+            with only_for(SOURCE, feed):
+                session = self._session(body, feed)
             if session < wanted:
                 message = f"{feed} was made after the close of {session}; that of {wanted} is not "
                 raise SourceUnavailable(SOURCE, f"{message}there yet. Load it again later.")
-            rows, notices = read_directory(body, feed, session)
+            with only_for(SOURCE, feed):
+                rows, notices = read_directory(body, feed, session)
         except SourceError as error:
             return RowAnswer((feed,), failures={feed: error})
         return RowAnswer((feed,), {"market_snapshot": rows}, notices=notices)
@@ -158,7 +162,7 @@ def read_directory(body: bytes, feed: str, session: dt.date) -> tuple[pa.Table, 
         "feed": [feed] * len(rows),
         "session": [session] * len(rows),
         "symbol": symbols,
-        "name": [row["Security Name"] or None for row in rows],
+        "name": [plain_text(row["Security Name"]) or None for row in rows],
         "exchange": exchanges,
         "type": [_type(row, symbol) for row, symbol in zip(rows, symbols, strict=True)],
     }
@@ -188,8 +192,9 @@ def _listed(body: bytes, feed: str) -> tuple[list[dict[str, str]], list[str]]:
     odd = ["|".join(row) for row in cells if len(row) != len(names)]
     if not odd:
         return rows, []
+    first = shortened(odd[0], LONGEST_TEXT)
     left_out = f"{len(odd)} row{'s' if len(odd) > 1 else ''} left out"
-    return rows, [f"{feed}: {left_out}, not of {len(names)} cells, such as {odd[0]!r}."]
+    return rows, [f"{feed}: {left_out}, not of {len(names)} cells, such as {first!r}."]
 
 
 def _symbol(row: Mapping[str, str]) -> str:
@@ -205,7 +210,7 @@ def _symbol(row: Mapping[str, str]) -> str:
 
 def _exchange(row: Mapping[str, str]) -> str:
     code = row["Exchange"]
-    return EXCHANGES.get(code, code.lower() or "unknown")
+    return EXCHANGES.get(code, plain_text(code.lower()) or "unknown")
 
 
 def _type(row: Mapping[str, str], symbol: str) -> str:

@@ -8,7 +8,6 @@ rows without notice and reports a time-out as a delisting.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 import zoneinfo
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from quant_assets.contracts.prices import Instrument
 from quant_assets.contracts.source import BadAnswer, RateLimited, UnknownSymbolAtSource
+from quant_assets.fetching.json_body import read_json
 from quant_assets.sources.yahoo.events import (
     Payment,
     UnreadEvent,
@@ -27,7 +27,16 @@ from quant_assets.sources.yahoo.events import (
     read_payments,
     read_splits,
 )
-from quant_assets.sources.yahoo.fields import SOURCE, Floats, first, floats, mapping, moment, number
+from quant_assets.sources.yahoo.fields import (
+    SOURCE,
+    Floats,
+    first,
+    floats,
+    mapping,
+    moment,
+    number,
+    text,
+)
 
 Days = npt.NDArray[np.datetime64]
 BAR = ("open", "high", "low", "close", "volume")
@@ -66,12 +75,14 @@ def yahoo_symbol(symbol: str) -> str:
 def read_body(body: bytes) -> Mapping[str, Any]:
     """The JSON object in a body. Raises RateLimited, or BadAnswer where there is none."""
     try:
-        payload = json.loads(body)
+        payload = read_json(body)
     except ValueError as error:
         opening = " ".join(body[:200].decode("utf-8", "replace").split())
         if "too many requests" in opening.lower():
             raise RateLimited(SOURCE) from error
-        message = f"{SOURCE} answered with {len(body)} bytes that are no JSON: {opening[:80]!r}."
+        message = f"{SOURCE} answered with {len(body)} bytes that are no JSON: {opening[:80]!r}"
+        # Of what begins as JSON, the reason is worth more than the beginning.
+        message += f" ({error})." if opening.startswith(("{", "[")) else "."
         raise BadAnswer(SOURCE, message) from error
     if not isinstance(payload, dict):
         raise BadAnswer(SOURCE, f"{SOURCE} answered with JSON that is no object.")
@@ -112,7 +123,7 @@ def read_chart(symbol: str, payload: Mapping[str, Any]) -> Chart:
 
 
 def _refusal(symbol: str, error: Mapping[str, Any]) -> Chart:
-    code, words = str(error.get("code") or ""), str(error.get("description") or "")
+    code, words = text(error.get("code")) or "", text(error.get("description")) or ""
     if words.lower().startswith(_NO_DATA):
         days, bars = np.array([], "datetime64[D]"), np.empty((0, len(BAR)))
         return Chart(Instrument(symbol), dt.UTC, days, bars, {}, {}, no_data=words)
@@ -136,7 +147,7 @@ def _zone(symbol: str, meta: Mapping[str, Any]) -> dt.tzinfo:
 
 def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instrument:
     kind, exchange, zone_name, long_name, short_name = (
-        str(meta[name]) if meta.get(name) else None
+        text(meta.get(name))
         for name in (
             *("instrumentType", "exchangeName"),
             *("exchangeTimezoneName", "longName", "shortName"),

@@ -21,6 +21,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.prices import PRICE_COLUMNS, PriceAnswer, PriceProfile
 from quant_assets.contracts.source import RateLimited, Request, SourceError, UnknownSymbolAtSource
 from quant_assets.fetching.in_flight import Fetched, InFlight
@@ -148,7 +149,8 @@ class YahooSource:
             response = fetched.result(now)
             if self.keep:
                 self.keep(symbol, response.body)
-            chart = read_chart(symbol, response.payload)
-            return answer_for(chart, fetched.request, self.calendar, now)
+            with only_for(SOURCE, symbol):
+                chart = read_chart(symbol, response.payload)
+                return answer_for(chart, fetched.request, self.calendar, now)
         except SourceError as error:
             return PriceAnswer((symbol,), PRICE_COLUMNS.empty_table(), failures={symbol: error})
