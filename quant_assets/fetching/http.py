@@ -6,24 +6,37 @@ An address may hold secrets, so no error quotes it unmasked.
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import re
+import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quant_assets.contracts.source import BadAnswer, RateLimited, SourceUnavailable
-from quant_assets.fetching.pace import Fault
+from quant_assets.fetching.bounds import (
+    LARGEST_BODY,
+    MOST_HOPS,
+    TOTAL_SECONDS,
+    Body,
+    UnwantedAnswerError,
+    next_hop,
+    pieces_of,
+    too_large,
+    too_many_hops,
+    unpacked,
+    within,
+)
+from quant_assets.fetching.pace import Fault, Paced, T
 from quant_assets.settings.secrets import masked_addresses
 
 if TYPE_CHECKING:
+    import requests
     from requests import HTTPError, RequestException, Session
 
 TIMEOUT_SECONDS = 30.0
-_GZIP = b"\x1f\x8b"
 _SYSTEM_MESSAGE = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 
 
@@ -51,13 +64,26 @@ def is_address(location: str) -> bool:
 def read_path(path: str, source: str) -> bytes:
     """The bytes of a file, unpacked where it is gzip. Raises SourceUnavailable and BadAnswer."""
     try:
-        body = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            body = file.read(LARGEST_BODY + 1)
     except OSError as error:
         raise SourceUnavailable(source, f"{path} can't be read: {error.strerror}.") from error
+    return _unpacked(body, path, source)
+
+
+def _unpacked(body: bytes, shown: str, source: str) -> bytes:
     try:
-        return gzip.decompress(body) if body.startswith(_GZIP) else body
+        found = unpacked(body)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadAnswer(source, f"{path} can't be unpacked: {error}.") from error
+        raise BadAnswer(source, f"{shown} can't be unpacked: {error}.") from error
+    if len(found) > LARGEST_BODY:
+        raise too_large(source, shown)
+    return found
+
+
+def at_once(request: Callable[[], T]) -> T:
+    """Makes a request without a pace, for addresses that users name once."""
+    return request()
 
 
 def fetch(
@@ -67,30 +93,86 @@ def fetch(
     headers: Mapping[str, str],
     session: Session | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    total_seconds: float = TOTAL_SECONDS,
+    paced: Paced = at_once,
 ) -> Response:
-    """One GET. Raises SourceUnavailable, Refused (a status below 500), RateLimited, BadAnswer."""
-    import requests  # noqa: PLC0415 - it takes 0.3 s, and most commands fetch nothing
+    """A GET, followed within its host, each request made by ``paced``.
 
-    shown = masked_addresses(address)
+    ``timeout_seconds`` is for the next byte, ``total_seconds`` for the whole response. Raises
+    SourceUnavailable, Refused (a status below 500), RateLimited, BadAnswer.
+    """
+    at, shown = address, masked_addresses(address)
+
+    def get() -> Response | str:
+        try:
+            return within(total_seconds, lambda gone: _get(at, source, shown, options, gone))
+        except TimeoutError as error:
+            raise SourceUnavailable(source, f"{shown} can't be fetched: {error}.") from None
+
+    options = _Options(dict(headers), session, timeout_seconds)
+    for _ in range(MOST_HOPS + 1):
+        found = paced(get)
+        if isinstance(found, Response):
+            return found
+        at = next_hop(at, found, source, shown).geturl()
+    raise too_many_hops(source, shown)
+
+
+@dataclass(frozen=True)
+class _Options:
+    headers: dict[str, str]
+    session: Session | None
+    timeout_seconds: float
+
+
+def _get(
+    address: str, source: str, shown: str, options: _Options, gone: threading.Event
+) -> Response | str:
+    """One GET: its response, or where it leads; broken off once ``gone`` is set."""
+    import requests  # noqa: PLC0415 - it takes 0.3 s, and most commands fetch nothing
+    import urllib3  # noqa: PLC0415
+
     # Errors are not chained: those below quote the address with its secrets.
     try:
-        response = (session or requests).get(
-            address, headers=dict(headers), timeout=timeout_seconds
-        )
-        response.raise_for_status()
+        response, body = _received(address, options, gone)
     except requests.HTTPError as error:
         raise _refusal(error, source, shown) from None
-    except (
-        requests.exceptions.ChunkedEncodingError,
-        requests.exceptions.ContentDecodingError,
-    ) as error:
-        raise BadAnswer(source, f"{shown} was cut off: {masked_addresses(str(error))}.") from None
-    except requests.Timeout:
-        message = f"{shown} can't be fetched: no answer within {timeout_seconds:g} s."
+    except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
+        message = f"{shown} can't be fetched: no answer within {options.timeout_seconds:g} s."
         raise SourceUnavailable(source, message) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise BadAnswer(source, f"{shown} was cut off: {masked_addresses(str(error))}.") from None
     except requests.RequestException as error:
         raise SourceUnavailable(source, _message(shown, error)) from None
-    return Response(response.content, response.headers.get("Content-Type", ""), response.url)
+    if response.is_redirect:
+        return response.headers["Location"]
+    found = _unpacked(body.whole(source, shown), shown, source)
+    return Response(found, response.headers.get("Content-Type", ""), response.url)
+
+
+def _received(
+    address: str, options: _Options, gone: threading.Event
+) -> tuple[requests.Response, Body]:
+    import requests  # noqa: PLC0415
+
+    body = Body()
+    response = (options.session or requests).get(
+        address,
+        headers=options.headers,
+        timeout=options.timeout_seconds,
+        allow_redirects=False,
+        stream=True,
+    )
+    try:
+        response.raise_for_status()
+        if not response.is_redirect:
+            for piece in pieces_of(response):
+                if gone.is_set() or not body.take(piece):
+                    break
+    finally:
+        if response.raw is not None:
+            response.close()
+    return response, body
 
 
 def _refusal(error: HTTPError, source: str, shown: str) -> SourceUnavailable | RateLimited:
@@ -127,6 +209,7 @@ def judge(error: Exception) -> Fault | None:
     """What an error means for pacing; None where the same request would bring the same answer."""
     if isinstance(error, RateLimited):
         return Fault("throttled", error.retry_after)
-    if isinstance(error, BadAnswer | SourceUnavailable) and not isinstance(error, Refused):
+    lasting = isinstance(error, Refused | UnwantedAnswerError)
+    if isinstance(error, BadAnswer | SourceUnavailable) and not lasting:
         return Fault("transient")
     return None

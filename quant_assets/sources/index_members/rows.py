@@ -8,11 +8,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.json_body import read_json
 from quant_assets.reference.texts import LONGEST_NOTE, plain_text
 from quant_assets.sources.index_members.headers import SYMBOL, Row, column, header_key, value
+
+MOST_ROWS = 100_000
+"""Of a list; every change of every member of an index since 1957 has some two thousand."""
 
 
 def read_rows(body: bytes, where: str, source: str) -> list[Row]:
@@ -20,6 +24,8 @@ def read_rows(body: bytes, where: str, source: str) -> list[Row]:
     with _explained(where, source):
         text = _text(body)
         rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+    if rows and len(rows) > MOST_ROWS:
+        raise BadAnswer(source, f"{where} has more than {MOST_ROWS:,} rows, and was not read.")
     if rows is None:
         message = f"{where} is JSON, but no array of symbols or of objects with a symbol."
         raise BadAnswer(source, message)
@@ -87,7 +93,7 @@ def _csv_rows(text: str) -> list[Row]:
             for name, value in row.items()
             if isinstance(value, str | None)
         }
-        for row in csv.DictReader(io.StringIO(text, newline=""))
+        for row in islice(csv.DictReader(io.StringIO(text, newline="")), MOST_ROWS + 1)
     ]
 
 
@@ -100,6 +106,7 @@ def _json_rows(text: str) -> list[Row] | None:
     items = read_json(text)
     if not isinstance(items, list) or not all(isinstance(each, str | dict) for each in items):
         return None
+    items = items[: MOST_ROWS + 1]
     rows = [each if isinstance(each, dict) else {"symbol": each} for each in items]
     return [{header_key(name): _json_text(each) for name, each in row.items()} for row in rows]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
@@ -73,20 +72,19 @@ class WikipediaSource:
             body = read_path(self.url, SOURCE)
             return as_of_last_edit(read_page(body, self.url, SOURCE), body)
         response = self._response()
-        self._check_origin(response)
+        self._check_kind(response)
         return read_page(response.body, masked_addresses(self.url), SOURCE)
 
     def _response(self) -> Response:
         headers = {"User-Agent": user_agent(self.contact)}
         try:
-            return self.paced(
-                lambda: fetch(
-                    self.url,
-                    SOURCE,
-                    headers=headers,
-                    session=self.session,
-                    timeout_seconds=self.timeout_seconds,
-                )
+            return fetch(
+                self.url,
+                SOURCE,
+                headers=headers,
+                session=self.session,
+                timeout_seconds=self.timeout_seconds,
+                paced=self.paced,
             )
         except Refused as error:
             if error.status == 403 and not self.contact:
@@ -96,12 +94,9 @@ class WikipediaSource:
         except (PacingError, PacingFileError) as error:
             raise as_source_error(error, SOURCE, self.clock()) from error
 
-    def _check_origin(self, response: Response) -> None:
-        """Raise BadAnswer for the sign-in page of a network, which comes in place of ours."""
-        shown = masked_addresses(self.url)
-        host = urlsplit(response.address).hostname
-        if host != urlsplit(self.url).hostname:
-            raise BadAnswer(SOURCE, f"{shown} led to another host, {host}. {WHAT_TO_DO}")
+    def _check_kind(self, response: Response) -> None:
+        """Raise BadAnswer for what is no page."""
         kind = response.content_type.split(";")[0].strip().lower()
         if kind not in _HTML:
+            shown = masked_addresses(self.url)
             raise BadAnswer(SOURCE, f"{shown} is {kind or 'of no type'}, not HTML. {WHAT_TO_DO}")

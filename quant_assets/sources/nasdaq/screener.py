@@ -143,10 +143,13 @@ def fetch_body(
 ) -> bytes:
     """One GET as a browser makes it. Raises SourceUnavailable, RateLimited and BadAnswer."""
     try:
-        response = paced(
-            lambda: fetch(
-                address, source, headers=BROWSER, session=session, timeout_seconds=timeout_seconds
-            )
+        response = fetch(
+            address,
+            source,
+            headers=BROWSER,
+            session=session,
+            timeout_seconds=timeout_seconds,
+            paced=paced,
         )
     except (PacingError, PacingFileError) as error:
         raise as_source_error(error, source, clock()) from error

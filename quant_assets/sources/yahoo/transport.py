@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from quant_assets.contracts.source import RateLimited, SourceUnavailable
+from quant_assets.fetching.bounds import MOST_HOPS, Body, next_hop, pieces_of, too_many_hops
 from quant_assets.fetching.http import retry_after_seconds
 from quant_assets.fetching.pace import Paced
 from quant_assets.sources.yahoo.chart import read_body
@@ -28,6 +30,9 @@ CRUMB_AFTER_SECONDS = 900.0
 another cookie after one that did not help."""
 
 LONGEST_CRUMB = 64
+
+_STOP = 0xFFFFFFFF
+"""CURL_WRITEFUNC_ERROR: what a callback returns to end a response."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Transport:
         logging.getLogger("yfinance").addHandler(logging.NullHandler())
         self._paced, self._clock = paced, clock
         self._base_url, self._timeout_seconds = base_url, timeout_seconds
+        self._by_curl = http.HAS_CURL_CFFI
         self._unreachable = http.requests.exceptions.RequestException
         self._no_crumb = exceptions.YFRateLimitError
         self._crumb_lock, self._renewal_lock = threading.Lock(), threading.Lock()
@@ -92,12 +98,21 @@ class Transport:
 
     def _request(self, method: str, url: str, **options: Any) -> Any:
         """In place of the session's own ``request``."""
-        options["timeout"] = self._timeout_seconds
+        options |= {"timeout": self._timeout_seconds, "allow_redirects": False}
         path, address = urlsplit(url).path, self._rewritten(url)
-        if path.startswith(CHART_PATH):
-            return self._paced(lambda: self._chart(method, address, options))
-        # A failure here is no fault for pacing: Yahoo answers without cookie and crumb as well.
-        response = self._paced(lambda: self._sent(method, address, options))
+        # Without a chart it is no fault for pacing: Yahoo answers without cookie and crumb as well.
+        send = self._chart if path.startswith(CHART_PATH) else self._sent
+        for _ in range(MOST_HOPS + 1):
+            response = self._paced(partial(send, method, address, dict(options)))
+            location = _location(response)
+            if not location:
+                break
+            target = next_hop(address, location, SOURCE, SOURCE, _is_yahoos).geturl()
+            ours = urlsplit(target).hostname == urlsplit(address).hostname
+            address = target if ours else self._rewritten(target)
+            method, options = _as_redirected(method, response.status_code, options)
+        else:
+            raise too_many_hops(SOURCE, SOURCE)
         if response is None or (path == CRUMB_PATH and not _is_crumb(response)):
             raise self._no_crumb
         return response
@@ -111,18 +126,41 @@ class Transport:
 
     def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
         try:
-            return self._send(method, url, **options)
+            return self._bounded(method, url, options)
         except self._unreachable:
             return None
 
+    def _bounded(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
+        """A response whose body is of bounded size; its time-out is that of the whole."""
+        body = Body()
+        if not self._by_curl:
+            response = self._send(method, url, **options, stream=True)
+            all(body.take(piece) for piece in pieces_of(response))
+            response.close()
+            response._content = body.whole(SOURCE, f"{SOURCE}'s answer")
+            return response
+
+        def take(piece: bytes) -> int:
+            return len(piece) if body.take(piece) else _STOP
+
+        try:
+            response = self._send(method, url, **options, content_callback=take)
+        except self._unreachable:
+            body.whole(SOURCE, f"{SOURCE}'s answer")  # raises where that is why it was broken off
+            raise
+        response.content = body.whole(SOURCE, f"{SOURCE}'s answer")
+        return response
+
     def _chart(self, method: str, url: str, options: Mapping[str, Any]) -> Any:
         try:
-            response = self._send(method, url, **options)
+            response = self._bounded(method, url, options)
         except self._unreachable as error:
             message = f"{SOURCE} could not be reached: {str(error).partition(' See http')[0]}"
             raise SourceUnavailable(SOURCE, message) from error
         status = response.status_code
-        if _asks_for_consent(response.url) or (status in (401, 403) and self._may_renew()):
+        if _location(response) or _asks_for_consent(response.url):
+            return response
+        if status in (401, 403) and self._may_renew():
             return response
         if status in (429, 999):
             raise RateLimited(SOURCE, retry_after_seconds(response.headers, self._clock()))
@@ -150,6 +188,26 @@ class Transport:
                     return crumb, strategy
                 self._without_crumb_until = time.monotonic() + CRUMB_AFTER_SECONDS
             return None, self._data._cookie_strategy
+
+
+def _location(response: Any) -> str:
+    """Where a response leads; empty where it is no redirect."""
+    leads = not isinstance(response, ChartResponse | None) and 300 <= response.status_code < 400
+    return str(response.headers.get("Location") or "") if leads else ""
+
+
+def _is_yahoos(host: str) -> bool:
+    return host == "yahoo.com" or host.endswith(".yahoo.com")
+
+
+def _as_redirected(
+    method: str, status: int, options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Method and options of the request that follows a redirect, as a browser has them."""
+    again = {name: value for name, value in options.items() if name != "params"}
+    if status in (307, 308):
+        return method, again
+    return "GET", {name: value for name, value in again.items() if name not in ("data", "json")}
 
 
 def _read(response: Any) -> ChartResponse:
