@@ -206,6 +206,25 @@ def test_a_lone_surrogate_in_a_name_costs_nobody_a_row(warehouse: Warehouse) -> 
     assert (name[:12], len(name)) == ("bad [31mxxxx", 200)
 
 
+def test_events_that_can_not_be_read_are_said_in_the_report(warehouse: Warehouse) -> None:
+    changed: dict[str, bytes | Exception] = {}
+    for symbol, events in (("AAA", {"dividends": "x"}), ("BBB", {"splits": [1, 2]})):
+        chart = json.loads(body_of(symbol))
+        chart["chart"]["result"][0]["events"] = events
+        changed[symbol] = json.dumps(chart).encode()
+    report = load_from(warehouse, yahoo(**changed))
+    assert report.needs_attention
+    assert {each.symbol: each.quarantined for each in report.symbols} == {
+        "AAA": 1,
+        "BBB": 0,
+        "CCC": 0,
+    }
+    assert [(each.symbol, each.error) for each in report.failures] == [
+        ("BBB", "yahoo lists a split of BBB that can't be read: {'splits': [1, 2]}.")
+    ]
+    assert rows_of(warehouse) == {"AAA": 2, "CCC": 2}
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -43,6 +43,9 @@ WHAT_TO_DO = (
 _HEADER_ROWS = 3
 """The headers are among the first rows of a table: a caption, a group such as "Added", a name."""
 
+LONGEST_SPAN = 1000
+"""Rows or columns that a cell may span."""
+
 _ADDED, _REMOVED = {"added", "addition", "additions"}, {"removed", "removal", "removals"}
 _TICKER, _COMPANY = {"ticker", "symbol"}, {"security", "company", "name"}
 
@@ -237,7 +240,7 @@ def _from_above(below: dict[int, tuple[int, str]], at: int) -> Iterator[str]:
 
 def _span(cell: HtmlElement, name: str) -> int:
     span = cell.get(name, "").strip()
-    return min(max(int(span), 1), 1000) if span.isdecimal() else 1
+    return min(max(int(span[:4]), 1), LONGEST_SPAN) if span.isdecimal() else 1
 
 
 def _texts(node: HtmlElement) -> Iterator[str]:

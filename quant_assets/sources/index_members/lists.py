@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from quant_assets.contracts.membership import MembershipChange, MembershipInterval, UniverseAnswer
+from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.reference.identity import InvalidSymbolError
@@ -52,7 +53,10 @@ class MembershipLists:
 
     def fetch_universe(self) -> UniverseAnswer:
         """Read every list. Raises SourceUnavailable, RateLimited and BadAnswer."""
-        answers = [self._read(location) for location in self.locations]
+        answers = []
+        for location in self.locations:
+            with only_for(SOURCE, masked_addresses(location)):
+                answers.append(self._read(location))
         days = [answer.listed_on for answer in answers if answer.listed_on]
         return UniverseAnswer(
             source=f"{SOURCE}:{', '.join(_file_name(location) for location in self.locations)}",

@@ -35,6 +35,7 @@ from quant_assets.sources.yahoo.fields import (
     mapping,
     moment,
     number,
+    refuse_unless,
     text,
 )
 
@@ -108,6 +109,7 @@ def read_chart(symbol: str, payload: Mapping[str, Any]) -> Chart:
     if len(days) and meta.get("dataGranularity") not in (None, "1d"):
         step = meta["dataGranularity"]
         raise BadAnswer(SOURCE, f"{SOURCE} answered for {symbol} in steps of {step}, not of a day.")
+    refuse_unless(dict, result.get("events") or None, symbol, "list of events")
     events = mapping(result.get("events"))
     instrument = _instrument(symbol, meta, zone)
     payments, unreadable = read_payments(events, zone, instrument.currency or "")
@@ -167,13 +169,17 @@ def _instrument(symbol: str, meta: Mapping[str, Any], zone: dt.tzinfo) -> Instru
 
 
 def _bars(symbol: str, result: Mapping[str, Any], zone: dt.tzinfo) -> tuple[Days, Floats]:
-    stamps = result.get("timestamp")
-    at = floats(stamps if isinstance(stamps, list) else [])
-    quote = first(mapping(result.get("indicators")).get("quote"))
+    stamps, indicators = result.get("timestamp"), result.get("indicators")
+    refuse_unless(list, stamps, symbol, "list of days")
+    refuse_unless(dict, indicators, symbol, "list of prices")
+    quotes = mapping(indicators).get("quote")
+    refuse_unless(list, quotes, symbol, "list of prices")
+    at, quote = floats(stamps or []), first(quotes)
     bars = np.full((len(at), len(BAR)), np.nan)
     for place, name in enumerate(BAR):
         values = quote.get(name)
-        if not isinstance(values, list):
+        refuse_unless(list, values, symbol, f"column {name}")
+        if values is None:
             continue
         if len(values) != len(at):
             counts = f"{len(at)} days and {len(values)} numbers as {name}"

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quant_assets.contracts.source import BadAnswer
-from quant_assets.sources.yahoo.fields import SOURCE, mapping, moment, number
+from quant_assets.price_rules.split_text import ratio_in
+from quant_assets.reference.texts import LONGEST_TEXT, shortened
+from quant_assets.sources.yahoo.fields import SOURCE, moment, number, text
 
 UnreadEvent = tuple[dt.date | None, Mapping[str, Any]]
 """The day of an event, None where it is unreadable, and the event in Yahoo's JSON."""
@@ -17,9 +19,16 @@ UnreadEvent = tuple[dt.date | None, Mapping[str, Any]]
 def _listed(
     events: Mapping[str, Any], kind: str, zone: dt.tzinfo
 ) -> Iterator[tuple[dt.date | None, Mapping[str, Any]]]:
-    """Each event of a kind with its local day, None where that can't be read."""
-    for key, event in mapping(events.get(kind)).items():
-        fields = mapping(event)
+    """Each event of a kind with its local day, None where that can't be read.
+
+    Whatever stands in place of all events of a kind is one event that can't be read.
+    """
+    listed = events.get(kind) or {}
+    if not isinstance(listed, dict):
+        yield None, {kind: listed}
+        return
+    for key, event in listed.items():
+        fields = event if isinstance(event, dict) else {kind: event}
         spare = int(key) if key.removeprefix("-").isdecimal() and key.isascii() else None
         at = moment(fields.get("date")) or moment(spare)
         yield (at.astimezone(zone).date() if at else None), fields
@@ -34,7 +43,8 @@ def read_splits(symbol: str, events: Mapping[str, Any], zone: dt.tzinfo) -> dict
     for day, split in _listed(events, "splits", zone):
         ratio = _ratio(split)
         if day is None or not 0 < ratio < math.inf:
-            message = f"{SOURCE} lists a split of {symbol} that can't be read: {dict(split)}."
+            what = shortened(str(dict(split)), LONGEST_TEXT)
+            message = f"{SOURCE} lists a split of {symbol} that can't be read: {what}."
             raise BadAnswer(SOURCE, message)
         found.setdefault(day, {})[ratio] = None
     ratios = {day: math.prod(once) for day, once in sorted(found.items())}
@@ -44,11 +54,7 @@ def read_splits(symbol: str, events: Mapping[str, Any], zone: dt.tzinfo) -> dict
 def _ratio(split: Mapping[str, Any]) -> float:
     above, below = number(split.get("numerator")), number(split.get("denominator"))
     if math.isnan(above) or math.isnan(below):
-        sides = str(split.get("splitRatio") or "").replace("/", ":").split(":")
-        try:
-            above, below = map(float, sides)
-        except ValueError:
-            return math.nan
+        return ratio_in(text(split.get("splitRatio")) or "") or math.nan
     return above / below if below else math.nan
 
 
@@ -68,8 +74,8 @@ def currency_of(fields: Mapping[str, Any]) -> str | None:
     """The currency that some fields name, in our spelling, known here or not."""
     named = fields.get("currency")
     # Arrow refuses half a surrogate pair, which JSON can hold.
-    text = str(named)[:LONGEST_CURRENCY].encode("ascii", "backslashreplace").decode()
-    return None if named in (None, "") else _CURRENCIES.get(text, text)
+    word = str(named)[:LONGEST_CURRENCY].encode("ascii", "backslashreplace").decode()
+    return None if named in (None, "") else _CURRENCIES.get(word, word)
 
 
 def read_payments(

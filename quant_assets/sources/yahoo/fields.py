@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quant_assets.reference.texts import plain_text
+from quant_assets.contracts.source import BadAnswer
+from quant_assets.reference.texts import LONGEST_TEXT, plain_text, shortened
 
 SOURCE = "yahoo"
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,13 @@ def first(values: object) -> Mapping[str, Any]:
 def text(value: object) -> str | None:
     """A text fit to store; None where there is none."""
     return plain_text(str(value)) or None if value not in (None, "") else None
+
+
+def refuse_unless(kind: type, value: object, symbol: str, name: str) -> None:
+    """Raise BadAnswer where something else stands in place of a list or an object."""
+    if value is not None and not isinstance(value, kind):
+        shown = shortened(repr(value), LONGEST_TEXT)
+        raise BadAnswer(SOURCE, f"{SOURCE}'s {name} of {symbol} can't be read: {shown}.")
 
 
 def number(value: object) -> float:

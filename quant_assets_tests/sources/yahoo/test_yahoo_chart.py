@@ -782,3 +782,70 @@ def test_every_recorded_chart_is_answered_or_refused(recordings: Path) -> None:
         "chart-notimestamp-quotes-length.fake.json",
         "chart-notimestamp-weird-quote.fake.json",
     ]
+
+
+# What stands in place of a list.
+
+
+@pytest.mark.parametrize("what", [[1, 2], "x", 7, [{"date": seconds(MONDAY)}]])
+def test_splits_that_are_no_list_make_the_answer_unusable_and_are_shown(what: object) -> None:
+    result = told((MONDAY, FLAT))
+    result["events"] |= {"splits": what, "dividends": "x"}
+    with pytest.raises(BadAnswer, match=r"a split of AAA that can't be read: \{'splits': "):
+        answer(result)
+
+
+@pytest.mark.parametrize("kind", ["dividends", "capitalGains"])
+@pytest.mark.parametrize("what", ["x", [1, 2], 7])
+def test_payments_that_are_no_list_are_set_aside_and_the_prices_stay(
+    kind: str, what: object
+) -> None:
+    result = told((MONDAY, FLAT))
+    result["events"][kind] = what
+    given = answer(result, end=MONDAY)
+    assert given.rows.num_rows == 1
+    assert given.unreadable.to_pylist() == [
+        {
+            "symbol": "AAA",
+            "session": "",
+            "reason": "a payment without a day or an amount",
+            "raw": json.dumps({kind: what}),
+        }
+    ]
+
+
+@pytest.mark.parametrize("nothing", [None, [], {}])
+def test_no_events_are_no_complaint(nothing: object) -> None:
+    result = told((MONDAY, FLAT))
+    assert answer(result | {"events": nothing}, end=MONDAY).rows.num_rows == 1
+    for kind in ("splits", "dividends", "capitalGains"):
+        result["events"][kind] = nothing
+    assert answer(result, end=MONDAY).unreadable.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"events": "x"}, "list of events of AAA can't be read: 'x'"),
+        ({"timestamp": "x"}, "list of days of AAA can't be read: 'x'"),
+        ({"timestamp": {"0": 1}}, "list of days of AAA can't be read"),
+        ({"indicators": [1]}, r"list of prices of AAA can't be read: \[1\]"),
+        ({"indicators": {"quote": "x"}}, "list of prices of AAA can't be read: 'x'"),
+        ({"indicators": {"quote": [{"volume": "x"}]}}, "column volume of AAA can't be read: 'x'"),
+    ],
+)
+def test_what_stands_in_place_of_a_list_of_prices_is_said(
+    change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BadAnswer, match=sentence):
+        answer(told((MONDAY, FLAT)) | change)
+
+
+@pytest.mark.parametrize(
+    ("written", "ratio"), [("4:1", 4.0), ("4/1", 4.0), ("4 for 1", 4.0), ("1-for-10", 0.1)]
+)
+def test_a_split_is_read_from_its_text_where_it_has_no_numbers(written: str, ratio: float) -> None:
+    result = told((MONDAY, FLAT))
+    split = {"date": seconds(MONDAY), "splitRatio": written}
+    result["events"]["splits"] = {str(seconds(MONDAY)): split}
+    assert answer(result, end=MONDAY).actions["reported_ratio"].to_pylist() == [ratio]
