@@ -5,6 +5,7 @@ Cells are typed in ``cells.py``; the meaning of an archive's rows is in ``archiv
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime as dt
 import json
@@ -17,7 +18,9 @@ import pyarrow as pa
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
+from quant_assets.reference.texts import LONGEST_NOTE, shortened
 from quant_assets.sources.files.cells import read_date, spelled, typed_columns
+from quant_assets.sources.files.lines import LONGEST_LINE, PACKED, SHOWN, open_lines
 
 _DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
 
@@ -45,12 +48,15 @@ class Dialect:
 
 
 def expand(source: str, paths: Sequence[str]) -> list[Path]:
-    """The files that paths, folders and globs name, each once. Raises SourceUnavailable."""
+    """The files that paths, folders and globs name, each once; those of a folder whether they can
+    be read or not, so that none is passed over without a word. Raises SourceUnavailable.
+    """
     found: list[Path] = []
+    named = [Path(text) for text in paths]
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if _suffix(p) in _READERS)
+            matches = [each for each in sorted(path.iterdir()) if _may_be_data(each, named)]
         elif any(mark in text for mark in "*?["):
             anchor = Path(path.anchor)
             matches = sorted(anchor.glob(str(path.relative_to(anchor))))
@@ -60,6 +66,13 @@ def expand(source: str, paths: Sequence[str]) -> list[Path]:
             raise SourceUnavailable(source, f"No file matches {text}.")
         found += matches
     return list(dict.fromkeys(found))
+
+
+def _may_be_data(path: Path, named: Sequence[Path]) -> bool:
+    """Whether an entry of a folder is neither hidden, nor settings, nor a folder named itself."""
+    if path.name.startswith(".") or path.suffix.lower() == ".toml":
+        return False
+    return not path.is_dir() or all(path not in (other, *other.parents) for other in named)
 
 
 def in_order_of_delivery(paths: Sequence[Path]) -> list[Path]:
@@ -87,6 +100,9 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     SourceUnavailable for one that can't be opened.
     """
     source, reader = dialect.source, _READERS.get(_suffix(path))
+    if path.is_dir():
+        message = f"{path.name} is a folder in a folder, and was not read. Name it in paths."
+        raise BadAnswer(source, message)
     if reader is None:
         raise BadAnswer(source, f"{path.name} is neither CSV nor Parquet by its name.")
     try:
@@ -111,7 +127,7 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
 
 def _suffix(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return "".join(suffixes if suffixes[-1:] == [".gz"] else suffixes[-1:])
+    return "".join(suffixes if suffixes[-1:] and suffixes[-1] in PACKED else suffixes[-1:])
 
 
 def symbol_of(path: Path) -> str | None:
@@ -141,13 +157,14 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     wanted = list(dict.fromkeys(dialect.named.values()))
     header = _header(path, dialect)
     _require(dialect.source, path, wanted, header)
-    torn: list[tuple[int, str]] = []
+    torn: list[str] = []
 
     def set_aside(line: pyarrow.csv.InvalidRow) -> str:
-        torn.append((line.expected_columns, line.text))
+        torn.append(line.text[:SHOWN])
         return "skip"
 
-    with _opened(path) as stream:
+    stream, lines = open_lines(path, _suffix(path))
+    with stream:
         table = pyarrow.csv.read_csv(
             stream,
             parse_options=pyarrow.csv.ParseOptions(
@@ -161,37 +178,32 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
                 null_values=[""],
             ),
         )
-    if table.num_rows == 0 and not torn:
+    if table.num_rows == 0 and not (torn or lines.overlong):
         raise BadAnswer(dialect.source, f"{path.name} has a header and no rows.")
-    return table, _torn_lines(path, torn, header, dialect)
+    bad = [_torn_line(path, text, header, dialect) for text in torn]
+    for size, text in lines.overlong:
+        reason = f"{path.name}: a line of {size:,} bytes, where {LONGEST_LINE:,} are read"
+        bad.append(_torn_line(path, text, header, dialect) | {"reason": reason})
+    return table, pa.Table.from_pylist(bad, schema=UNREADABLE_COLUMNS)
 
 
 _READERS = {
-    ".csv": _read_csv,
-    ".txt": _read_csv,
-    ".csv.gz": _read_csv,
+    **{kind + packed: _read_csv for kind in (".csv", ".txt") for packed in PACKED},
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
 }
 
 
-def _opened(path: Path) -> pa.NativeFile:
-    return pa.input_stream(str(path), compression="gzip" if _suffix(path) == ".csv.gz" else None)
-
-
 def _header(path: Path, dialect: Dialect) -> list[str]:
     """The column names of a CSV file. Raises BadAnswer where the first line is no CSV."""
-    with _opened(path) as stream:
-        opening = stream.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    stream, _ = open_lines(path, _suffix(path))
+    with stream:
+        opening = stream.read(1 << 16).removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
     if opening.startswith(b"<"):
         raise BadAnswer(dialect.source, f"{path.name} is HTML or XML, not CSV.")
     if opening.startswith((b"{", b"[")):
         raise BadAnswer(dialect.source, f"{path.name} is JSON, not CSV.")
-    line = next(iter(opening.splitlines()), b"")
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise BadAnswer(dialect.source, f"{path.name} is not CSV in UTF-8.") from error
+    text = next(iter(opening.splitlines()), b"").decode("utf-8", "replace")
     if not text or "\x00" in text:
         raise BadAnswer(dialect.source, f"{path.name} is not CSV: it has no header.")
     return next(csv.reader([text], delimiter=dialect.delimiter))
@@ -210,35 +222,27 @@ def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[st
         raise BadAnswer(source, f"{path.name} has more than one column {', '.join(double)}.")
 
 
-def _torn_lines(
-    path: Path, torn: Sequence[tuple[int, str]], header: Sequence[str], dialect: Dialect
-) -> pa.Table:
-    """Lines with too few or too many fields, with their symbol and day where these are legible.
+def _torn_line(path: Path, text: str, header: Sequence[str], dialect: Dialect) -> dict[str, str]:
+    """A line with too few or too many fields, with its symbol and day where these are legible.
 
     The last field of a line that is too short may be torn itself: no symbol is read from it, and a
     day only if it is whole.
     """
-    rows = []
-    for expected, text in torn:
-        fields = next(csv.reader([text], delimiter=dialect.delimiter), [])
-        named = {
-            name: fields[at] if (at := header.index(dialect.columns[name])) < len(fields) else ""
-            for name in ("symbol", "session")
-            if name in dialect.named
-        }
-        day = read_date(named["session"], dialect.date_format)
-        if len(fields) < expected:
-            last = fields[-1:]
-            named |= {"symbol": ""} if last == [named.get("symbol")] else {}
-            if day and last == [named["session"]] and day.strftime(dialect.date_format) != last[0]:
-                day = None
-        symbol = named.get("symbol", _bare_name(path))
-        rows.append(
-            {
-                "symbol": spelled(symbol) or "",
-                "session": str(day or ""),
-                "reason": f"{path.name}: a line of {len(fields)} fields where {expected} belong",
-                "raw": json.dumps(text),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=UNREADABLE_COLUMNS)
+    fields = next(csv.reader([text], delimiter=dialect.delimiter), [])
+    named = {
+        name: fields[at] if (at := header.index(dialect.columns[name])) < len(fields) else ""
+        for name in ("symbol", "session")
+        if name in dialect.named
+    }
+    day = read_date(named["session"], dialect.date_format)
+    if len(fields) < len(header) or len(text) == SHOWN:
+        last = fields[-1:]
+        named |= {"symbol": ""} if last == [named.get("symbol")] else {}
+        if day and last == [named["session"]] and day.strftime(dialect.date_format) != last[0]:
+            day = None
+    return {
+        "symbol": spelled(named.get("symbol", _bare_name(path))) or "",
+        "session": str(day or ""),
+        "reason": f"{path.name}: a line of {len(fields)} fields where {len(header)} belong",
+        "raw": json.dumps(shortened(text, LONGEST_NOTE)),
+    }
