@@ -24,18 +24,21 @@ from quant_assets.sources.files.conventions import (
     derived_distributions,
     derives_distributions,
 )
-from quant_assets.sources.files.reading import Dialect, read_typed
+from quant_assets.sources.files.reading import Dialect, read_typed, rows_unread
 
 V = TypeVar("V")
 
 
 @dataclass(frozen=True)
 class ArchiveActions:
-    """The corporate actions of an archive; ``beside`` are the rows of its own file of actions."""
+    """The corporate actions of an archive; ``beside`` are the rows of its own file of actions,
+    ``unreadable`` those of them that can't be read.
+    """
 
     archive: FilesArchive
     contents: Contents
     beside: pa.Table | None
+    unreadable: pa.Table
     decisions: Decisions
 
     def among(self, rows: pa.Table, requests: Sequence[Request]) -> tuple[pa.Table, pa.Table]:
@@ -61,9 +64,11 @@ class ArchiveActions:
             Reported(symbol, day, *numbers, self.archive.basis_on or day, self.archive.currency)
             for (symbol, day), numbers in days.items()
         ]
+        symbols = pa.array(list(spans), pa.string())
+        unread = self.unreadable.filter(pc.is_in(self.unreadable["symbol"], symbols))
         return (
             pa.Table.from_pylist([*records(reported, self.decisions), *inferred], ACTION_COLUMNS),
-            pa.Table.from_pylist(impossible, UNREADABLE_COLUMNS),
+            pa.concat_tables([pa.Table.from_pylist(impossible, UNREADABLE_COLUMNS), unread]),
         )
 
     def _numbers(self, rows: pa.Table, requests: Sequence[Request]) -> pa.Table:
@@ -85,17 +90,15 @@ class ArchiveActions:
         return derived_distributions(self.contents.rows, self.archive)
 
 
-def read_actions_file(path: Path, dialect: Dialect) -> pa.Table:
-    """Splits and dividends of an archive's file of actions. Raises BadAnswer for a bad row."""
+def read_actions_file(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
+    """Splits and dividends of an archive's file of actions, and its rows that can't be read.
+
+    Raises BadAnswer where none can: a history without a split would pass for one.
+    """
     typed, bad = read_typed(path, dialect)
-    if bad.num_rows:
-        first = bad.slice(0, 1).to_pylist()[0]
-        raise BadAnswer(
-            dialect.source,
-            f"{path}: {bad.num_rows} rows can't be read; the first: "
-            f"{first['raw']} ({first['reason']}).",
-        )
-    return typed.select(REPORTED)
+    if bad.num_rows and not typed.num_rows:
+        raise BadAnswer(dialect.source, rows_unread(path, bad))
+    return typed.select(REPORTED), bad
 
 
 def _inside(

@@ -23,6 +23,7 @@ from quant_assets.contracts.one_subject import UnforeseenAnswerError, each_apart
 from quant_assets.contracts.prices import (
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
+    UNREADABLE_COLUMNS,
     PriceAnswer,
     PriceProfile,
 )
@@ -53,6 +54,7 @@ from quant_assets.sources.files.reading import (
     expand,
     in_order_of_delivery,
     read_typed,
+    rows_unread,
 )
 from quant_assets.sources.files.silence import Silence
 
@@ -108,14 +110,19 @@ class FilesSource:
         Raises BadAnswer, SourceUnavailable, and DecisionError for the file of decisions.
         """
         decisions = read_decisions(self.kinds_path) if self.kinds_path else {}
-        beside = self._read_actions_file()
-        actions = ArchiveActions(self.archive, self._contents, beside, decisions)
+        contents = self._contents
+        beside, unread = self._read_actions_file()
+        actions = ArchiveActions(self.archive, contents, beside, unread, decisions)
+        notices = contents.notices
+        if self.actions_path:
+            known = pa.array(contents.symbols, pa.string())
+            notices = (*notices, *_lost(self.actions_path, unread, known))
         in_order = sorted(requests, key=lambda request: request.symbol)
         for at in range(0, len(in_order), SYMBOLS_AT_ONCE):
             chunk = in_order[at : at + SYMBOLS_AT_ONCE]
             answers = self._answers(chunk, actions)
             if at == 0:
-                answers[0] = replace(answers[0], notices=self._contents.notices)
+                answers[0] = replace(answers[0], notices=notices)
             yield from answers
 
     def _answers(self, chunk: Sequence[Request], actions: ArchiveActions) -> list[PriceAnswer]:
@@ -241,6 +248,10 @@ class FilesSource:
             unreadable[path] = bad
         if not tables:
             raise BadAnswer(terms.source, " ".join(unread.values()))
+        if not any(table.num_rows for table in tables):
+            whys = [rows_unread(path, bad) for path, bad in unreadable.items() if bad.num_rows]
+            message = " ".join([f"The archive {self.name} holds no readable row.", *whys])
+            raise BadAnswer(terms.source, " ".join([message, *unread.values()]))
         rows = sorted_rows(pa.concat_tables(tables))
         known = pc.unique(rows["symbol"])
         lost = [notice for path, bad in unreadable.items() for notice in _lost(path, bad, known)]
@@ -259,10 +270,10 @@ class FilesSource:
         named, others = in_tickers_of_each_session(rows, day, self.identities)
         return named, pa.concat_tables([bad, others])
 
-    def _read_actions_file(self) -> pa.Table | None:
+    def _read_actions_file(self) -> tuple[pa.Table | None, pa.Table]:
         declared = self.archive.actions
         if declared is None or self.actions_path is None:
-            return None
+            return None, UNREADABLE_COLUMNS.empty_table()
         columns = declared.model_dump(exclude={"path", "ex_date"}) | {"session": declared.ex_date}
         terms = dialect(self.name, self.archive, columns, symbol_from_filename=False)
         return read_actions_file(self.actions_path, terms)
@@ -270,8 +281,6 @@ class FilesSource:
 
 def _lost(path: Path, bad: pa.Table, known: pa.Array) -> list[str]:
     """A sentence on the unreadable rows of a file that belong to no symbol which has others."""
-    rows = bad.filter(pc.invert(pc.is_in(bad["symbol"], known))).to_pylist()
-    if not rows:
-        return []
-    first = f"{rows[0]['reason']} ({rows[0]['raw']})"
-    return [f"{path.name}: {len(rows)} rows are of no symbol that can be read; the first: {first}."]
+    rows = bad.filter(pc.invert(pc.is_in(bad["symbol"], known)))
+    what = "rows are of no symbol that can be read"
+    return [rows_unread(path, rows, what)] if rows.num_rows else []

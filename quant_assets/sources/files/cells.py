@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
+from quant_assets.price_rules.split_text import ratio_in
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
+from quant_assets.reference.texts import LONGEST_TEXT, shortened
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -21,6 +23,9 @@ NUMBERS = ("open", "high", "low", "close", "volume", "split", "dividend", "adjus
 _NUMBER = r"^[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|(?i:nan|inf|infinity))$"
 _BLANK = r"^(?i:nan|null|none|n/?a|<na>|-+)?$"
 """What vendors write where they have no number. In a row that has another, it is unreadable."""
+
+LONGEST_NUMBER = 400
+"""Characters of a number; the largest of 64 bits has 309 digits."""
 
 _TIME_OF_DAY = re.compile(r"[T\s]+\d{1,2}:?\d{2}.*")
 
@@ -45,7 +50,7 @@ def typed_columns(
         fresh = mask & ~bad
         if fresh.any():
             texts = named[name].filter(pa.array(fresh)).to_pylist()
-            reasons[fresh] = [f"{name} can't be read: {text!r}" for text in texts]
+            reasons[fresh] = [f"{name} can't be read: {_cut(text)!r}" for text in texts]
             bad[fresh] = True
 
     symbols = _symbols(named["symbol"])
@@ -55,7 +60,7 @@ def typed_columns(
     columns = {"symbol": symbols, "session": sessions}
     for name in NUMBERS:
         if name in named:
-            columns[name], unreadable = _numbers(named[name])
+            columns[name], unreadable = _numbers(named[name], ratios=name == "split")
             reject(unreadable, name)
         else:
             columns[name] = pa.nulls(count, pa.float64())
@@ -68,17 +73,25 @@ def typed_columns(
             "symbol": pc.fill_null(symbols.filter(pa.array(bad)), ""),
             # A legible day in our spelling, whatever the vendor's.
             "session": [
-                str(day or row["session"])
+                str(day or _cut(row["session"]))
                 for day, row in zip(
                     sessions.filter(pa.array(bad)).to_pylist(), rejected, strict=True
                 )
             ],
             "reason": reasons[bad].tolist(),
-            "raw": [json.dumps(row, default=str, sort_keys=True) for row in rejected],
+            "raw": [json.dumps(_cut_cells(row), default=str, sort_keys=True) for row in rejected],
         },
         schema=UNREADABLE_COLUMNS,
     )
     return typed.filter(pa.array(~bad)), unreadable_rows
+
+
+def _cut(cell: object) -> object:
+    return shortened(cell, LONGEST_TEXT) if isinstance(cell, str) else cell
+
+
+def _cut_cells(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: _cut(cell) for name, cell in row.items()}
 
 
 _NOTHING = {"volume": (0.0,), "split": (0.0, 1.0), "dividend": (0.0,)}
@@ -127,10 +140,13 @@ def _nulls(array: pa.Array) -> Mask:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """One array without a dictionary; large strings and string views become strings."""
+    """One array without a dictionary; texts of any kind become strings, bytes too."""
     array = pa.chunked_array(column).combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        cells = array.to_pylist()
+        return pa.array([c if c is None else c.decode("utf-8", "replace") for c in cells])
     texts = (pa.types.is_large_string, pa.types.is_string_view)
     return array.cast(pa.string()) if any(is_one(array.type) for is_one in texts) else array
 
@@ -173,12 +189,23 @@ def read_date(text: str, date_format: str) -> dt.date | None:
     return None
 
 
-def _numbers(column: pa.ChunkedArray) -> tuple[pa.Array, Mask]:
-    """Numbers, and a mask of the cells that hold another text; an empty cell is null."""
+def _numbers(column: pa.ChunkedArray, *, ratios: bool = False) -> tuple[pa.Array, Mask]:
+    """Numbers, and a mask of the cells that hold another text; an empty cell is null.
+
+    With ``ratios`` a text such as 4:1 is the number it stands for.
+    """
     array = _plain(column)
     if not pa.types.is_string(array.type):
         return array.cast(pa.float64(), safe=False), np.zeros(len(array), dtype=bool)
     text = pc.utf8_trim_whitespace(array)
     legible = pc.fill_null(pc.match_substring_regex(text, _NUMBER), True)
+    short = pc.less_equal(pc.fill_null(pc.binary_length(text), 0), LONGEST_NUMBER)
+    legible = pc.and_(legible, short)
     cleaned = pc.if_else(legible, pc.ascii_ltrim(text, characters="+"), None)
-    return cleaned.cast(pa.float64()), _mask(pc.invert(legible))
+    numbers, unreadable = cleaned.cast(pa.float64()), _mask(pc.invert(legible))
+    if ratios and unreadable.any():
+        written = text.filter(pa.array(unreadable)).dictionary_encode()
+        found = pa.array([ratio_in(each) for each in written.dictionary.to_pylist()], pa.float64())
+        numbers = pc.replace_with_mask(numbers, pa.array(unreadable), found.take(written.indices))
+        unreadable &= _nulls(numbers)
+    return numbers, unreadable

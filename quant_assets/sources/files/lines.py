@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-PACKED: Mapping[str, str] = {"": "uncompressed", ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+PACKED: Mapping[str, str | None] = {"": None, ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 """How a file is packed, by the end of its name."""
 
 LONGEST_LINE = 1 << 18
@@ -98,8 +98,8 @@ def open_lines(path: Path, suffix: str) -> tuple[pa.NativeFile, Lines]:
 
 
 def _unpacked(path: Path, suffix: str) -> pa.NativeFile:
-    packed = next(how for end, how in reversed(PACKED.items()) if suffix.endswith(end))
-    return pa.input_stream(str(path), compression=None if packed == "uncompressed" else packed)
+    packed = next((how for end, how in PACKED.items() if end and suffix.endswith(end)), None)
+    return pa.input_stream(str(path), compression=packed)
 
 
 def _encoding(path: Path, suffix: str) -> str:

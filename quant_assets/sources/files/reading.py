@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
-from quant_assets.reference.texts import LONGEST_NOTE, shortened
+from quant_assets.reference.texts import LONGEST_NOTE, LONGEST_TEXT, shortened
 from quant_assets.sources.files.cells import read_date, spelled, typed_columns
 from quant_assets.sources.files.lines import LONGEST_LINE, PACKED, SHOWN, open_lines
 
@@ -123,6 +123,13 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
             source, f"{path.name} is not {kind} that can be read: {_first_line(error)}"
         ) from error
     return typed, pa.concat_tables([bad, torn])
+
+
+def rows_unread(path: Path, bad: pa.Table, what: str = "rows can't be read") -> str:
+    """How many rows of a file are no use, and the first of them."""
+    [first] = bad.slice(0, 1).to_pylist()
+    raw = shortened(first["raw"], LONGEST_TEXT)
+    return f"{path.name}: {bad.num_rows} {what}; the first: {first['reason']} ({raw})."
 
 
 def _suffix(path: Path) -> str:
