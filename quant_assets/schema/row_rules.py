@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from quant_assets.schema.table import CURRENCIES, Table
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Keys = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -104,24 +105,23 @@ def check_keys(rows: pa.Table, verdict: Verdict) -> Mask:
     good = ~verdict.bad
     if not _repeats(keys[good]):
         return dropped
-    numbers, counts = np.unique(keys[good], return_counts=True)
-    doubles = np.flatnonzero(good & np.isin(keys, numbers[counts > 1]))
-    first: dict[int, dict[str, object]] = {}
-    contradicted: set[int] = set()
-    for number, row in zip(doubles, rows.take(pa.array(doubles)).to_pylist(), strict=True):
-        key = int(keys[number])
-        if key not in first:
-            first[key] = row
-        elif first[key] == row:
-            dropped[number] = True
-        else:
-            contradicted.add(key)
-    conflict = good & np.isin(keys, list(contradicted)) if contradicted else ~good & good
+    doubles = np.flatnonzero(good & np.isin(keys, _repeated(keys[good])))
+    placed = rows.take(pa.array(doubles)).append_column("place", pa.array(doubles))
+    distinct = placed.group_by(rows.column_names, use_threads=False)
+    firsts = distinct.aggregate([("place", "min")])["place_min"].to_numpy()
+    dropped[doubles] = True
+    dropped[firsts] = False
+    conflict = good & np.isin(keys, _repeated(keys[firsts]))
     verdict.reject(conflict, "another row of the same symbol and session differs")
     return dropped
 
 
-def _repeats(keys: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
+def _repeated(keys: Keys) -> Keys:
+    numbers, counts = np.unique(keys, return_counts=True)
+    return numbers[counts > 1]
+
+
+def _repeats(keys: Keys) -> bool:
     steps = np.diff(keys)
     if (steps > 0).all():  # most answers arrive sorted, and then nothing else is needed
         return False

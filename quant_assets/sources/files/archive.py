@@ -40,7 +40,7 @@ from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity, known_identities
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
-from quant_assets.sources.files.contents import Contents, sorted_rows
+from quant_assets.sources.files.contents import Contents, sorted_rows, without_repeats
 from quant_assets.sources.files.conventions import (
     derives_distributions,
     dialect,
@@ -244,7 +244,7 @@ class FilesSource:
                 continue
             if archive.deliveries and not archive.symbols_on:
                 typed, bad = self._of_their_session(path, typed, bad)
-            tables.append(typed)
+            tables.append(without_repeats(typed))
             unreadable[path] = bad
         if not tables:
             raise BadAnswer(terms.source, " ".join(unread.values()))

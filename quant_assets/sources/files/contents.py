@@ -86,3 +86,22 @@ def symbol_cell(raw: str) -> str | None:
 
 def sorted_rows(rows: pa.Table) -> pa.Table:
     return rows.sort_by([("symbol", "ascending"), ("session", "ascending")])
+
+
+def without_repeats(rows: pa.Table) -> pa.Table:
+    """Rows without those that say again, at once, what the row before them says.
+
+    A file of millions of equal rows then costs no more than its reading.
+    """
+    rows = rows.combine_chunks()
+    same = np.ones(max(rows.num_rows - 1, 0), dtype=bool)
+    for column in rows.columns:
+        cells = column.combine_chunks()
+        if pa.types.is_string(cells.type):
+            cells = cells.dictionary_encode().indices
+        elif not pa.types.is_floating(cells.type):
+            cells = cells.cast(pa.int32())
+        values = cells.to_numpy(zero_copy_only=False)  # NaN where null
+        before, after = values[:-1], values[1:]
+        same &= (before == after) | (np.isnan(before) & np.isnan(after))
+    return rows.filter(pa.array(np.concatenate([[True], ~same]))) if same.any() else rows

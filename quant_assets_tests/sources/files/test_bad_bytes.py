@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from quant_assets.contracts.prices import PriceAnswer
 from quant_assets.contracts.source import BadAnswer, Request
+from quant_assets.price_rules.row_rules import check_prices
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.archive import FilesSource
+from quant_assets.sources.files.contents import without_repeats
 from quant_assets.sources.files.lines import LONGEST_LINE, Lines
 
 XNYS = exchange_calendar("XNYS")
@@ -248,3 +250,31 @@ def test_a_split_that_can_not_be_read_is_set_aside_with_its_reason(
     assert rows(answer) == [ROWS[0], ROWS[2]]
     assert unreadable(answer) == [("AAA", "2024-05-21", f"split can't be read: {written!r}")]
     assert json.loads(answer.unreadable["raw"][0].as_py())["split"] == written
+
+
+# Rows that come again
+
+
+def test_rows_that_come_again_are_one_row(tmp_path: Path) -> None:
+    header, first, second, third = TEXT.splitlines()
+    lines = [header, *[first] * 3, second, *[third] * 2, first]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    answer = ask(tmp_path)
+    checked = check_prices(answer.rows, XNYS, WEDNESDAY)
+    assert [row["volume"] for row in checked.accepted.to_pylist()] == [5.0, 6.0, 7.0]
+    assert (checked.repeated, checked.rejected.num_rows) == (1, 0)
+
+
+def test_a_million_equal_rows_are_read_without_a_look_at_each(tmp_path: Path) -> None:
+    day, count = pa.scalar(MONDAY, pa.date32()), 1_000_000
+    numbers = {name: pa.repeat(1.0, count) for name in ("open", "high", "low", "close", "volume")}
+    table = pa.table({"symbol": pa.repeat("AAA", count), "date": pa.repeat(day, count), **numbers})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    answer = ask(tmp_path)
+    assert rows(answer) == [("AAA", MONDAY, 1.0)]
+
+
+def test_rows_that_differ_in_a_blank_alone_are_two() -> None:
+    table = pa.table({"symbol": ["A", "A", "A", "A"], "volume": [None, None, 1.0, None]})
+    assert without_repeats(table)["volume"].to_pylist() == [None, 1.0, None]
+    assert without_repeats(table.slice(0, 0)).num_rows == 0
