@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_assets.contracts.one_subject import UnforeseenAnswerError, each_apart
+from quant_assets.contracts.one_subject import UnforeseenAnswerError, each_apart, only_for
 from quant_assets.contracts.prices import (
     EMPTY_COLUMNS,
     PRICE_COLUMNS,
@@ -238,7 +238,8 @@ class FilesSource:
             if path in (self.actions_path, self.kinds_path):
                 continue
             try:
-                typed, bad = read_typed(path, terms)
+                with only_for(terms.source, path.name):
+                    typed, bad = read_typed(path, terms)
             except SourceError as error:
                 unread[path] = str(error)
                 continue

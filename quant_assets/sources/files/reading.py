@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
-from quant_assets.reference.texts import LONGEST_NOTE, LONGEST_TEXT, shortened
+from quant_assets.reference.texts import LONGEST_NOTE, LONGEST_TEXT, printable, shortened
 from quant_assets.sources.files.cells import read_date, spelled, typed_columns
 from quant_assets.sources.files.lines import LONGEST_LINE, PACKED, SHOWN, open_lines
 
@@ -101,13 +101,13 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     """
     source, reader = dialect.source, _READERS.get(_suffix(path))
     if path.is_dir():
-        message = f"{path.name} is a folder in a folder, and was not read. Name it in paths."
+        message = f"{_shown(path)} is a folder in a folder, and was not read. Name it in paths."
         raise BadAnswer(source, message)
     if reader is None:
-        raise BadAnswer(source, f"{path.name} is neither CSV nor Parquet by its name.")
+        raise BadAnswer(source, f"{_shown(path)} is neither CSV nor Parquet by its name.")
     try:
         if path.stat().st_size == 0:
-            raise BadAnswer(source, f"{path.name} is empty.")
+            raise BadAnswer(source, f"{_shown(path)} is empty.")
         raw, torn = reader(path, dialect)
         columns = {ours: raw[theirs] for ours, theirs in dialect.named.items()}
         if dialect.symbol_from_filename:
@@ -116,11 +116,11 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
             )
         typed, bad = typed_columns(columns, dialect.date_format)
     except OSError as error:
-        raise SourceUnavailable(source, f"{path.name} can't be read: {error}.") from error
+        raise SourceUnavailable(source, f"{_shown(path)} can't be read: {error}.") from error
     except pa.ArrowException as error:
         kind = "Parquet" if reader is _read_parquet else "CSV"
         raise BadAnswer(
-            source, f"{path.name} is not {kind} that can be read: {_first_line(error)}"
+            source, f"{_shown(path)} is not {kind} that can be read: {_first_line(error)}"
         ) from error
     return typed, pa.concat_tables([bad, torn])
 
@@ -129,7 +129,7 @@ def rows_unread(path: Path, bad: pa.Table, what: str = "rows can't be read") -> 
     """How many rows of a file are no use, and the first of them."""
     [first] = bad.slice(0, 1).to_pylist()
     raw = shortened(first["raw"], LONGEST_TEXT)
-    return f"{path.name}: {bad.num_rows} {what}; the first: {first['reason']} ({raw})."
+    return f"{_shown(path)}: {bad.num_rows} {what}; the first: {first['reason']} ({raw})."
 
 
 def _suffix(path: Path) -> str:
@@ -143,7 +143,12 @@ def symbol_of(path: Path) -> str | None:
 
 
 def _bare_name(path: Path) -> str:
-    return path.name[: len(path.name) - len(_suffix(path))]
+    return _shown(path)[: len(_shown(path)) - len(_suffix(path))]
+
+
+def _shown(path: Path) -> str:
+    """A file's name, which may hold bytes that are no text."""
+    return printable(path.name)
 
 
 def _first_line(error: Exception) -> str:
@@ -186,10 +191,10 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
             ),
         )
     if table.num_rows == 0 and not (torn or lines.overlong):
-        raise BadAnswer(dialect.source, f"{path.name} has a header and no rows.")
+        raise BadAnswer(dialect.source, f"{_shown(path)} has a header and no rows.")
     bad = [_torn_line(path, text, header, dialect) for text in torn]
     for size, text in lines.overlong:
-        reason = f"{path.name}: a line of {size:,} bytes, where {LONGEST_LINE:,} are read"
+        reason = f"{_shown(path)}: a line of {size:,} bytes, where {LONGEST_LINE:,} are read"
         bad.append(_torn_line(path, text, header, dialect) | {"reason": reason})
     return table, pa.Table.from_pylist(bad, schema=UNREADABLE_COLUMNS)
 
@@ -207,26 +212,27 @@ def _header(path: Path, dialect: Dialect) -> list[str]:
     with stream:
         opening = stream.read(1 << 16).removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
     if opening.startswith(b"<"):
-        raise BadAnswer(dialect.source, f"{path.name} is HTML or XML, not CSV.")
+        raise BadAnswer(dialect.source, f"{_shown(path)} is HTML or XML, not CSV.")
     if opening.startswith((b"{", b"[")):
-        raise BadAnswer(dialect.source, f"{path.name} is JSON, not CSV.")
+        raise BadAnswer(dialect.source, f"{_shown(path)} is JSON, not CSV.")
     text = next(iter(opening.splitlines()), b"").decode("utf-8", "replace")
     if not text or "\x00" in text:
-        raise BadAnswer(dialect.source, f"{path.name} is not CSV: it has no header.")
+        raise BadAnswer(dialect.source, f"{_shown(path)} is not CSV: it has no header.")
     return next(csv.reader([text], delimiter=dialect.delimiter))
 
 
 def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in header]
     if missing:
+        has = shortened(", ".join(header), LONGEST_NOTE)
         raise BadAnswer(
             source,
-            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(header)}. Map the "
+            f"{_shown(path)} has no column {', '.join(missing)}; it has {has}. Map the "
             "names in quant_assets.toml under files.<archive>.columns.",
         )
     double = [name for name in wanted if list(header).count(name) > 1]
     if double:
-        raise BadAnswer(source, f"{path.name} has more than one column {', '.join(double)}.")
+        raise BadAnswer(source, f"{_shown(path)} has more than one column {', '.join(double)}.")
 
 
 def _torn_line(path: Path, text: str, header: Sequence[str], dialect: Dialect) -> dict[str, str]:
@@ -250,6 +256,6 @@ def _torn_line(path: Path, text: str, header: Sequence[str], dialect: Dialect) -
     return {
         "symbol": spelled(named.get("symbol", _bare_name(path))) or "",
         "session": str(day or ""),
-        "reason": f"{path.name}: a line of {len(fields)} fields where {len(header)} belong",
+        "reason": f"{_shown(path)}: a line of {len(fields)} fields where {len(header)} belong",
         "raw": json.dumps(shortened(text, LONGEST_NOTE)),
     }

@@ -24,6 +24,7 @@ ADDED = ("date added", "date first added", "added on")
 CIK = ("cik",)
 
 NO_SYMBOL = "left out, without a usable symbol"
+NO_DATE = "read without the day added, which can't be read"
 TWICE = "left out, listed twice"
 
 _FOOTNOTE = re.compile(r"\[[^\[\]]{1,12}\]")
@@ -33,6 +34,8 @@ _WITH_FORMER = re.compile(r"(\S+)\s*\((?:previously|formerly|was)\b:?\s*([^()]+)
 _ISO_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?!\d)")
 _MONTH_FIRST = re.compile(r"([A-Za-z]{3})[a-z]*\.?\s+(\d{1,2}),?\s+(\d{4})(?!\d)")
 _DAY_FIRST = re.compile(r"(\d{1,2})\s+([A-Za-z]{3})[a-z]*\.?,?\s+(\d{4})(?!\d)")
+_LIKE_A_DAY = re.compile(r"\d\D+\d")
+"""Two numbers or more; a year alone names no day, and hides none."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 Row = Mapping[str, str]
@@ -137,6 +140,10 @@ def read_members(
         if symbol in found:
             problems.add(TWICE, symbol)
             continue
+        added = value(row, ADDED)
+        added_on = read_date(added)
+        if added and added_on is None and _LIKE_A_DAY.search(added):
+            problems.add(NO_DATE, repr(added))
         cik = "".join(filter(str.isdecimal, value(row, CIK) or ""))
         found[symbol] = Constituent(
             symbol=symbol,
@@ -144,7 +151,7 @@ def read_members(
             sector=name_in(row, SECTOR),
             industry=name_in(row, INDUSTRY),
             cik=cik or None,
-            added_on=read_date(value(row, ADDED)),
+            added_on=added_on,
             previous_symbol=previous,
         )
     notices = problems.sentences(where)

@@ -42,8 +42,10 @@ def read_symbols(body: bytes, where: str, source: str) -> tuple[str, ...]:
     """
     with _explained(where, source):
         text = _text(body).strip()
-        header = dict.fromkeys(map(header_key, _cells(text.partition("\n")[0])), "")
-        if text[:1] in ("[", "{"):
+        is_json = text[:1] in ("[", "{")
+        first = [] if is_json else _cells(text.partition("\n")[0])
+        header = dict.fromkeys(map(header_key, first), "")
+        if is_json:
             found = _json_symbols(read_json(text))
         elif column(header, SYMBOL):
             found = [value(row, SYMBOL) or "" for row in _csv_rows(text)]

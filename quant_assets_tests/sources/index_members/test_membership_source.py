@@ -112,6 +112,17 @@ def test_bad_rows_of_members_are_noticed_and_cost_no_other(read) -> None:  # typ
     ]
 
 
+def test_days_added_that_can_not_be_read_are_noticed(read) -> None:  # type: ignore[no-untyped-def]
+    days = ["3/4/1957", "13/12/1999", "2009", "", "1982-11-30"]
+    rows = [f"{symbol},{day}" for symbol, day in zip("ABCDE", days, strict=True)]
+    answer = read("\n".join(["Symbol,Date added", *rows]))
+    assert [member.added_on for member in answer.constituents[3:]] == [None, dt.date(1982, 11, 30)]
+    assert [notice.split("/", 1)[1].split("/")[-2:] for notice in answer.notices] == [
+        ["4", "1957'."]
+    ]
+    assert "2 rows read without the day added, which can't be read, such as" in answer.notices[0]
+
+
 @pytest.mark.parametrize(
     "stay",
     [
