@@ -7,6 +7,7 @@ stands in and not the file.
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,11 @@ PACKED: Mapping[str, str | None] = {"": None, ".gz": "gzip", ".bz2": "bz2", ".zs
 
 LONGEST_LINE = 1 << 18
 """Bytes of a line; Arrow reads a million at a time, and refuses a file with a longer one."""
+
+MOST_UNPACKED = 32 << 20
+LARGEST_RATIO = 40
+"""Bytes that a packed file may become in any case, and how many for each of its own. Prices pack
+to a fifth or a tenth; what packs to less than a fortieth is blank."""
 
 SHOWN = 4096
 """Characters kept of a line that can't be read."""
@@ -34,20 +40,24 @@ _MARKS = (
 @dataclass
 class Lines:
     """Makes whole lines in UTF-8 of pieces of a file; ``overlong`` keeps the beginnings of those
-    left out, each with its length.
+    left out, each with its length. A file of more than ``most_bytes`` is given up.
     """
 
     encoding: str = "utf-8"
+    most_bytes: float = math.inf
     overlong: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         self._begun = b""
-        self._left_out = 0
+        self._left_out = self._bytes = 0
 
     def __call__(self, piece: bytes) -> bytes:
-        """The lines that end in the next piece; an empty one is the last."""
+        """The lines that end in the next piece; an empty one is the last. Raises OSError."""
         data = bytes(piece)
+        self._bytes += len(data)
+        if self._bytes > self.most_bytes:
+            raise OSError(f"it unpacks to more than {LARGEST_RATIO} times its size")
         if not data:
             rest = self._decoded(b"", final=True) + self._begun
             self._begun = b""
@@ -93,7 +103,9 @@ def _in_utf_8(data: bytes) -> bytes:
 
 def open_lines(path: Path, suffix: str) -> tuple[pa.NativeFile, Lines]:
     """A file whose name ends with ``suffix`` as a stream for Arrow, and what it leaves out."""
-    lines = Lines(_encoding(path, suffix))
+    packed = suffix.endswith(tuple(end for end in PACKED if end))
+    most = max(MOST_UNPACKED, LARGEST_RATIO * path.stat().st_size) if packed else math.inf
+    lines = Lines(_encoding(path, suffix), most)
     return pa.lib.TransformInputStream(_unpacked(path, suffix), lines), lines
 
 

@@ -146,6 +146,16 @@ def test_lines_come_whole_and_in_order_however_the_file_is_cut(
     ]
 
 
+def test_a_packed_file_that_unpacks_without_end_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(TEXT)
+    bomb = HEADER + "\n" + ",,,,,,\n" * ((40 << 20) // 7)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(bomb.encode(), 1))
+    answer = ask(tmp_path)
+    assert rows(answer) == ROWS
+    [notice] = answer.notices
+    assert notice == "b.csv.gz can't be read: it unpacks to more than 40 times its size."
+
+
 # A folder
 
 
