@@ -17,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.contracts.prices import PriceAnswer
+from quant_assets.contracts.rows import RowAnswer
 from quant_assets.contracts.source import Request
 from quant_assets.datasets.daily_prices.dataset import CheckedPrices, DailyPrices
 from quant_assets.loading.dataset import Stored
@@ -27,6 +29,7 @@ from quant_assets.loading.tasks import read_tasks
 from quant_assets.loading.work import Plan, Window
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.errors import UsageError
+from quant_assets.sources.index_members.chain import MembershipChain
 from quant_assets.sources.yahoo.chart import read_body
 from quant_assets.sources.yahoo.daily_prices import YahooSource
 from quant_assets.sources.yahoo.transport import ChartResponse
@@ -255,3 +258,28 @@ def test_a_part_of_an_answer_has_what_is_of_its_symbols() -> None:
     part: Any = answer.part(["CCC"])
     assert (part.symbols, part.rows["symbol"].to_pylist()) == (("CCC",), ["CCC", "CCC"])
     assert [each.symbol for each in part.instruments] == ["CCC"]
+
+
+def test_a_part_of_plain_rows_goes_by_their_subject() -> None:
+    rows = pa.table({"feed": ["nyse", "amex"], "symbol": ["AAA", "BBB"]})
+    answer = RowAnswer(("amex", "nyse"), {"market": rows}, notices=("one",))
+    first, second = answer.part(["amex"], "feed"), answer.part(["nyse"], "feed")
+    assert (first.symbols, first.notices) == (("amex",), ("one",))
+    assert first.tables["market"]["symbol"].to_pylist() == ["BBB"]
+    assert (second.symbols, second.notices) == (("nyse",), ())
+    assert second.tables["market"]["symbol"].to_pylist() == ["AAA"]
+
+
+def test_a_source_of_members_over_which_our_code_stumbles_is_passed_over() -> None:
+    class Stumbles:
+        def fetch_universe(self) -> UniverseAnswer:
+            raise RecursionError("a name")
+
+    class Answers:
+        def fetch_universe(self) -> UniverseAnswer:
+            return UniverseAnswer("list:ours")
+
+    answer = MembershipChain([("wikipedia", Stumbles()), ("list", Answers())]).fetch_universe()
+    assert answer.source == "list:ours"
+    [why] = answer.passed_over
+    assert "answer for the members can't be used: RecursionError: a name" in why
