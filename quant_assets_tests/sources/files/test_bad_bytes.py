@@ -7,6 +7,7 @@ import codecs
 import datetime as dt
 import gzip
 import json
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,6 +71,7 @@ def unreadable(answer: PriceAnswer) -> list[tuple[str, ...]]:
         ("a.CSV.BZ2", bz2.compress(TEXT.encode("utf-16"))),
         ("a.csv.zst", pa.compress(TEXT.encode(), "zstd", asbytes=True)),
     ],
+    ids=count(),
 )
 def test_a_file_is_read_whatever_its_encoding_and_packing(
     tmp_path: Path, name: str, data: bytes
