@@ -131,6 +131,7 @@ def backfill(
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
     from quant_assets.loading.work import Window
+    from quant_assets.reference.listings import refuse_foreign
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import known_symbols, window_steps
     from quant_assets.warehouse.published_copy import publish
@@ -145,6 +146,8 @@ def backfill(
     since = start or until - dt.timedelta(days=days or platform.settings.default_days)
     if since > until:
         raise typer.BadParameter(f"--start {since} is after --end {until}.")
+    if chosen.profile.live:
+        refuse_foreign(symbols_in(symbols))
     wanted = symbols_in(symbols) or chosen.symbols() or known_symbols(platform)
     window = Window(wanted, since, until)
     if dagster and not dry_run:

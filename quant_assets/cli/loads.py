@@ -80,6 +80,8 @@ def refresh(
             if len(chosen) == 1:
                 raise
             complain(f"{name}: {error}")
+    if named:
+        _refuse_foreign(platform, steps)
     asking = dataclasses.replace(
         platform.asking,
         look_back_everywhere=True,
@@ -137,6 +139,7 @@ def quickstart(
     start = end - dt.timedelta(days=days)
     chosen = source or platform.settings.source or YAHOO
     steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
+    _refuse_foreign(platform, steps)
     reports = load_and_show(platform, steps, How(platform.asking))
     frame = (
         read.prices(
@@ -280,6 +283,15 @@ def symbols_in(text: str) -> tuple[str, ...]:
 
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(named))
+
+
+def _refuse_foreign(platform: Platform, steps: Sequence[Step]) -> None:
+    """Raises ForeignListingError for a symbol that a live source is to be asked for."""
+    from quant_assets.reference.listings import refuse_foreign
+
+    for step in steps:
+        if platform.is_paced(step.source):
+            refuse_foreign(step.window.symbols)
 
 
 def load_and_show(

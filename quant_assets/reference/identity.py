@@ -15,11 +15,13 @@ from functools import lru_cache
 from importlib import resources
 
 from quant_assets.reference.errors import UsageError
+from quant_assets.reference.listings import WHY_NOT, foreign_listing
 from quant_assets.reference.texts import LONGEST_TEXT, shortened
 
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:\.[A-Z]{1,2}|\.PR[A-Z]|\.WS\.[A-Z])?(?:\.WI)?")
 _ON_TAPE = re.compile(r"([A-Z][A-Z0-9.]*)(?:p([A-Z]?)|(r))?(w?)")
 _PAIR = re.compile(r"[A-Z0-9]{1,12}-[A-Z]{3,4}")
+_IN_THE_UNITED_STATES = re.compile(r"(?:\.US)+$")
 _CURRENCIES = ("USD", "EUR", "GBP", "USDT", "BTC")
 
 
@@ -28,9 +30,12 @@ class InvalidSymbolError(UsageError, ValueError):
 
     def __init__(self, text: object) -> None:
         shown = shortened(text, LONGEST_TEXT) if isinstance(text, str) else text
+        listing = foreign_listing(text) if isinstance(text, str) else None
         super().__init__(
-            f"{shown!r} is not a symbol. A symbol is a letter and up to nine letters or digits, "
-            "with a share class after a dot (AAPL, BRK.B), or a pair such as BTC-USD."
+            f"{listing}. {WHY_NOT}."
+            if listing
+            else f"{shown!r} is not a symbol. A symbol is a letter and up to nine letters or "
+            "digits, with a share class after a dot (AAPL, BRK.B), or a pair such as BTC-USD."
         )
         self.text = text
 
@@ -39,7 +44,8 @@ def canonical_symbol(text: str) -> str:
     """A symbol in the one spelling used here: upper case, with a dot before the share class.
 
     ``BRK-B``, ``BRK/B`` and ``brk.b`` all become ``BRK.B``; ``BTC-USD`` stays a pair. Applying it
-    twice changes nothing. Raises InvalidSymbolError.
+    twice changes nothing. Raises InvalidSymbolError. ``AAPL.US``, as Stooq and EODHD write the
+    listing in the United States, is ``AAPL``.
 
     Preferred stock ends in PR and its series: ``BAC^L`` and ``BAC$L`` become ``BAC.PRL``, ``HWM^``
     becomes ``HWM.PR``. Warrants are ``X.WS``, a series of them ``X.WS.A`` (``X/WS/A``); units
@@ -52,6 +58,7 @@ def canonical_symbol(text: str) -> str:
     if _PAIR.fullmatch(symbol) and symbol.rsplit("-", 1)[1] in _CURRENCIES:
         return symbol
     symbol = symbol.replace("-", ".").replace("/", ".").replace("^", ".PR").replace("$", ".PR")
+    symbol = _IN_THE_UNITED_STATES.sub("", symbol)
     if not _STOCK.fullmatch(symbol):
         raise InvalidSymbolError(text)
     return symbol

@@ -474,3 +474,21 @@ def test_the_demo_and_a_backfill_through_dagster_print_nothing_but_json(shell: S
     told = shell("backfill", "--source", "simulated", "--dagster", *asked, "--json", env=env)
     assert (told.exit_code, told.stderr) == (DONE, "")
     assert json.loads(told.stdout)["success"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backfill", "--source", "yahoo", "--symbols", "AAPL,VOD.L", *WEEK),
+        ("refresh", "--source", "yahoo", "--symbols", "VOD.L"),
+        ("quickstart", "VOD.L"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_listing_abroad_is_refused_before_anything_is_asked(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    refused = shell(*words, env={"QUANT_ASSETS_SOURCE": "yahoo"})
+    assert refused.exit_code == USAGE
+    assert "VOD.L is a listing of London, the United Kingdom." in refused.stderr
+    assert not (shell.folder / "data" / "warehouse.duckdb").exists()

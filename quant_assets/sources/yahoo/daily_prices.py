@@ -33,6 +33,7 @@ from quant_assets.fetching.pace import (
     StillThrottled,
 )
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.listings import WHY_NOT, foreign_listing
 from quant_assets.sources.yahoo.answer import answer_for
 from quant_assets.sources.yahoo.chart import read_chart, yahoo_symbol
 from quant_assets.sources.yahoo.fields import SOURCE
@@ -87,8 +88,18 @@ class YahooSource:
 
         Every request reaches up to the present, and the answer has all rows of the response. Once
         pacing refuses a request, those not begun fail without being sent. Closing the iterator
-        drops the requests that wait.
+        drops the requests that wait. A listing outside the United States fails without a request.
         """
+        foreign = {r.symbol: found for r in requests if (found := foreign_listing(r.symbol))}
+        if foreign:
+            yield PriceAnswer(
+                tuple(foreign),
+                PRICE_COLUMNS.empty_table(),
+                failures={
+                    s: SourceError(SOURCE, f"{each}. {WHY_NOT}.") for s, each in foreign.items()
+                },
+            )
+            requests = [request for request in requests if request.symbol not in foreign]
         transport = self._transport  # made here, once, and not by several threads
         in_flight = InFlight(
             SOURCE, lambda request: self._request(transport, request), requests, self.in_flight

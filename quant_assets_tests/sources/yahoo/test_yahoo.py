@@ -207,6 +207,14 @@ def test_a_share_class_is_asked_for_in_yahoos_spelling(standin: StandIn) -> None
     assert standin.price_requests("BRK-B") == 1
 
 
+def test_a_listing_abroad_fails_without_a_request_and_the_others_are_told(standin: StandIn) -> None:
+    refused, told = ask(yahoo(standin), ["AAA", "VOD.L"])
+    assert refused.symbols == ("VOD.L",)
+    assert str(refused.failures["VOD.L"]).startswith("VOD.L is a listing of London, the United")
+    assert told.symbols == ("AAA",)
+    assert standin.price_requests("VOD-L") == 0
+
+
 def test_answers_come_in_the_order_asked_for_and_once_each(standin: StandIn) -> None:
     [answer] = ask(yahoo(standin, in_flight=4), ["CCC", "NOPE", "AAA", "BBB"])
     assert answer.symbols == ("CCC", "NOPE", "AAA", "BBB")
