@@ -52,6 +52,12 @@ class FilesArchive(Frozen):
     With ``deliveries`` each file was sent by the vendor on one day, ordered by the date in its path
     (else by path): a later one corrects an earlier one, and may repeat old rows in new shares. Its
     tickers are those of its own day unless ``symbols_on`` is given.
+
+    ``date_format`` is one of ``strptime``, or the unit of an epoch: ``epoch_s`` to ``epoch_ns``.
+    ``symbol_pattern`` has ``*`` where the symbol stands in a cell or a file's name: ``*.us``;
+    ``symbol_spelling`` ``tape`` is that of the consolidated tape (``BACpL``). ``header`` says what
+    each line of a header has, if it has several. ``ignore_in_numbers`` are characters such as a
+    thousands mark.
     """
 
     paths: tuple[str, ...]
@@ -62,6 +68,11 @@ class FilesArchive(Frozen):
     symbol_from_filename: bool = False
     date_format: str = "%Y-%m-%d"
     delimiter: str = ","
+    header: tuple[Literal["field", "symbol", "skip"], ...] = ("field",)
+    symbol_pattern: str = "*"
+    symbol_spelling: Literal["usual", "tape"] = "usual"
+    decimal_mark: Literal[".", ","] = "."
+    ignore_in_numbers: str = ""
     currency: str = "USD"
     actions: ActionsFile | None = None
     action_kinds: str = ""
@@ -74,6 +85,27 @@ class FilesArchive(Frozen):
         if currency not in CURRENCIES:
             raise ValueError(f"{currency} is none of the currencies {', '.join(CURRENCIES)}")
         return currency
+
+    @field_validator("symbol_pattern")
+    @classmethod
+    def _pattern_has_one_place(cls, pattern: str) -> str:
+        if pattern.count("*") != 1:
+            raise ValueError("a pattern has * once, where the symbol stands: *.us")
+        return pattern
+
+    @field_validator("header")
+    @classmethod
+    def _header_names_fields(cls, header: tuple[str, ...]) -> tuple[str, ...]:
+        if header.count("field") != 1 or header.count("symbol") > 1:
+            raise ValueError('a header has one line "field" and at most one "symbol"')
+        return header
+
+    @model_validator(mode="after")
+    def _numbers_keep_what_they_need(self) -> FilesArchive:
+        needed = sorted(set(self.ignore_in_numbers) & set(f"0123456789+-eE{self.decimal_mark}"))
+        if needed:
+            raise ValueError(f"ignore_in_numbers has {needed[0]!r}, which numbers need")
+        return self
 
     @model_validator(mode="after")
     def _basis_is_given(self) -> FilesArchive:

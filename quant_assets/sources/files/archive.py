@@ -42,6 +42,7 @@ from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.actions import ArchiveActions, read_actions_file
 from quant_assets.sources.files.contents import Contents, sorted_rows, without_repeats
 from quant_assets.sources.files.conventions import (
+    cell_forms,
     derives_distributions,
     dialect,
     prices,
@@ -196,6 +197,7 @@ class FilesSource:
             self.calendar,
             self._reach,
             symbol_from_filename=self.archive.symbol_from_filename,
+            forms=cell_forms(self.archive),
         )
 
     @cached_property

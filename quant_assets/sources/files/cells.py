@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.price_rules.split_text import ratio_in
-from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol
+from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol, symbol_of_tape
 from quant_assets.reference.texts import LONGEST_TEXT, shortened
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -30,15 +31,35 @@ LONGEST_NUMBER = 400
 _TIME_OF_DAY = re.compile(r"[T\s]+\d{1,2}:?\d{2}.*")
 
 
+EPOCHS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
+"""Date formats that count from 1970-01-01 UTC, and how many of their units a second has."""
+
+
+@dataclass(frozen=True)
+class CellForms:
+    """How a vendor writes symbols, dates and numbers.
+
+    ``symbol_pattern`` has ``*`` where the symbol stands (``*.us``), in any case; ``tape`` is
+    whether symbols are spelt as on the consolidated tape. ``ignored`` are characters of numbers
+    that say nothing, such as a thousands mark.
+    """
+
+    date_format: str = "%Y-%m-%d"
+    symbol_pattern: str = "*"
+    tape: bool = False
+    decimal_mark: str = "."
+    ignored: str = ""
+
+
 def typed_columns(
-    named: Mapping[str, pa.ChunkedArray], date_format: str
+    named: Mapping[str, pa.ChunkedArray], forms: CellForms
 ) -> tuple[pa.Table, pa.Table]:
     """Our columns with our types, and the rows with an unreadable cell, as UNREADABLE_COLUMNS.
 
     Blank rows, which have no price, no volume and no event, are left out: an archive that has a
     row for every symbol and day says no more with them than without.
     """
-    blank = _blank_rows(named)
+    blank = _blank_rows({name: _plainly(cells, forms) for name, cells in named.items()})
     if blank.any():
         kept = pa.array(~blank)
         named = {name: pa.chunked_array(cells).filter(kept) for name, cells in named.items()}
@@ -53,14 +74,15 @@ def typed_columns(
             reasons[fresh] = [f"{name} can't be read: {_cut(text)!r}" for text in texts]
             bad[fresh] = True
 
-    symbols = _symbols(named["symbol"])
+    symbols = _symbols(named["symbol"], forms)
     reject(_nulls(symbols), "symbol")
-    sessions = _dates(named["session"], date_format)
+    sessions = _dates(named["session"], forms.date_format)
     reject(_nulls(sessions), "session")
     columns = {"symbol": symbols, "session": sessions}
     for name in NUMBERS:
         if name in named:
-            columns[name], unreadable = _numbers(named[name], ratios=name == "split")
+            plain = _plainly(named[name], forms)
+            columns[name], unreadable = _numbers(plain, ratios=name == "split")
             reject(unreadable, name)
         else:
             columns[name] = pa.nulls(count, pa.float64())
@@ -151,17 +173,22 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return array.cast(pa.string()) if any(is_one(array.type) for is_one in texts) else array
 
 
-def _symbols(column: pa.ChunkedArray) -> pa.Array:
+def _symbols(column: pa.ChunkedArray, forms: CellForms) -> pa.Array:
     """Symbols in our spelling, null where a text is no symbol."""
     encoded = _plain(column).cast(pa.string()).dictionary_encode()
-    canonical = [spelled(text) for text in encoded.dictionary.to_pylist()]
+    canonical = [spelled(text, forms) for text in encoded.dictionary.to_pylist()]
     return pa.array(canonical, pa.string()).take(encoded.indices)
 
 
-def spelled(text: str) -> str | None:
-    """A symbol in our spelling; None for a text that is none."""
+def spelled(text: str, forms: CellForms = CellForms()) -> str | None:
+    """A symbol in our spelling; None for a text that is none, or not of the vendor's pattern."""
+    before, _, after = forms.symbol_pattern.partition("*")
+    whole = text.strip()
+    end = len(whole) - len(after)
+    if whole[: len(before)].lower() != before.lower() or whole[end:].lower() != after.lower():
+        return None
     try:
-        return canonical_symbol(text)
+        return (symbol_of_tape if forms.tape else canonical_symbol)(whole[len(before) : end])
     except InvalidSymbolError:
         return None
 
@@ -181,6 +208,8 @@ def _dates(column: pa.ChunkedArray, date_format: str) -> pa.Array:
 def read_date(text: str, date_format: str) -> dt.date | None:
     """A date in a text. Arrow's own parser takes 2024-02-31 for the second of March."""
     whole = text.strip()
+    if date_format in EPOCHS:
+        return _epoch_day(whole, EPOCHS[date_format])
     for candidate in (whole, _TIME_OF_DAY.sub("", whole)):
         try:
             return dt.datetime.strptime(candidate, date_format).date()  # noqa: DTZ007 - a day
@@ -189,12 +218,41 @@ def read_date(text: str, date_format: str) -> dt.date | None:
     return None
 
 
+def _epoch_day(text: str, units: int) -> dt.date | None:
+    """The UTC day of a number of units since 1970. Both midnight in New York, as Massive's bars
+    have, and midnight UTC are on the day of the session."""
+    try:
+        seconds = (int(text) if text.isdecimal() else int(float(text))) // units
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).date()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _plainly(column: pa.ChunkedArray, forms: CellForms) -> pa.ChunkedArray:
+    """Cells of numbers without the characters that say nothing, a point at the decimals."""
+    if not forms.ignored and forms.decimal_mark == ".":
+        return column
+    array = _plain(column)
+    if not pa.types.is_string(array.type):
+        return column
+    for mark in forms.ignored:
+        array = pc.replace_substring(array, mark, "")
+    if forms.decimal_mark != ".":
+        # A point would pass for a decimal mark: 1.234,5 is no number unless points are ignored.
+        array = pc.replace_substring(array, ".", "?")
+        array = pc.replace_substring(array, forms.decimal_mark, ".")
+    return pa.chunked_array([array])
+
+
 def _numbers(column: pa.ChunkedArray, *, ratios: bool = False) -> tuple[pa.Array, Mask]:
     """Numbers, and a mask of the cells that hold another text; an empty cell is null.
 
     With ``ratios`` a text such as 4:1 is the number it stands for.
     """
     array = _plain(column)
+    if pa.types.is_floating(array.type) and array.type.bit_width < 64:
+        # 101.9 of 32 bits is 101.9000015258789 of 64: the shortest decimal is what was meant.
+        array = array.cast(pa.string()).cast(pa.float64())
     if not pa.types.is_string(array.type):
         return array.cast(pa.float64(), safe=False), np.zeros(len(array), dtype=bool)
     text = pc.utf8_trim_whitespace(array)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from quant_assets.contracts.prices import PRICE_COLUMNS
 from quant_assets.price_rules.vendor_numbers import distributions_from_adjusted_close
 from quant_assets.settings.sources import FilesArchive
+from quant_assets.sources.files.cells import CellForms
 from quant_assets.sources.files.reading import Dialect
 
 REPORTED = ["symbol", "session", "split", "dividend"]
@@ -23,7 +24,22 @@ def dialect(
     name: str, archive: FilesArchive, columns: Mapping[str, str], *, symbol_from_filename: bool
 ) -> Dialect:
     return Dialect(
-        source_name(name), columns, archive.date_format, archive.delimiter, symbol_from_filename
+        source_name(name),
+        columns,
+        cell_forms(archive),
+        archive.delimiter,
+        symbol_from_filename,
+        archive.header,
+    )
+
+
+def cell_forms(archive: FilesArchive) -> CellForms:
+    return CellForms(
+        archive.date_format,
+        archive.symbol_pattern,
+        archive.symbol_spelling == "tape",
+        archive.decimal_mark,
+        archive.ignore_in_numbers,
     )
 
 

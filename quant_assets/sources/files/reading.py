@@ -10,7 +10,7 @@ import csv
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ import pyarrow as pa
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.reference.texts import LONGEST_NOTE, LONGEST_TEXT, printable, shortened
-from quant_assets.sources.files.cells import read_date, spelled, typed_columns
+from quant_assets.sources.files.cells import CellForms, read_date, spelled, typed_columns
+from quant_assets.sources.files.header_lines import SYMBOL, HeaderLines
 from quant_assets.sources.files.lines import LONGEST_LINE, PACKED, SHOWN, open_lines
 
 _DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
@@ -29,22 +30,23 @@ _DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
 class Dialect:
     """How a vendor writes: ``columns`` maps our names to the vendor's, empty where there is none.
 
-    Errors name ``source``. With ``symbol_from_filename`` a file's name is its symbol.
+    Errors name ``source``. With ``symbol_from_filename`` a file's name is its symbol. ``header``
+    says what each line of the header has: the names of fields, symbols, or nothing to be read.
     """
 
     source: str
     columns: Mapping[str, str]
-    date_format: str = "%Y-%m-%d"
+    cells: CellForms = CellForms()
     delimiter: str = ","
     symbol_from_filename: bool = False
+    header: tuple[str, ...] = ("field",)
 
     @property
     def named(self) -> dict[str, str]:
-        return {
-            ours: theirs
-            for ours, theirs in self.columns.items()
-            if theirs and not (ours == "symbol" and self.symbol_from_filename)
-        }
+        columns = {ours: theirs for ours, theirs in self.columns.items() if theirs}
+        if self.symbol_from_filename or "symbol" in self.header:
+            columns.pop("symbol", None)
+        return columns | ({"symbol": SYMBOL} if "symbol" in self.header else {})
 
 
 def expand(source: str, paths: Sequence[str]) -> list[Path]:
@@ -57,20 +59,33 @@ def expand(source: str, paths: Sequence[str]) -> list[Path]:
         path = Path(text)
         if path.is_dir():
             matches = [each for each in sorted(path.iterdir()) if _may_be_data(each, named)]
-        elif any(mark in text for mark in "*?["):
-            anchor = Path(path.anchor)
-            matches = sorted(anchor.glob(str(path.relative_to(anchor))))
+        elif path.exists():
+            matches = [path]
         else:
-            matches = [path] if path.exists() else []
+            matches = sorted(p for p in _glob(path) if p.is_file() and not _hidden(p))
         if not matches:
             raise SourceUnavailable(source, f"No file matches {text}.")
         found += matches
     return list(dict.fromkeys(found))
 
 
+def _glob(path: Path) -> Iterator[Path]:
+    """What a glob matches; the folders it begins with are taken as they are called, ``[2025]``
+    too."""
+    anchor = next((folder for folder in path.parents if folder.is_dir()), None)
+    if anchor is None or not any(mark in str(path.relative_to(anchor)) for mark in "*?["):
+        return iter(())
+    return anchor.glob(str(path.relative_to(anchor)))
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file is hidden, such as those macOS puts beside others (``._AAPL.csv``)."""
+    return path.name.startswith(".")
+
+
 def _may_be_data(path: Path, named: Sequence[Path]) -> bool:
     """Whether an entry of a folder is neither hidden, nor settings, nor a folder named itself."""
-    if path.name.startswith(".") or path.suffix.lower() == ".toml":
+    if _hidden(path) or path.suffix.lower() == ".toml":
         return False
     return not path.is_dir() or all(path not in (other, *other.parents) for other in named)
 
@@ -112,9 +127,9 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
         columns = {ours: raw[theirs] for ours, theirs in dialect.named.items()}
         if dialect.symbol_from_filename:
             columns["symbol"] = pa.chunked_array(
-                [pa.repeat(pa.scalar(_bare_name(path)), raw.num_rows)]
+                [pa.repeat(pa.scalar(bare_name(path)), raw.num_rows)]
             )
-        typed, bad = typed_columns(columns, dialect.date_format)
+        typed, bad = typed_columns(columns, dialect.cells)
     except OSError as error:
         raise SourceUnavailable(source, f"{_shown(path)} can't be read: {error}.") from error
     except pa.ArrowException as error:
@@ -137,12 +152,12 @@ def _suffix(path: Path) -> str:
     return "".join(suffixes if suffixes[-1:] and suffixes[-1] in PACKED else suffixes[-1:])
 
 
-def symbol_of(path: Path) -> str | None:
+def symbol_of(path: Path, forms: CellForms = CellForms()) -> str | None:
     """The symbol that a file is named after; None where its name is no symbol."""
-    return spelled(_bare_name(path))
+    return spelled(bare_name(path), forms)
 
 
-def _bare_name(path: Path) -> str:
+def bare_name(path: Path) -> str:
     return _shown(path)[: len(_shown(path)) - len(_suffix(path))]
 
 
@@ -166,59 +181,83 @@ def _read_parquet(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
 def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     import pyarrow.csv  # noqa: PLC0415
 
-    wanted = list(dict.fromkeys(dialect.named.values()))
-    header = _header(path, dialect)
-    _require(dialect.source, path, wanted, header)
-    torn: list[str] = []
+    named = dialect.named
+    wanted = list(dict.fromkeys(named.values()))
+    several = len(dialect.header) > 1
+    top = HeaderLines.read(_first_lines(path, dialect), dialect.header, dialect.delimiter)
+    header = list(top.fields)
+    # With symbols in the header, several columns are of one field; each file must have all fields.
+    by_symbol = "symbol" in dialect.header
+    fields = [name for name in wanted if name != SYMBOL]
+    _require(dialect.source, path, fields, list(dict.fromkeys(header)) if by_symbol else header)
+    read = top.wanted(named) if several else wanted
+    torn: list[tuple[int, str]] = []
 
     def set_aside(line: pyarrow.csv.InvalidRow) -> str:
-        torn.append(line.text[:SHOWN])
+        torn.append((line.expected_columns, line.text[:SHOWN]))
         return "skip"
 
     stream, lines = open_lines(path, _suffix(path))
     with stream:
         table = pyarrow.csv.read_csv(
             stream,
+            read_options=pyarrow.csv.ReadOptions(
+                skip_rows=top.lines if several else 0,
+                column_names=top.columns if several else None,
+            ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=dialect.delimiter, invalid_row_handler=set_aside
             ),
             # Other columns are not even converted, so that none of their cells can fail a file.
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(wanted, pa.string()),
+                include_columns=read,
+                column_types=dict.fromkeys(read, pa.string()),
                 strings_can_be_null=True,
                 null_values=[""],
             ),
         )
     if table.num_rows == 0 and not (torn or lines.overlong):
         raise BadAnswer(dialect.source, f"{_shown(path)} has a header and no rows.")
-    bad = [_torn_line(path, text, header, dialect) for text in torn]
+    if several:
+        table = top.long(table, named)
+    bad = [_torn_line(path, text, expected, header, dialect) for expected, text in torn]
     for size, text in lines.overlong:
         reason = f"{_shown(path)}: a line of {size:,} bytes, where {LONGEST_LINE:,} are read"
-        bad.append(_torn_line(path, text, header, dialect) | {"reason": reason})
+        bad.append(_torn_line(path, text, len(header), header, dialect) | {"reason": reason})
     return table, pa.Table.from_pylist(bad, schema=UNREADABLE_COLUMNS)
 
 
 _READERS = {
-    **{kind + packed: _read_csv for kind in (".csv", ".txt") for packed in PACKED},
+    **{kind + packed: _read_csv for kind in (".csv", ".txt", ".tsv") for packed in PACKED},
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
 }
 
 
-def _header(path: Path, dialect: Dialect) -> list[str]:
-    """The column names of a CSV file. Raises BadAnswer where the first line is no CSV."""
+def _first_lines(path: Path, dialect: Dialect) -> list[str]:
+    """The lines of a CSV file's header. Raises BadAnswer where it is no CSV.
+
+    Blank lines before a header of one line are left out.
+    """
     stream, _ = open_lines(path, _suffix(path))
     with stream:
-        opening = stream.read(1 << 16).removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
-    if opening.startswith(b"<"):
+        whole = stream.read(1 << 16).removeprefix(codecs.BOM_UTF8)
+    opening = whole.lstrip(b" \t\r\n")
+    if opening.startswith(b"<") and not _in_angle_brackets(opening, dialect.delimiter):
         raise BadAnswer(dialect.source, f"{_shown(path)} is HTML or XML, not CSV.")
     if opening.startswith((b"{", b"[")):
         raise BadAnswer(dialect.source, f"{_shown(path)} is JSON, not CSV.")
-    text = next(iter(opening.splitlines()), b"").decode("utf-8", "replace")
-    if not text or "\x00" in text:
+    lines = (whole if len(dialect.header) > 1 else opening).splitlines()[: len(dialect.header)]
+    texts = [line.decode("utf-8", "replace") for line in lines]
+    if not any(texts) or any("\x00" in text for text in texts):
         raise BadAnswer(dialect.source, f"{_shown(path)} is not CSV: it has no header.")
-    return next(csv.reader([text], delimiter=dialect.delimiter))
+    return texts
+
+
+def _in_angle_brackets(opening: bytes, delimiter: str) -> bool:
+    """Whether a file begins with names such as ``<TICKER>,<PER>``, as Stooq's and MetaStock's."""
+    first, _, rest = opening.partition(delimiter.encode())
+    return first.endswith(b">") and first.count(b"<") == 1 and rest.startswith(b"<")
 
 
 def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[str]) -> None:
@@ -235,8 +274,10 @@ def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[st
         raise BadAnswer(source, f"{_shown(path)} has more than one column {', '.join(double)}.")
 
 
-def _torn_line(path: Path, text: str, header: Sequence[str], dialect: Dialect) -> dict[str, str]:
-    """A line with too few or too many fields, with its symbol and day where these are legible.
+def _torn_line(
+    path: Path, text: str, expected: int, header: Sequence[str], dialect: Dialect
+) -> dict[str, str]:
+    """A line with other than the ``expected`` fields, its symbol and day where these are legible.
 
     The last field of a line that is too short may be torn itself: no symbol is read from it, and a
     day only if it is whole.
@@ -245,17 +286,19 @@ def _torn_line(path: Path, text: str, header: Sequence[str], dialect: Dialect) -
     named = {
         name: fields[at] if (at := header.index(dialect.columns[name])) < len(fields) else ""
         for name in ("symbol", "session")
-        if name in dialect.named
+        if dialect.named.get(name) in header
     }
-    day = read_date(named["session"], dialect.date_format)
-    if len(fields) < len(header) or len(text) == SHOWN:
+    form = dialect.cells.date_format
+    day = read_date(named["session"], form)
+    if len(fields) < expected or len(text) == SHOWN:
         last = fields[-1:]
         named |= {"symbol": ""} if last == [named.get("symbol")] else {}
-        if day and last == [named["session"]] and day.strftime(dialect.date_format) != last[0]:
+        if day and last == [named["session"]] and day.strftime(form) != last[0]:
             day = None
+    symbol = named.get("symbol", bare_name(path) if dialect.symbol_from_filename else "")
     return {
-        "symbol": spelled(named.get("symbol", _bare_name(path))) or "",
+        "symbol": spelled(symbol, dialect.cells) or "",
         "session": str(day or ""),
-        "reason": f"{_shown(path)}: a line of {len(fields)} fields where {len(header)} belong",
+        "reason": f"{_shown(path)}: a line of {len(fields)} fields where {expected} belong",
         "raw": json.dumps(shortened(text, LONGEST_NOTE)),
     }

@@ -18,6 +18,7 @@ import pyarrow as pa
 from quant_assets.contracts.source import Request
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.row_rules import rejected_days
+from quant_assets.sources.files.cells import CellForms
 from quant_assets.sources.files.contents import Contents, symbol_cell
 from quant_assets.sources.files.reading import symbol_of
 
@@ -50,6 +51,7 @@ class Silence:
     calendar: Calendar
     span: tuple[dt.date, dt.date]
     symbol_from_filename: bool
+    forms: CellForms = CellForms()
 
     def range_of(self, symbol: str) -> tuple[dt.date, dt.date] | None:
         """The first and last day of which the archive has a row of ``symbol``, readable or not."""
@@ -76,7 +78,7 @@ class Silence:
         days = [d for d in self.calendar.between(begin, end) if not reach[0] <= d <= reach[1]]
         unread = self.contents.files_unread
         if self.symbol_from_filename:
-            unread = tuple(file for file in unread if symbol_of(file) == request.symbol)
+            unread = tuple(file for file in unread if symbol_of(file, self.forms) == request.symbol)
         if unread:
             return [], days, f"{len(unread)} of its files could not be read"
         doubts = self._doubts_about(request.symbol)
