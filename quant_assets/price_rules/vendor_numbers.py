@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quant_assets.price_rules.corporate_actions import SPLIT_FROM, plain_ratio
+
 SMALLEST_YIELD = 3e-5
 """A step in adjusted over unadjusted close below this is rounding, not a distribution."""
 
@@ -73,6 +75,47 @@ def _one_number(name: str, reported: list[float], *, add_up: bool) -> tuple[floa
     usable = possible if add_up else possible[:1]
     combine = math.prod if name == "split" else math.fsum
     return (combine(usable) if usable else None), reason
+
+
+def splits_from_adjusted_close(rows: pa.Table) -> pa.Table:
+    """``rows`` with the splits that an adjusted close shows in their column split.
+
+    ``rows`` has symbol, session, close as traded and adjusted_close, sorted by symbol and session,
+    and no split that a vendor reports. A step by SPLIT_FROM or more is no dividend: it is a split
+    where it is a whole number of new shares for one, of old shares for one, or halves, up to the
+    dividend of the same day; else a factor, which counts as a spin-off.
+    """
+    symbol = rows["symbol"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = rows["adjusted_close"].to_numpy() / rows["close"].to_numpy()
+        shares = factor[1:] / factor[:-1]
+    same = (symbol[1:] == symbol[:-1]) & np.isfinite(shares) & (shares > 0)
+    large = (shares >= SPLIT_FROM) | (shares <= 1 / SPLIT_FROM)
+    split = np.full(rows.num_rows, np.nan)
+    for at in np.flatnonzero(same & large):
+        split[at + 1] = _shares_for_one(float(shares[at]))
+    place = rows.schema.get_field_index("split")
+    return rows.set_column(place, "split", pa.array(split, from_pandas=True))
+
+
+BESIDE_A_SPLIT = 0.03
+"""Largest yield of a dividend on the day of a split; the step of both is above the split's."""
+
+
+def _shares_for_one(factor: float) -> float:
+    """The new shares for one old that a factor stands for; the factor itself where for none."""
+    if factor < 1:
+        old = max(round(1 / factor + BESIDE_A_SPLIT / 2), 2)
+        ratio = 1 / old
+    else:
+        ratio = max(round(2 * factor / (1 + BESIDE_A_SPLIT / 2)) / 2, 1.5)
+    if -LARGE_ROUNDING <= factor / ratio - 1 <= BESIDE_A_SPLIT:
+        return ratio
+    return plain_ratio(factor) or factor
+
+
+LARGE_ROUNDING = 0.005
+"""Relative error of an adjusted close of a dollar, in cents."""
 
 
 def distributions_from_adjusted_close(rows: pa.Table, convention: str) -> pa.Table:

@@ -36,6 +36,7 @@ from quant_assets.contracts.source import (
 )
 from quant_assets.price_rules.decisions import read_decisions
 from quant_assets.price_rules.row_rules import check_prices
+from quant_assets.price_rules.vendor_numbers import splits_from_adjusted_close
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import KnownIdentity, known_identities
 from quant_assets.settings.sources import FilesArchive
@@ -44,6 +45,7 @@ from quant_assets.sources.files.contents import Contents, sorted_rows, without_r
 from quant_assets.sources.files.conventions import (
     cell_forms,
     derives_distributions,
+    derives_splits,
     dialect,
     prices,
     source_name,
@@ -87,7 +89,7 @@ class FilesSource:
         return PriceProfile(
             name=source_name(self.name),
             price_basis=archive.price_basis,
-            has_splits=bool(reports.split) or archive.deliveries,
+            has_splits=bool(reports.split) or archive.deliveries or derives_splits(archive),
             has_distributions=bool(reports.dividend) or derives_distributions(archive),
             convention=_CONVENTIONS[archive.adjusted_close_convention],
             names_on=self._names_on,
@@ -256,6 +258,8 @@ class FilesSource:
             message = " ".join([f"The archive {self.name} holds no readable row.", *whys])
             raise BadAnswer(terms.source, " ".join([message, *unread.values()]))
         rows = sorted_rows(pa.concat_tables(tables))
+        if derives_splits(archive) and not archive.deliveries:
+            rows = splits_from_adjusted_close(rows)
         known = pc.unique(rows["symbol"])
         lost = [notice for path, bad in unreadable.items() for notice in _lost(path, bad, known)]
         bad = pa.concat_tables(unreadable.values())

@@ -63,8 +63,14 @@ def derives_distributions(archive: FilesArchive) -> bool:
 
 
 def derives_splits(archive: FilesArchive) -> bool:
-    """Whether the adjusted close alone shows the splits of a delivery."""
-    return bool(archive.columns.adjusted_close and not archive.columns.split)
+    """Whether the adjusted close alone shows the splits of prices as traded."""
+    columns = archive.columns
+    return bool(
+        archive.price_basis == "as_traded"
+        and archive.actions is None
+        and columns.adjusted_close
+        and not columns.split
+    )
 
 
 def derived_distributions(rows: pa.Table, archive: FilesArchive) -> pa.Table:

@@ -210,3 +210,34 @@ def test_a_declaration_that_cannot_be_followed_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=complaint.replace("*", r"\*")):
         FilesArchive.model_validate({"paths": ["a"], "price_basis": "as_traded", **declared})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((400.0, 99.0), (100.0, 99.0), [("split", 4.0, None)]),
+        ((400.0, 98.01), (100.0, 99.0), [("split", 4.0, None), ("cash_dividend", None, 1.0)]),
+        ((150.0, 99.0), (100.0, 99.0), [("split", 1.5, None)]),
+        ((10.0, 99.0), (100.0, 99.0), [("split", 0.1, None)]),
+        ((137.0, 100.0), (100.0, 100.0), [("spin_off", None, None)]),
+        ((100.0, 99.0), (99.5, 99.5), [("cash_dividend", None, 1.0)]),
+        ((400.0, 400.0), (100.0, 100.0), []),
+    ],
+)
+def test_an_adjusted_close_beside_prices_as_traded_shows_splits_and_dividends(
+    tmp_path: Path,
+    before: tuple[float, float],
+    after: tuple[float, float],
+    expected: list[tuple[object, ...]],
+) -> None:
+    lines = [
+        f"AAPL,{day},{close},{close},{close},{close},5,{adjusted}"
+        for day, (close, adjusted) in (("2024-05-20", before), ("2024-05-21", after))
+    ]
+    path = write(tmp_path / "a.csv", f"{HEADER},adj", *lines)
+    answer = ask(source(path, columns={"adjusted_close": "adj"}))
+    found = [
+        (row["kind"], row["ratio"], row["amount"] and round(row["amount"], 6))
+        for row in answer.actions.to_pylist()
+    ]
+    assert sorted(found) == sorted(expected)
