@@ -17,6 +17,7 @@ import typer
 from quant_assets.cli import options
 from quant_assets.cli.data_folder import data_folder_app
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
+from quant_assets.cli.files import files_app
 from quant_assets.cli.loads import live_app, load_and_show, symbols_in
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
 from quant_assets.cli.universes import universe_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(live_app)
 app.add_typer(data_folder_app)
 app.add_typer(universe_app, name="universe")
+app.add_typer(files_app, name="files")
 
 
 @app.callback()

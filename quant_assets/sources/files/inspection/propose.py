@@ -1,0 +1,211 @@
+"""An archive proposed for files of one layout: their settings, and what they were found by.
+
+Guessing happens here and nowhere else: a load follows the settings as they are written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.identity import is_pair
+from quant_assets.reference.listings import WHY_NOT
+from quant_assets.schema.table import CURRENCIES
+from quant_assets.settings.sources import FilesArchive
+from quant_assets.sources.files.inspection.basis import PriceBasis, price_basis
+from quant_assets.sources.files.inspection.findings import Proposal, Refusal
+from quant_assets.sources.files.inspection.marks import marks_of
+from quant_assets.sources.files.inspection.names import NUMBERS, plain
+from quant_assets.sources.files.inspection.opening import NotReadable, Opening, checked_fields
+from quant_assets.sources.files.inspection.places import paths_of
+from quant_assets.sources.files.inspection.sessions import (
+    Sessions,
+    check_daily,
+    check_market,
+    find_sessions,
+)
+from quant_assets.sources.files.inspection.symbols import (
+    Symbols,
+    find_symbols,
+    first_abroad,
+    is_symbol,
+)
+from quant_assets.sources.files.inspection.telling import findings
+from quant_assets.sources.files.inspection.trial import rows_of, sample, try_out
+from quant_assets.sources.files.inspection.vendors import Vendor, vendor_of
+
+LOOKED_AT = 60
+"""Openings that dates, numbers and symbols are judged by."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the files of one layout were found to be, before their rows are read."""
+
+    openings: tuple[Opening, ...]
+    columns: dict[str, str]
+    vendor: Vendor
+    symbols: Symbols
+    sessions: Sessions
+    marks: tuple[str, str]
+    currency: str
+    place: str
+
+    @property
+    def first(self) -> Opening:
+        return self.openings[0]
+
+    def settings(self, basis: PriceBasis | None, last: dt.date | None) -> dict[str, object]:
+        """The settings of the archive, without what is as it would be unless set. Without a basis
+        all that the files have is mapped, so that the rows can show the basis."""
+        optional = (
+            ("split", "dividend", "adjusted_close")
+            if basis is None
+            else tuple(
+                name for name in ("split", "dividend", "adjusted_close") if name in basis.uses
+            )
+        )
+        wanted = ("session", "open", "high", "low", "close", "volume", *optional)
+        columns = {name: self.columns[name] for name in wanted if name in self.columns}
+        if self.symbols.column:
+            columns = {"symbol": self.symbols.column, **columns}
+        adjusted = basis is not None and basis.basis == "split_adjusted"
+        decimal, ignored = self.marks
+        given = {
+            "paths": paths_of([opening.path for opening in self.openings], self.place),
+            "price_basis": "split_adjusted" if adjusted else "as_traded",
+            "basis_on": last if adjusted else None,
+            "symbols_on": "session" if self.vendor.symbols_of_their_day else None,
+            "symbol_from_filename": self.symbols.from_filename,
+            "symbol_pattern": self.symbols.pattern,
+            "symbol_spelling": "tape" if self.symbols.tape else "usual",
+            "header": self.first.header,
+            "delimiter": self.first.delimiter,
+            "date_format": self.sessions.form,
+            "decimal_mark": decimal,
+            "ignore_in_numbers": ignored,
+            "currency": self.currency,
+            "columns": columns,
+        }
+        usual = {name: each.default for name, each in FilesArchive.model_fields.items()}
+        named = FilesArchive.model_fields["columns"].default.model_dump()
+        given["columns"] = {ours: name for ours, name in columns.items() if named[ours] != name}
+        return {
+            name: value
+            for name, value in given.items()
+            if value not in (None, {}) and (value != usual[name] or name == "price_basis")
+        }
+
+
+def propose(
+    openings: Sequence[Opening], place: str, calendar: Calendar, now: dt.datetime
+) -> tuple[Proposal, list[Refusal]]:
+    """The archive of files of one layout, found at ``place``, and those of them that are left out.
+    Its name is the vendor's, if known. Raises NotReadable where nothing of them can be loaded.
+    """
+    layout, refusals = _recognised(openings, place, calendar)
+    draft = FilesArchive.model_validate(layout.settings(None, None))
+    read = sample([opening.path for opening in layout.openings])
+    rows, unreadable, unread = rows_of(read, draft)
+    refusals += [Refusal((file,), why) for file, why in unread.items()]
+    if not rows.num_rows:
+        raise NotReadable(_first(unreadable, unread))
+    check_daily(layout.openings[:LOOKED_AT], layout.sessions.column, rows)
+    check_market(_of_the_exchange(rows), calendar)
+    available = frozenset(layout.columns)
+    basis = price_basis(rows, layout.vendor, available)
+    settings = layout.settings(basis, pc.max(rows["session"]).as_py())
+    if unread:
+        kept = [opening.path for opening in layout.openings if opening.path not in unread]
+        settings["paths"] = paths_of(kept, place)
+    archive = FilesArchive.model_validate(settings)
+    trial = try_out(rows, unreadable, archive, calendar, now, files=len(read) - len(unread))
+    if trial is None:
+        raise NotReadable("has no row that can be stored.")
+    count = len(layout.openings) - len(unread)
+    told = findings(layout, basis, trial, count)
+    return Proposal(layout.vendor.name, count, settings, told, trial), refusals
+
+
+def _recognised(
+    openings: Sequence[Opening], place: str, calendar: Calendar
+) -> tuple[Layout, list[Refusal]]:
+    some = _spread(openings)
+    first = openings[0]
+    columns = checked_fields(first)
+    vendor = vendor_of(first.columns, several_header_lines="symbol" in first.header)
+    symbols = find_symbols(some, tape=vendor.tape)
+    kept, refusals = _of_this_market(openings, symbols)
+    some = _spread(kept)
+    sessions = find_sessions(some, columns["session"], calendar)
+    texts = [
+        text
+        for opening in some
+        for name in NUMBERS
+        if name in columns
+        for text in opening.texts(columns[name])
+        if not opening.parquet or isinstance(opening.columns[columns[name]][0], str)
+    ]
+    marks = marks_of(texts)
+    currency = _currency(some)
+    return Layout(tuple(kept), columns, vendor, symbols, sessions, marks, currency, place), refusals
+
+
+def _spread(openings: Sequence[Opening]) -> list[Opening]:
+    step = max(1, len(openings) // LOOKED_AT)
+    return list(openings[::step])
+
+
+def _of_this_market(
+    openings: Sequence[Opening], symbols: Symbols
+) -> tuple[list[Opening], list[Refusal]]:
+    """Files without listings abroad, the others refused. Raises NotReadable where none is left."""
+    kept: list[Opening] = []
+    refused: dict[str, list[Path]] = {}
+    for opening in openings:
+        abroad = first_abroad(opening, symbols)
+        if abroad:
+            reason = f"holds a listing of {abroad.exchange} ({abroad.symbol}). {WHY_NOT}."
+        elif symbols.from_filename and not is_symbol(opening.path, symbols):
+            reason = "is named after no symbol that is known here."
+        else:
+            kept.append(opening)
+            continue
+        refused.setdefault(reason, []).append(opening.path)
+    refusals = [Refusal(tuple(paths), reason) for reason, paths in refused.items()]
+    if not kept:
+        raise NotReadable(refusals[0].reason)
+    return kept, refusals
+
+
+def _currency(openings: Sequence[Opening]) -> str:
+    """The currency that a column names, else the dollar. Raises NotReadable for several."""
+    for name in openings[0].columns:
+        if plain(name) not in ("currency", "curr", "ccy", "currencycode"):
+            continue
+        found = {text.upper() for opening in openings for text in opening.texts(name)}
+        if len(found) > 1:
+            several = ", ".join(sorted(found)[:4])
+            raise NotReadable(f"has prices in several currencies ({several}); divide it by them.")
+        if found and found <= set(CURRENCIES):
+            return found.pop()
+    return "USD"
+
+
+def _of_the_exchange(rows: pa.Table) -> pa.Table:
+    symbols = pc.unique(rows["symbol"]).to_pylist()
+    pairs = [symbol for symbol in symbols if is_pair(symbol)]
+    return rows.filter(pc.invert(pc.is_in(rows["symbol"], pa.array(pairs, pa.string()))))
+
+
+def _first(unreadable: pa.Table, unread: dict[Path, str]) -> str:
+    if unread:
+        return next(iter(unread.values()))
+    reasons = unreadable["reason"].to_pylist() if unreadable.num_rows else ["no row is left"]
+    return f"has no row that can be read: {reasons[0]}."

@@ -1,0 +1,190 @@
+"""Where an archive has its symbols: in a column, in the header, or in the names of its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quant_assets.reference.identity import is_pair
+from quant_assets.reference.listings import ForeignListing, foreign_listing
+from quant_assets.sources.files.cells import CellForms, spelled
+from quant_assets.sources.files.inspection.names import others
+from quant_assets.sources.files.inspection.opening import NotReadable, Opening
+from quant_assets.sources.files.reading import bare_name
+
+_NO_TICKERS = frozenset(
+    (
+        *(
+            "adjusted",
+            "archive",
+            "bars",
+            "candles",
+            "csv",
+            "daily",
+            "data",
+            "download",
+            "eod",
+            "etf",
+        ),
+        *(
+            "equities",
+            "export",
+            "file",
+            "full",
+            "hist",
+            "historic",
+            "historical",
+            "history",
+            "index",
+        ),
+        *("historicaldata", "input", "list", "market", "ohlc", "ohlcv", "out", "output", "part"),
+        *(
+            "price",
+            "prices",
+            "quote",
+            "quotes",
+            "raw",
+            "sample",
+            "sp500",
+            "stock",
+            "stocks",
+            "table",
+        ),
+        *("test", "time", "series", "values"),
+    )
+)
+"""Names of files that are no ticker, though some look like one."""
+
+_WORDS = _NO_TICKERS | frozenset(
+    (
+        *(
+            "a",
+            "adj",
+            "all",
+            "d",
+            "day",
+            "db",
+            "dl",
+            "my",
+            "nasdaq",
+            "new",
+            "nyse",
+            "q",
+            "us",
+            "usa",
+        ),
+        *("wiki", "yahoo", "yf", "yfinance", "alphavantage", "massive", "polygon", "eodhd"),
+        *("stooq", "tiingo"),
+    )
+)
+"""Parts of a file's name beside its ticker."""
+
+_SEPARATED = re.compile(r"[A-Za-z]+(?:[-^.][A-Za-z]{1,2}(?![A-Za-z]))?|\d+|[^A-Za-z\d]+")
+_NOT_A_SYMBOL = 0.02
+"""Share of the cells of a column of symbols that may be none."""
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The column of the symbols, or none where the name of a file has them by ``pattern``."""
+
+    column: str = ""
+    in_header: bool = False
+    pattern: str = "*"
+    tape: bool = False
+
+    @property
+    def from_filename(self) -> bool:
+        return not (self.column or self.in_header)
+
+    @property
+    def forms(self) -> CellForms:
+        return CellForms(symbol_pattern=self.pattern, tape=self.tape)
+
+
+def find_symbols(openings: Sequence[Opening], *, tape: bool) -> Symbols:
+    """Raises NotReadable where neither a column nor the names of the files have any."""
+    first = openings[0]
+    if first.symbols:
+        return Symbols(in_header=True)
+    for column in others(first.columns, "symbol"):
+        texts = [text for opening in openings for text in opening.texts(column)]
+        known = [spelled(text, CellForms(tape=tape)) for text in texts]
+        if texts and known.count(None) <= _NOT_A_SYMBOL * len(texts):
+            return Symbols(column, tape=tape)
+        abroad = next(filter(None, map(foreign_listing, texts)), None)
+        if abroad:
+            return Symbols(column)
+    pattern = pattern_of([bare_name(opening.path) for opening in openings])
+    if pattern is None:
+        name = first.path.name
+        raise NotReadable(
+            f"has no column of symbols, and its name has no ticker. Call it after its symbol "
+            f"(AAPL{name[len(bare_name(first.path)) :]}), or add a column."
+        )
+    return Symbols(pattern=pattern)
+
+
+def pattern_of(names: Sequence[str]) -> str | None:
+    """How file names have their symbol, as a symbol_pattern; None where most have none.
+
+    Whole names come first: ``brk-b.us`` is a symbol with the suffix of the United States.
+    """
+    candidates = dict.fromkeys(["*", *(each for name in names[:20] for each in _cut(name))])
+    shares = {pattern: _share(names, pattern) for pattern in candidates}
+    best = max(shares, key=lambda pattern: shares[pattern])
+    return best if shares[best] >= 0.5 else None
+
+
+def _share(names: Sequence[str], pattern: str) -> float:
+    return sum(is_plausible(name, pattern) for name in names) / len(names)
+
+
+def is_plausible(name: str, pattern: str = "*") -> bool:
+    """Whether a name has a ticker, here or abroad, and not just some word."""
+    before, _, after = pattern.partition("*")
+    inner = name[len(before) : len(name) - len(after)].lower()
+    if foreign_listing(inner):
+        return True
+    symbol = spelled(name, CellForms(symbol_pattern=pattern))
+    if symbol is None or inner in _NO_TICKERS:
+        return False
+    return is_pair(symbol) or len(symbol.partition(".")[0]) <= 5
+
+
+def _cut(name: str) -> list[str]:
+    """Patterns by which one part of a name is the symbol."""
+    parts = _SEPARATED.findall(name)
+    found = []
+    for at, part in enumerate(parts):
+        if part.lower() in _WORDS or not part[0].isalpha():
+            continue
+        rest = [other for other in parts[:at] + parts[at + 1 :] if other[0].isalpha()]
+        if all(other.lower() in _WORDS for other in rest):
+            found.append("".join(parts[:at]) + "*" + "".join(parts[at + 1 :]))
+    return found
+
+
+def symbol_in(name: str, pattern: str) -> str:
+    """The part of a file's name that its symbol is."""
+    before, _, after = pattern.partition("*")
+    return name[len(before) : len(name) - len(after)]
+
+
+def written_symbols(opening: Opening, symbols: Symbols) -> Iterable[str]:
+    """The symbols of a file's opening as they are written."""
+    if symbols.in_header:
+        return opening.symbols
+    if symbols.column:
+        return dict.fromkeys(opening.texts(symbols.column))
+    return (symbol_in(bare_name(opening.path), symbols.pattern),)
+
+
+def first_abroad(opening: Opening, symbols: Symbols) -> ForeignListing | None:
+    return next(filter(None, map(foreign_listing, written_symbols(opening, symbols))), None)
+
+
+def is_symbol(path: Path, symbols: Symbols) -> bool:
+    return spelled(bare_name(path), symbols.forms) is not None
