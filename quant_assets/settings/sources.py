@@ -55,9 +55,9 @@ class FilesArchive(Frozen):
 
     ``date_format`` is one of ``strptime``, or the unit of an epoch: ``epoch_s`` to ``epoch_ns``.
     ``symbol_pattern`` has ``*`` where the symbol stands in a cell or a file's name: ``*.us``;
-    ``symbol_spelling`` ``tape`` is that of the consolidated tape (``BACpL``). ``header`` says what
-    each line of a header has, if it has several. ``ignore_in_numbers`` are characters such as a
-    thousands mark.
+    ``symbol_spelling`` is that of preferred stock: ``BACpL`` on the ``tape``, ``bac_l`` at
+    ``stooq``. ``header`` says what each line of a header has, if it has several.
+    ``ignore_in_numbers`` are characters such as a mark between thousands.
     """
 
     paths: tuple[str, ...]
@@ -70,7 +70,7 @@ class FilesArchive(Frozen):
     delimiter: str = ","
     header: tuple[Literal["field", "symbol", "skip"], ...] = ("field",)
     symbol_pattern: str = "*"
-    symbol_spelling: Literal["usual", "tape"] = "usual"
+    symbol_spelling: Literal["usual", "tape", "stooq"] = "usual"
     decimal_mark: Literal[".", ","] = "."
     ignore_in_numbers: str = ""
     currency: str = "USD"

@@ -39,14 +39,14 @@ EPOCHS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
 class CellForms:
     """How a vendor writes symbols, dates and numbers.
 
-    ``symbol_pattern`` has ``*`` where the symbol stands (``*.us``), in any case; ``tape`` is
-    whether symbols are spelt as on the consolidated tape. ``ignored`` are characters of numbers
+    ``symbol_pattern`` has ``*`` where the symbol stands (``*.us``), in any case; ``spelling`` is
+    ``usual``, ``tape`` or ``stooq``. ``ignored`` are characters of numbers
     that say nothing, such as a thousands mark.
     """
 
     date_format: str = "%Y-%m-%d"
     symbol_pattern: str = "*"
-    tape: bool = False
+    spelling: str = "usual"
     decimal_mark: str = "."
     ignored: str = ""
 
@@ -188,7 +188,10 @@ def spelled(text: str, forms: CellForms = CellForms()) -> str | None:
     if whole[: len(before)].lower() != before.lower() or whole[end:].lower() != after.lower():
         return None
     try:
-        return (symbol_of_tape if forms.tape else canonical_symbol)(whole[len(before) : end])
+        inner = whole[len(before) : end]
+        if forms.spelling == "stooq":
+            inner = inner.replace("_", "^")  # preferred stock: abr_d.us is ABR.PRD
+        return symbol_of_tape(inner) if forms.spelling == "tape" else canonical_symbol(inner)
     except InvalidSymbolError:
         return None
 

@@ -37,7 +37,7 @@ def cell_forms(archive: FilesArchive) -> CellForms:
     return CellForms(
         archive.date_format,
         archive.symbol_pattern,
-        archive.symbol_spelling == "tape",
+        archive.symbol_spelling,
         archive.decimal_mark,
         archive.ignore_in_numbers,
     )

@@ -12,10 +12,14 @@ from quant_assets.price_rules.corporate_actions import SPLIT_FROM
 from quant_assets.price_rules.vendor_numbers import SMALLEST_YIELD
 from quant_assets.sources.files.inspection.vendors import Vendor
 
-SHARE_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 50, 100)
+SHARE_RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 50, 100)
 
 NEAR = 0.03
 """How far an opening may be from the ratio of a split that it follows."""
+
+
+FEW = 0.02
+"""Steps like a split's that an archive must have for each of its symbols to count as one."""
 
 
 @dataclass(frozen=True)
@@ -108,25 +112,36 @@ def _adjusted_steps(rows: pa.Table) -> tuple[str, str]:
         large = same & ((step >= SPLIT_FROM) | (step <= 1 / SPLIT_FROM))
         # The close itself makes the step, up to a day's ups and downs.
         large &= (step * moved > 1 / SPLIT_FROM) & (step * moved < SPLIT_FROM)
+        large &= _near_a_ratio(np.where(step < 1, 1 / step, step))
+        # One spin-off among many symbols is no sign of prices as traded.
+        large &= large.sum() >= FEW * len(np.unique(symbol))
         upward = same & (step < 1 - SMALLEST_YIELD) & (step > 1 / SPLIT_FROM)
     return _where(rows, large), _where(rows, upward)
 
 
 def _split_like_steps(rows: pa.Table) -> str:
-    """The first opening that follows the close before by the ratio of a split, of three at least
-    or of two where it happens to one symbol in a hundred."""
+    """The first opening that follows the close before by the ratio of a split, where enough do."""
     symbol = rows["symbol"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         change = rows["open"].to_numpy()[1:] / rows["close"].to_numpy()[:-1]
     ratio = np.where(change < 1, 1 / change, change)
     same = (symbol[1:] == symbol[:-1]) & np.isfinite(ratio)
-    near = np.zeros(len(ratio), dtype=bool)
-    for plain in SHARE_RATIOS:
-        near |= np.abs(ratio / plain - 1) <= NEAR
+    near = _near_a_ratio(ratio)
     near &= same
     several = near & (ratio > 2.5)
-    symbols = max(1, len(np.unique(symbol)))
-    return _where(rows, several if several.any() or near.sum() < 0.01 * symbols else near)
+    # Prices halve or double overnight without a split too; those of many symbols do not.
+    symbols = len(np.unique(symbol))
+    for found in (several, near):
+        if found.sum() >= FEW * symbols:
+            return _where(rows, found)
+    return ""
+
+
+def _near_a_ratio(values: np.ndarray) -> np.ndarray:
+    near = np.zeros(len(values), dtype=bool)
+    for ratio in SHARE_RATIOS:
+        near |= np.abs(values / ratio - 1) <= NEAR
+    return near
 
 
 def _where(rows: pa.Table, steps: np.ndarray) -> str:

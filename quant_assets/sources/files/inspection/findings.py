@@ -30,6 +30,8 @@ class Trial:
     first: dt.date
     last: dt.date
     bad: Mapping[str, int] = field(default_factory=dict)
+    early: int = 0
+    """Rows of days before the first session that is known."""
     holes: Mapping[str, int] = field(default_factory=dict)
     """Sessions that are missing between the rows of a symbol."""
 

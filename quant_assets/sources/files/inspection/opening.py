@@ -233,7 +233,7 @@ def _check_fields(columns: Sequence[str], found: dict[str, str]) -> None:
     found = found or fields(columns)
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        what = " and no ".join("date" if name == "session" else name for name in missing)
+        what = ", ".join("date" if name == "session" else name for name in missing)
         hint = (
             " An adjusted close alone is no price that was paid."
             if "close" in missing and "adjusted_close" in found

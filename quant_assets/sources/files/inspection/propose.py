@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.identity import is_pair
-from quant_assets.reference.listings import WHY_NOT
+from quant_assets.reference.listings import WHY_NOT, foreign_listing
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.settings.sources import FilesArchive
 from quant_assets.sources.files.inspection.basis import PriceBasis, price_basis
@@ -35,10 +35,12 @@ from quant_assets.sources.files.inspection.symbols import (
     find_symbols,
     first_abroad,
     is_symbol,
+    written_symbols,
 )
 from quant_assets.sources.files.inspection.telling import findings
 from quant_assets.sources.files.inspection.trial import rows_of, sample, try_out
 from quant_assets.sources.files.inspection.vendors import Vendor, vendor_of
+from quant_assets.sources.files.reading import expand
 
 LOOKED_AT = 60
 """Openings that dates, numbers and symbols are judged by."""
@@ -60,6 +62,14 @@ class Layout:
     @property
     def first(self) -> Opening:
         return self.openings[0]
+
+    @property
+    def _spelling(self) -> str:
+        """Stooq's only where it makes a difference, in the name of preferred stock."""
+        if self.symbols.spelling != "stooq":
+            return self.symbols.spelling
+        written = (each for o in self.openings for each in written_symbols(o, self.symbols))
+        return "stooq" if any("_" in each for each in written) else "usual"
 
     def settings(self, basis: PriceBasis | None, last: dt.date | None) -> dict[str, object]:
         """The settings of the archive, without what is as it would be unless set. Without a basis
@@ -84,7 +94,7 @@ class Layout:
             "symbols_on": "session" if self.vendor.symbols_of_their_day else None,
             "symbol_from_filename": self.symbols.from_filename,
             "symbol_pattern": self.symbols.pattern,
-            "symbol_spelling": "tape" if self.symbols.tape else "usual",
+            "symbol_spelling": self._spelling,
             "header": self.first.header,
             "delimiter": self.first.delimiter,
             "date_format": self.sessions.form,
@@ -129,7 +139,9 @@ def propose(
     if trial is None:
         raise NotReadable("has no row that can be stored.")
     count = len(layout.openings) - len(unread)
-    told = findings(layout, basis, trial, count)
+    loaded = {opening.path for opening in layout.openings if opening.path not in unread}
+    others = len(set(expand("files", archive.paths)) - loaded)
+    told = findings(layout, basis, trial, count, others)
     return Proposal(layout.vendor.name, count, settings, told, trial), refusals
 
 
@@ -140,7 +152,8 @@ def _recognised(
     first = openings[0]
     columns = checked_fields(first)
     vendor = vendor_of(first.columns, several_header_lines="symbol" in first.header)
-    symbols = find_symbols(some, tape=vendor.tape)
+    _check_exchange(some)
+    symbols = find_symbols(some, vendor.spelling)
     kept, refusals = _of_this_market(openings, symbols)
     some = _spread(kept)
     sessions = find_sessions(some, columns["session"], calendar)
@@ -182,6 +195,21 @@ def _of_this_market(
     if not kept:
         raise NotReadable(refusals[0].reason)
     return kept, refusals
+
+
+def _check_exchange(openings: Sequence[Opening]) -> None:
+    """Raises NotReadable where a column names an exchange abroad (EODHD's Ex is LSE)."""
+    for opening in openings:
+        for name in opening.columns:
+            if plain(name) in ("ex", "exchange", "exchangeshortname", "mic", "market"):
+                abroad = next(filter(None, map(_abroad, opening.texts(name))), None)
+                if abroad:
+                    raise NotReadable(f"holds listings of {abroad} (its column {name}). {WHY_NOT}.")
+
+
+def _abroad(exchange: str) -> str:
+    found = foreign_listing(f"X.{exchange}")
+    return found.exchange if found else ""
 
 
 def _currency(openings: Sequence[Opening]) -> str:

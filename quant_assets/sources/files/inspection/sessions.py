@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from quant_assets.reference.calendars import Calendar
 from quant_assets.sources.files.inspection.dates import (
+    FORMATS,
     days_of,
     described,
     formats_of,
     likeliest,
-    sessions_share,
     times_of,
 )
 from quant_assets.sources.files.inspection.names import others, plain
@@ -79,8 +79,9 @@ def _form(texts: Sequence[str], column: str, calendar: Calendar) -> str:
     best = likeliest(forms, texts, calendar)
     if len({tuple(days_of(texts, form)) for form in best}) > 1:
         raise NotReadable(
-            f"has dates such as {texts[0]}, which can be read as {best[0]} and as {best[1]}: "
-            "by either, all are sessions. Set date_format by hand, or inspect more of the archive."
+            f"has dates such as {texts[0]}, which may be {FORMATS[best[0]]} or "
+            f"{FORMATS[best[1]]}: by either, all are sessions. Inspect more of the archive, or set "
+            f'date_format by hand: "{best[0]}" or "{best[1]}".'
         )
     return best[0]
 
@@ -157,8 +158,9 @@ def check_daily(openings: Sequence[Opening], column: str, rows: pa.Table) -> Non
 
 def check_market(rows: pa.Table, calendar: Calendar) -> None:
     """Raises NotReadable where too many days are no sessions of New York."""
-    days = sorted(set(rows["session"].to_pylist()))
-    closed = [day for day in days if not sessions_share([day], calendar)]
+    days = [day for day in pc.unique(rows["session"]).to_pylist() if day >= calendar.sessions[0]]
+    days.sort()
+    closed = [day for day in days if not calendar.is_session(day)]
     if len(closed) > max(2, MOST_CLOSED * len(days)):
         some = ", ".join(map(str, closed[:3]))
         raise NotReadable(

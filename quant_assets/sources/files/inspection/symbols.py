@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from quant_assets.reference.identity import is_pair
 from quant_assets.reference.listings import ForeignListing, foreign_listing
@@ -76,7 +77,7 @@ _WORDS = _NO_TICKERS | frozenset(
             "usa",
         ),
         *("wiki", "yahoo", "yf", "yfinance", "alphavantage", "massive", "polygon", "eodhd"),
-        *("stooq", "tiingo"),
+        *("stooq", "tiingo", "to", "from"),
     )
 )
 """Parts of a file's name beside its ticker."""
@@ -86,6 +87,9 @@ _NOT_A_SYMBOL = 0.02
 """Share of the cells of a column of symbols that may be none."""
 
 
+Spelling = Literal["usual", "tape", "stooq"]
+
+
 @dataclass(frozen=True)
 class Symbols:
     """The column of the symbols, or none where the name of a file has them by ``pattern``."""
@@ -93,7 +97,7 @@ class Symbols:
     column: str = ""
     in_header: bool = False
     pattern: str = "*"
-    tape: bool = False
+    spelling: Spelling = "usual"
 
     @property
     def from_filename(self) -> bool:
@@ -101,54 +105,58 @@ class Symbols:
 
     @property
     def forms(self) -> CellForms:
-        return CellForms(symbol_pattern=self.pattern, tape=self.tape)
+        return CellForms(symbol_pattern=self.pattern, spelling=self.spelling)
 
 
-def find_symbols(openings: Sequence[Opening], *, tape: bool) -> Symbols:
+def find_symbols(openings: Sequence[Opening], spelling: Spelling) -> Symbols:
     """Raises NotReadable where neither a column nor the names of the files have any."""
-    first = openings[0]
+    first, strange = openings[0], list[str]()
     if first.symbols:
         return Symbols(in_header=True)
     for column in others(first.columns, "symbol"):
         texts = [text for opening in openings for text in opening.texts(column)]
-        known = [spelled(text, CellForms(tape=tape)) for text in texts]
+        known = [spelled(text, CellForms(spelling=spelling)) for text in texts]
         if texts and known.count(None) <= _NOT_A_SYMBOL * len(texts):
-            return Symbols(column, tape=tape)
-        abroad = next(filter(None, map(foreign_listing, texts)), None)
-        if abroad:
+            return Symbols(column, spelling=spelling)
+        if any(map(foreign_listing, texts)):
             return Symbols(column)
-    pattern = pattern_of([bare_name(opening.path) for opening in openings])
+        strange += [f"{column} has {text}" for text in texts if not spelled(text)][:1]
+    pattern = pattern_of([bare_name(opening.path) for opening in openings], spelling)
+    if pattern is None and strange:
+        raise NotReadable(f"has symbols that are none of stocks, funds or pairs: {strange[0]}.")
     if pattern is None:
         name = first.path.name
         raise NotReadable(
             f"has no column of symbols, and its name has no ticker. Call it after its symbol "
             f"(AAPL{name[len(bare_name(first.path)) :]}), or add a column."
         )
-    return Symbols(pattern=pattern)
+    return Symbols(pattern=pattern, spelling=spelling)
 
 
-def pattern_of(names: Sequence[str]) -> str | None:
+def pattern_of(names: Sequence[str], spelling: Spelling = "usual") -> str | None:
     """How file names have their symbol, as a symbol_pattern; None where most have none.
 
     Whole names come first: ``brk-b.us`` is a symbol with the suffix of the United States.
     """
     candidates = dict.fromkeys(["*", *(each for name in names[:20] for each in _cut(name))])
-    shares = {pattern: _share(names, pattern) for pattern in candidates}
+    shares = {
+        pattern: _share(names, CellForms(symbol_pattern=pattern, spelling=spelling))
+        for pattern in candidates
+    }
     best = max(shares, key=lambda pattern: shares[pattern])
     return best if shares[best] >= 0.5 else None
 
 
-def _share(names: Sequence[str], pattern: str) -> float:
-    return sum(is_plausible(name, pattern) for name in names) / len(names)
+def _share(names: Sequence[str], forms: CellForms) -> float:
+    return sum(_has_a_ticker(name, forms) for name in names) / len(names)
 
 
-def is_plausible(name: str, pattern: str = "*") -> bool:
+def _has_a_ticker(name: str, forms: CellForms) -> bool:
     """Whether a name has a ticker, here or abroad, and not just some word."""
-    before, _, after = pattern.partition("*")
-    inner = name[len(before) : len(name) - len(after)].lower()
+    inner = symbol_in(name, forms.symbol_pattern).lower()
     if foreign_listing(inner):
         return True
-    symbol = spelled(name, CellForms(symbol_pattern=pattern))
+    symbol = spelled(name, forms)
     if symbol is None or inner in _NO_TICKERS:
         return False
     return is_pair(symbol) or len(symbol.partition(".")[0]) <= 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quant_assets.reference.calendars import FIRST_DAY
 from quant_assets.sources.files.inspection.basis import PriceBasis
 from quant_assets.sources.files.inspection.findings import Finding, Trial
 from quant_assets.sources.files.inspection.marks import WORDS
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 _LINES = {"field": "the names of fields", "symbol": "symbols", "skip": "nothing that is needed"}
 
 
-def findings(layout: Layout, basis: PriceBasis, trial: Trial, count: int) -> tuple[Finding, ...]:
+def findings(
+    layout: Layout, basis: PriceBasis, trial: Trial, count: int, others: int
+) -> tuple[Finding, ...]:
     """Every finding about an archive, in the order of a reader's questions."""
     found = [
         Finding("layout", layout.vendor.title),
@@ -30,8 +33,10 @@ def findings(layout: Layout, basis: PriceBasis, trial: Trial, count: int) -> tup
         Finding("not used", _unused(layout, basis)),
         Finding("currency", _currency(layout)),
         Finding("rows", _rows(trial, count)),
+        Finding("too old", _early(trial)),
         Finding("bad rows", _bad(trial)),
         Finding("holes", _holes(trial)),
+        Finding("paths", _others(others)),
     ]
     return tuple(each for each in found if each.found)
 
@@ -55,7 +60,7 @@ def _symbols(layout: Layout) -> str:
     if symbols.in_header:
         return f"in the header: {', '.join(first.symbols[:5])}.{us}"
     if symbols.column:
-        tape = ", spelt as on the tape (BACpL is BAC.PRL)" if symbols.tape else ""
+        tape = ", spelt as on the tape (BACpL is BAC.PRL)" if symbols.spelling == "tape" else ""
         return f"in the column {symbols.column}, such as {written}{tape}.{us}"
     name = first.path.name
     cut = f", which has it in place of the * in {symbols.pattern}" if symbols.pattern != "*" else ""
@@ -138,6 +143,23 @@ def _rows(trial: Trial, count: int) -> str:
     if trial.files < count:
         text += f" ({trial.files:,} of the {count:,} files were read for this)"
     return text
+
+
+def _early(trial: Trial) -> str:
+    if not trial.early:
+        return ""
+    return f"{trial.early:,} rows are of days before {FIRST_DAY}, where the known sessions begin"
+
+
+def _others(others: int) -> str:
+    """Files that the paths name and that are refused."""
+    if not others:
+        return ""
+    which = "one more file" if others == 1 else f"{others:,} more files"
+    return (
+        f"they name {which}, of which nothing can be loaded (below). A load names them and ends "
+        "with 1; move them out of the folder to avoid it"
+    )
 
 
 def _bad(trial: Trial) -> str:

@@ -67,25 +67,31 @@ def try_out(
     files: int,
 ) -> Trial | None:
     """What a load would store of ``rows``; None where it is nothing."""
-    bad: Counter[str] = Counter()
-    for reason in unreadable["reason"].to_pylist():
-        bad[reason.partition(":")[0]] += 1
-    accepted = []
+    accepted, rejected = [], [unreadable]
+    known = pc.greater_equal(rows["session"], pa.scalar(calendar.sessions[0], pa.date32()))
+    early = rows.num_rows - (pc.sum(known).as_py() or 0)
     for market, symbols in _markets(rows, calendar):
-        some = rows.filter(pc.is_in(rows["symbol"], pa.array(symbols)))
+        some = rows.filter(pc.and_(known, pc.is_in(rows["symbol"], pa.array(symbols))))
         checked = check_prices(prices(some, archive), market, market.last_closed_session(now))
         accepted.append(checked.accepted)
-        bad.update(checked.rejected["reason"].to_pylist())
+        rejected.append(checked.rejected)
     good = pa.concat_tables(accepted) if accepted else rows.slice(0, 0)
     if not good.num_rows:
         return None
+    first, last = pc.min(good["session"]).as_py(), pc.max(good["session"]).as_py()
+    bad: Counter[str] = Counter()
+    for row in pa.concat_tables(rejected).to_pylist():
+        # Rows of other days, such as a bar of today, are not requested by the load proposed.
+        if not row["session"][:1].isdecimal() or str(first) <= row["session"] <= str(last):
+            bad[row["reason"].partition(":")[0]] += 1
     return Trial(
         files,
         good.num_rows,
         tuple(pc.unique(good["symbol"]).sort().to_pylist()),
-        pc.min(good["session"]).as_py(),
-        pc.max(good["session"]).as_py(),
+        first,
+        last,
         dict(bad),
+        early,
         _holes(good, calendar),
     )
 

@@ -18,7 +18,7 @@ Basis = Literal["as_traded", "split_adjusted", "unknown"]
 @dataclass(frozen=True)
 class Vendor:
     """``columns`` are plain names that a layout has, ``without`` those it lacks. ``uses`` are our
-    optional fields that are taken from it; ``tape`` is whether symbols are spelt as on the tape.
+    optional fields that are taken from it; ``spelling`` is how symbols are spelt.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Vendor:
     uses: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
     exactly: bool = False
-    tape: bool = False
+    spelling: Literal["usual", "tape", "stooq"] = "usual"
     symbols_of_their_day: bool = False
 
 
@@ -38,8 +38,8 @@ def _names(text: str) -> frozenset[str]:
 
 
 _ALL_ADJUSTED = (
-    "{who} adjusts them for splits and for dividends. Read them with adjust=none: their returns "
-    "are total returns, and dividends of another source would count twice"
+    "{who} adjusts them for dividends as well. Read them with adjust=none: their returns are total "
+    "returns, and dividends of another source would count twice"
 )
 
 VENDORS = (
@@ -49,6 +49,7 @@ VENDORS = (
         _names("ticker per date time open high low close vol"),
         "split_adjusted",
         _ALL_ADJUSTED.format(who="Stooq"),
+        spelling="stooq",
     ),
     Vendor(
         "stooq",
@@ -56,6 +57,7 @@ VENDORS = (
         _names("date open high low close volume openint"),
         "split_adjusted",
         _ALL_ADJUSTED.format(who="Stooq"),
+        spelling="stooq",
     ),
     Vendor(
         "massive",
@@ -63,7 +65,7 @@ VENDORS = (
         _names("ticker volume open close high low windowstart transactions"),
         "as_traded",
         "day aggregates of Massive are not adjusted; their tickers are those of the day",
-        tape=True,
+        spelling="tape",
         symbols_of_their_day=True,
     ),
     Vendor(
