@@ -22,6 +22,10 @@ FEW = 0.02
 """Steps like a split's that an archive must have for each of its symbols to count as one."""
 
 
+ROUNDED = 0.2
+"""Steps up of an adjusted close, for each down, from which on it is rounded: dividends go down."""
+
+
 @dataclass(frozen=True)
 class PriceBasis:
     """``uses`` are optional fields of ours to be mapped. ``sure`` is False where rows and columns
@@ -116,6 +120,9 @@ def _adjusted_steps(rows: pa.Table) -> tuple[str, str]:
         # One spin-off among many symbols is no sign of prices as traded.
         large &= large.sum() >= FEW * len(np.unique(symbol))
         upward = same & (step < 1 - SMALLEST_YIELD) & (step > 1 / SPLIT_FROM)
+        downward = same & (step > 1 + SMALLEST_YIELD) & (step < SPLIT_FROM)
+        # Rounding goes both ways; a single step upward may be a merger.
+        upward &= upward.sum() >= max(2, ROUNDED * downward.sum())
     return _where(rows, large), _where(rows, upward)
 
 

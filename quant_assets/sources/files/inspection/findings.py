@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SHORT = 3
+"""Values that are written on one line of the settings file."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -49,9 +52,14 @@ class Proposal:
     @property
     def block(self) -> str:
         """The section of the settings file, as TOML."""
-        lines = [f"[files.{self.name}]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in self.settings.items()]
-        return "\n".join(lines) + "\n"
+        lines, below = [f"[files.{self.name}]"], []
+        for key, value in self.settings.items():
+            if isinstance(value, Mapping) and len(value) > SHORT:
+                below.append(f"[files.{self.name}.{key}]")
+                below += [f"{name} = {_toml(inner)}" for name, inner in value.items()]
+            else:
+                lines.append(f"{key} = {_toml(value)}")
+        return "\n".join([*lines, *below]) + "\n"
 
     @property
     def command(self) -> str:
@@ -84,7 +92,7 @@ def _toml(value: object) -> str:
         pairs = ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items())
         return f"{{ {pairs} }}"
     if isinstance(value, list | tuple):
-        if len(value) > 3:
+        if len(value) > SHORT:
             return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
         return f"[{', '.join(_toml(item) for item in value)}]"
     # A basic string of TOML is escaped as JSON is, but for surrogates.

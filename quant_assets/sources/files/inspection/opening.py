@@ -217,6 +217,12 @@ def _why_no_header(rows: Sequence[Sequence[str]]) -> str:
             f"has no header: its first line is a row ({','.join(first)[:60]}). Columns are found "
             "by their names; put a line of names above."
         )
+    named = fields(first)
+    if named.keys() & {"split", "dividend"} and not named.keys() & {"open", "close"}:
+        return (
+            "has splits or dividends and no prices. It goes with an archive of prices, as its "
+            "actions: see docs/sources.md."
+        )
     below = next((row for row in rows[1:] if any(is_a_date(cell) for cell in row)), [])
     symbols = [cell for cell in first[1:] if spelled(cell)]
     if below and len(symbols) >= max(1, len(first) - 2) and len(first) > 1:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from quant_assets.reference.calendars import FIRST_DAY
+from quant_assets.sources.files.cells import spelled
 from quant_assets.sources.files.inspection.basis import PriceBasis
 from quant_assets.sources.files.inspection.findings import Finding, Trial
+from quant_assets.sources.files.inspection.layout import Layout
 from quant_assets.sources.files.inspection.marks import WORDS
 from quant_assets.sources.files.inspection.opening import DELIMITERS
 from quant_assets.sources.files.inspection.symbols import written_symbols
 from quant_assets.sources.files.reading import bare_name
-
-if TYPE_CHECKING:
-    from quant_assets.sources.files.inspection.propose import Layout
 
 _LINES = {"field": "the names of fields", "symbol": "symbols", "skip": "nothing that is needed"}
 
@@ -72,8 +69,6 @@ def _is_us(written: str) -> bool:
 
 
 def _ours(name: str, layout: Layout) -> str:
-    from quant_assets.sources.files.cells import spelled  # noqa: PLC0415
-
     return spelled(name, layout.symbols.forms) or name
 
 
@@ -148,7 +143,8 @@ def _rows(trial: Trial, count: int) -> str:
 def _early(trial: Trial) -> str:
     if not trial.early:
         return ""
-    return f"{trial.early:,} rows are of days before {FIRST_DAY}, where the known sessions begin"
+    rows = "one row is" if trial.early == 1 else f"{trial.early:,} rows are"
+    return f"{rows} older than {FIRST_DAY}, where the known sessions begin"
 
 
 def _others(others: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from quant_assets.sources.files.inspection.names import plain
+from quant_assets.sources.files.inspection.names import FIELDS, plain
 
 Basis = Literal["as_traded", "split_adjusted", "unknown"]
 
@@ -41,6 +41,8 @@ _ALL_ADJUSTED = (
     "{who} adjusts them for dividends as well. Read them with adjust=none: their returns are total "
     "returns, and dividends of another source would count twice"
 )
+
+_EVENTS = frozenset([*FIELDS["split"], *FIELDS["dividend"]])
 
 VENDORS = (
     Vendor(
@@ -131,6 +133,7 @@ VENDORS = (
         "as_traded",
         "EODHD's close is as traded; splits and dividends show in its adjusted close",
         uses=("adjusted_close",),
+        without=_EVENTS,
     ),
     Vendor(
         "yahoo",
@@ -140,6 +143,7 @@ VENDORS = (
         "with Adj Close beside it, Yahoo's Close is adjusted for splits up to the day of download; "
         "dividends show in Adj Close",
         uses=("adjusted_close",),
+        without=_EVENTS,
     ),
     Vendor(
         "nasdaq",
