@@ -103,6 +103,18 @@ REFUSED = {
         {"VOD.L.csv": GOOD},
         "VOD.L.csv holds a listing of London (VOD.L). Listings outside the United States are not",
     ),
+    "a listing abroad among others": (
+        {"all.csv": [f"Symbol,{GOOD[0]}", *[f"AAPL,{GOOD[1]}"] * 300, f"VOD.L,{GOOD[1]}"]},
+        "all.csv holds a listing of London (VOD.L).",
+    ),
+    "an index": (
+        {"^GSPC.csv": GOOD},
+        "^GSPC.csv has symbols that are none of stocks, funds or pairs: it is called ^GSPC.",
+    ),
+    "several currencies": (
+        {"BTC-USD.csv": GOOD, "BTC-EUR.csv": GOOD},
+        "Each has prices in EUR and USD. An archive is in one currency",
+    ),
     "an exchange abroad": (
         {"all.csv": ["Code,Ex,Date,Open,High,Low,Close,Volume", "VOD,LSE,2025-11-18,1,2,1,2,5"]},
         "all.csv holds listings of London (its column Ex).",

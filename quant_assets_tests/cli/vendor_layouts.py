@@ -281,6 +281,16 @@ LAYOUTS = {
         ("[files.yahoo]",),
         of("BTC-USD"),
     ),
+    "a pair in euros, with blanks in the header": Layout(
+        {
+            "BTC-EUR.csv": [
+                "Date, Open, High, Low, Close, Volume",
+                *rows(DAYS, PRICES, f"{{day}},{OHLCV}"),
+            ]
+        },
+        ('currency = "EUR"', 'close = " Close"'),
+        of("BTC-EUR"),
+    ),
     "lines above the header": Layout(
         {
             "AAPL.csv": [

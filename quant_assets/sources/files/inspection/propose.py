@@ -57,11 +57,13 @@ def propose(
     refusals += [Refusal((file,), why) for file, why in unread.items()]
     if not rows.num_rows:
         raise NotReadable(_first(unreadable, unread))
+    _check_symbols(rows)
     check_daily(layout.openings[:LOOKED_AT], layout.sessions.column, rows)
     check_market(_of_the_exchange(rows), calendar)
     available = frozenset(layout.columns)
     basis = price_basis(rows, layout.vendor, available)
     settings = layout.settings(basis, pc.max(rows["session"]).as_py())
+    settings |= _quoted_in(rows)
     if unread:
         kept = [opening.path for opening in layout.openings if opening.path not in unread]
         settings["paths"] = paths_of(kept, place)
@@ -155,6 +157,28 @@ def _currency(openings: Sequence[Opening]) -> str:
         if found and found <= set(CURRENCIES):
             return found.pop()
     return "USD"
+
+
+def _check_symbols(rows: pa.Table) -> None:
+    """Raises NotReadable for a listing abroad anywhere in a column of symbols."""
+    abroad = next(filter(None, map(foreign_listing, pc.unique(rows["symbol"]).to_pylist())), None)
+    if abroad:
+        raise NotReadable(f"holds a listing of {abroad.exchange} ({abroad.symbol}). {WHY_NOT}.")
+
+
+def _quoted_in(rows: pa.Table) -> dict[str, object]:
+    """The currency of pairs, where it is not the dollar (BTC-EUR). Raises NotReadable for one that
+    is not known, and for several."""
+    symbols = pc.unique(rows["symbol"]).to_pylist()
+    found = {each.rpartition("-")[2] if is_pair(each) else "USD" for each in symbols}
+    if found == {"USD"} or not any(map(is_pair, symbols)):
+        return {}
+    if len(found) > 1 or not found <= set(CURRENCIES):
+        raise NotReadable(
+            f"has prices in {' and '.join(sorted(found))}. An archive is in one currency, of those "
+            "known here; divide it."
+        )
+    return {"currency": found.pop()}
 
 
 def _of_the_exchange(rows: pa.Table) -> pa.Table:

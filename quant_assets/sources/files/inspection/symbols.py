@@ -21,42 +21,40 @@ _NO_TICKERS = frozenset(
             "adjusted",
             "archive",
             "bars",
+            "book",
             "candles",
+            "chart",
+            "close",
             "csv",
             "daily",
             "data",
-            "download",
-            "eod",
-            "etf",
         ),
+        *("download", "eod", "eodhd", "etf", "equities", "export", "file", "final", "full", "hist"),
+        *("historic", "historical", "historicaldata", "history", "index", "input", "list", "main"),
         *(
-            "equities",
-            "export",
-            "file",
-            "full",
-            "hist",
-            "historic",
-            "historical",
-            "history",
-            "index",
-        ),
-        *("historicaldata", "input", "list", "market", "ohlc", "ohlcv", "out", "output", "part"),
-        *(
+            "market",
+            "massive",
+            "ohlc",
+            "ohlcv",
+            "out",
+            "output",
+            "part",
             "price",
             "prices",
-            "quote",
-            "quotes",
-            "raw",
-            "sample",
-            "sp500",
-            "stock",
-            "stocks",
-            "table",
+            "query",
         ),
-        *("test", "time", "series", "values"),
+        *("quote", "quotes", "raw", "result", "results", "sample", "sheet", "sp500", "stock"),
+        *("stocks", "stooq", "table", "temp", "test", "time", "tmp", "series", "values", "wiki"),
+        *("yahoo",),
     )
 )
 """Names of files that are no ticker, though some look like one."""
+
+_TICKERS_TOO = frozenset(("all", "day", "new", "us"))
+"""Names that are a ticker only in capitals."""
+
+_OTHER_KINDS = "^=:$"
+"""Marks of indices, currencies and futures (^GSPC, EURUSD=X, X:BTCUSD)."""
 
 _WORDS = _NO_TICKERS | frozenset(
     (
@@ -121,7 +119,9 @@ def find_symbols(openings: Sequence[Opening], spelling: Spelling) -> Symbols:
         if any(map(foreign_listing, texts)):
             return Symbols(column)
         strange += [f"{column} has {text}" for text in texts if not spelled(text)][:1]
-    pattern = pattern_of([bare_name(opening.path) for opening in openings], spelling)
+    names = [bare_name(opening.path) for opening in openings]
+    strange += [f"it is called {each}" for each in names if set(each) & set(_OTHER_KINDS)][:1]
+    pattern = pattern_of(names, spelling)
     if pattern is None and strange:
         raise NotReadable(f"has symbols that are none of stocks, funds or pairs: {strange[0]}.")
     if pattern is None:
@@ -157,7 +157,7 @@ def _has_a_ticker(name: str, forms: CellForms) -> bool:
     if foreign_listing(inner):
         return True
     symbol = spelled(name, forms)
-    if symbol is None or inner in _NO_TICKERS:
+    if symbol is None or inner in _NO_TICKERS or (inner in _TICKERS_TOO and inner in name):
         return False
     return is_pair(symbol) or len(symbol.partition(".")[0]) <= 5
 
@@ -165,7 +165,9 @@ def _has_a_ticker(name: str, forms: CellForms) -> bool:
 def _cut(name: str) -> list[str]:
     """Patterns by which one part of a name is the symbol."""
     parts = _SEPARATED.findall(name)
-    found = []
+    found: list[str] = []
+    if any(mark in name for mark in _OTHER_KINDS):
+        return found
     for at, part in enumerate(parts):
         if part.lower() in _WORDS or not part[0].isalpha():
             continue
