@@ -165,6 +165,6 @@ def check_market(rows: pa.Table, calendar: Calendar) -> None:
         some = ", ".join(map(str, closed[:3]))
         raise NotReadable(
             f"has rows on {len(closed):,} of {len(days):,} days when New York was closed ({some}, "
-            "…): it is of another exchange. Only sessions of New York, and of pairs such as "
-            "BTC-USD, are known here."
+            "…): it is of another exchange, or fills holidays. Only sessions of New York, and of "
+            "pairs such as BTC-USD, are known here."
         )
