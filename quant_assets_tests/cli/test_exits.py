@@ -24,6 +24,7 @@ FORESEEN = {
     "CustomUniverseError": USAGE,
     "DecisionError": USAGE,
     "BlockedSymbolError": BROKEN,
+    "ForeignListingError": USAGE,
     "ImplausibleUniverseError": USAGE,
     "IndexUniverseError": USAGE,
     "InvalidSymbolError": USAGE,
@@ -34,6 +35,7 @@ FORESEEN = {
     "NoListsError": USAGE,
     "NotEnabledError": USAGE,
     "NoMembershipError": BROKEN,
+    "NothingToInspectError": USAGE,
     "NothingToRefreshError": USAGE,
     "OpenSessionError": USAGE,
     "PacingError": BROKEN,
@@ -67,8 +69,9 @@ FORESEEN = {
 }
 """The exit code of each error whose message the command line prints as it stands."""
 
-NEVER_SHOWN = {"DuplicateKeyError", "TaskStateError", "UnknownLevelError"}
-"""A user meets none of these: the first two are bugs, the third becomes a SettingsError."""
+NEVER_SHOWN = {"DuplicateKeyError", "NotReadable", "TaskStateError", "UnknownLevelError"}
+"""A user meets none of these: two are bugs, NotReadable becomes a refusal in an inspection, and
+UnknownLevelError a SettingsError."""
 
 
 def error_classes() -> dict[str, type[Exception]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -38,7 +39,9 @@ def test_what_is_printed_loads_the_files_as_they_stand(tmp_path: Path, name: str
     layout = LAYOUTS[name]
     folder = written(tmp_path / "in [2025]", layout.files)
     shown = run("files", "inspect", str(folder), home=tmp_path / "none")
-    assert (shown.exit_code, shown.stderr) == (DONE, "")
+    beside = [name for name in layout.files if name.endswith(".md")]
+    named = [f"Not loaded: {name} is neither CSV nor Parquet by its name.\n" for name in beside]
+    assert (shown.exit_code, shown.stderr) == (DONE, "".join(named))
     assert [part for part in layout.block if part not in shown.stdout] == []
     assert layout.told in shown.stdout
     # The block and the command are taken from the screen, as a user takes them.
@@ -220,3 +223,29 @@ def test_inspecting_stores_nothing(tmp_path: Path) -> None:
     run("files", "inspect", str(tmp_path / "in"), home=tmp_path / "data")
     assert not (tmp_path / "data").exists()
     assert load_settings({}, working_directory=tmp_path).files == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("AAPL.csv", lambda text: text.encode("utf-16")),
+        ("AAPL.csv.bz2", lambda text: bz2.compress(text.encode())),
+        ("AAPL.txt.gz", lambda text: gzip.compress(text.encode("utf-16"))),
+    ],
+)
+def test_whatever_a_load_can_read_an_inspection_can(
+    tmp_path: Path, name: str, packed: Callable[[str], bytes]
+) -> None:
+    lines = ["Date,Open,High,Low,Close,Volume", *rows(DAYS, PRICES, f"{{day}},{OHLCV}")]
+    (tmp_path / name).write_bytes(packed("\n".join(lines) + "\n"))
+    shown = run("files", "inspect", str(tmp_path), home=tmp_path / "none")
+    assert shown.exit_code == DONE
+    assert f"in the name of each file: {name} is AAPL." in shown.stdout
+    assert f"{len(DAYS)} rows of AAPL" in shown.stdout
+
+
+def test_a_packed_file_whose_name_hides_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "AAPL.csv").write_bytes(gzip.compress(b"Date,Open,High,Low,Close,Volume\n"))
+    shown = run("files", "inspect", str(tmp_path), home=tmp_path / "none")
+    assert shown.exit_code == ATTENTION
+    assert "AAPL.csv has a name that does not tell its kind" in shown.stderr

@@ -114,7 +114,7 @@ def read_typed(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     BadAnswer for a file that is empty, lacks a column or is not of the kind its name says, and
     SourceUnavailable for one that can't be opened.
     """
-    source, reader = dialect.source, _READERS.get(_suffix(path))
+    source, reader = dialect.source, READERS.get(suffix_of(path))
     if path.is_dir():
         message = f"{_shown(path)} is a folder in a folder, and was not read. Name it in paths."
         raise BadAnswer(source, message)
@@ -147,7 +147,8 @@ def rows_unread(path: Path, bad: pa.Table, what: str = "rows can't be read") -> 
     return f"{_shown(path)}: {bad.num_rows} {what}; the first: {first['reason']} ({raw})."
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The end of a name that tells what a file is: ``.parquet``, ``.csv.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return "".join(suffixes if suffixes[-1:] and suffixes[-1] in PACKED else suffixes[-1:])
 
@@ -158,7 +159,7 @@ def symbol_of(path: Path, forms: CellForms = CellForms()) -> str | None:
 
 
 def bare_name(path: Path) -> str:
-    return _shown(path)[: len(_shown(path)) - len(_suffix(path))]
+    return _shown(path)[: len(_shown(path)) - len(suffix_of(path))]
 
 
 def _shown(path: Path) -> str:
@@ -197,7 +198,7 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
         torn.append((line.expected_columns, line.text[:SHOWN]))
         return "skip"
 
-    stream, lines = open_lines(path, _suffix(path))
+    stream, lines = open_lines(path, suffix_of(path))
     with stream:
         table = pyarrow.csv.read_csv(
             stream,
@@ -227,7 +228,7 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     return table, pa.Table.from_pylist(bad, schema=UNREADABLE_COLUMNS)
 
 
-_READERS = {
+READERS = {
     **{kind + packed: _read_csv for kind in (".csv", ".txt", ".tsv") for packed in PACKED},
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
@@ -239,7 +240,7 @@ def _first_lines(path: Path, dialect: Dialect) -> list[str]:
 
     Blank lines before a header of one line are left out.
     """
-    stream, _ = open_lines(path, _suffix(path))
+    stream, _ = open_lines(path, suffix_of(path))
     with stream:
         whole = stream.read(1 << 16).removeprefix(codecs.BOM_UTF8)
     opening = whole.lstrip(b" \t\r\n")

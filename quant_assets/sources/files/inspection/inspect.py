@@ -27,8 +27,9 @@ def inspect(
     refused: dict[str, list[Path]] = {}
     files = files_at(place)
     for file in files:
-        if len(files) > 1 and not is_table(file):
-            continue  # a README beside the prices
+        if len(files) > 1 and not is_table(file):  # a README beside the prices
+            refused.setdefault("is neither CSV nor Parquet by its name.", []).append(file)
+            continue
         try:
             opening = look_at(file)
         except NotReadable as reason:
@@ -48,8 +49,6 @@ def inspect(
         wanted = name or proposal.name or _named_after(group, Path(place))
         proposals.append(replace(proposal, name=_free(wanted, known)))
     refusals = [Refusal(tuple(paths), reason) for reason, paths in refused.items()]
-    if not proposals and not refusals:
-        refusals = [Refusal(tuple(files), "is no CSV and no Parquet by its name.")]
     return Inspection(tuple(proposals), tuple(refusals))
 
 

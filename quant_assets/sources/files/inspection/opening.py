@@ -6,8 +6,8 @@ looks is refused: a workbook, a page, a table with a column a symbol, a file wit
 
 from __future__ import annotations
 
+import codecs
 import csv
-import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from quant_assets.sources.files.cells import spelled
 from quant_assets.sources.files.header_lines import HeaderLines
 from quant_assets.sources.files.inspection.dates import is_a_date
 from quant_assets.sources.files.inspection.names import FIELDS, NEEDED, fields, plain
+from quant_assets.sources.files.lines import open_lines
+from quant_assets.sources.files.reading import READERS, suffix_of
 
 READ = 1 << 16
 """Bytes of a file that are looked at."""
 
 ROWS = 200
-
-ENDINGS = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".parquet", ".pq")
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -37,9 +37,10 @@ _KINDS = {
     b"%PDF": "a PDF",
     b"\x89HDF": "an HDF5 file",
     b"7z\xbc\xaf": "a 7z archive",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
 }
+
+
+_PACKED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".zst": b"\x28\xb5\x2f\xfd"}
 
 
 class NotReadable(Exception):  # noqa: N818 - a finding, not an error
@@ -69,10 +70,6 @@ class Opening:
         return [str(cell).strip() for cell in self.columns[column] if cell not in (None, "")]
 
 
-def ending(path: Path) -> str:
-    return next((each for each in ENDINGS if path.name.lower().endswith(each)), "")
-
-
 def look_at(path: Path) -> Opening:
     """Raises NotReadable."""
     try:
@@ -85,16 +82,19 @@ def look_at(path: Path) -> Opening:
         for magic, kind in _KINDS.items():
             if start.startswith(magic):
                 raise NotReadable(_of_another_kind(path, kind))
-        packed = start.startswith(b"\x1f\x8b")
-        with gzip.open(path) if packed else path.open("rb") as stream:
+        packed = next((end for end, mark in _PACKED.items() if start.startswith(mark)), "")
+        if suffix_of(path) not in READERS or not suffix_of(path).endswith(packed):
+            raise NotReadable(
+                "has a name that does not tell its kind; it must end in .csv, .txt, .tsv, "
+                ".parquet or .pq, with .gz, .bz2 or .zst after that if it is packed."
+            )
+        stream, _ = open_lines(path, suffix_of(path))
+        with stream:
             whole = stream.read(READ)
-    except (OSError, EOFError) as error:
+    except OSError as error:
         raise NotReadable(f"can't be read: {error}.") from error
-    if not ending(path) or packed != path.name.lower().endswith(".gz"):
-        wanted = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
-        raise NotReadable(f"has a name that does not tell its kind; it must end in {wanted}.")
     if b"\x00" in whole:
-        raise NotReadable("is no text in UTF-8: it has bytes of zero. Save it as CSV in UTF-8.")
+        raise NotReadable("is no text: it has bytes of zero.")
     return _csv(path, whole)
 
 
@@ -110,7 +110,7 @@ def _parquet(path: Path) -> Opening:
     import pyarrow as pa  # noqa: PLC0415 - only an archive of files needs Arrow's readers
     import pyarrow.parquet  # noqa: PLC0415
 
-    if ending(path) not in (".parquet", ".pq"):
+    if suffix_of(path) not in (".parquet", ".pq"):
         raise NotReadable("is Parquet, and its name must end in .parquet or .pq.")
     try:
         file = pyarrow.parquet.ParquetFile(path)
@@ -125,7 +125,7 @@ def _parquet(path: Path) -> Opening:
 
 
 def _csv(path: Path, whole: bytes) -> Opening:
-    text = whole.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    text = whole.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     opening = text.lstrip()
     if opening.startswith(("{", "[")):
         raise NotReadable("is JSON. CSV and Parquet are read.")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from quant_assets.contracts.source import SourceError
 from quant_assets.reference.errors import UsageError
-from quant_assets.sources.files.inspection.opening import ENDINGS, ending
-from quant_assets.sources.files.reading import expand
+from quant_assets.sources.files.reading import READERS, expand, suffix_of
 
 LISTED = 40
 """Files that are listed one by one where no glob names them alone."""
@@ -56,7 +55,7 @@ def paths_of(files: Sequence[Path], place: str) -> tuple[str, ...]:
         return (str(given),) if set(expand("files", [str(given)])) == wanted else _each(files)
     nested = any(file.parent != given for file in files)
     below = f"{given}/**" if nested else str(given)
-    endings = sorted({file.name[-len(ending(file)) :] for file in files})
+    endings = sorted({file.name[-len(suffix_of(file)) :] for file in files})
     globs = [tuple(f"{below}/*{each}" for each in endings)]
     if len(endings) == 1:
         globs.append((f"{below}/*{_common(files, endings[0])}",))
@@ -81,4 +80,4 @@ def _common(files: Sequence[Path], last: str) -> str:
 def is_table(path: Path) -> bool:
     """Whether a name is that of a table, so that its refusal is worth telling."""
     name = path.name.lower()
-    return name.endswith((*ENDINGS, ".xlsx", ".xls", ".zip", ".tab", ".dat", ".gz"))
+    return name.endswith((*READERS, ".xlsx", ".xls", ".zip", ".tab", ".dat", ".gz"))
