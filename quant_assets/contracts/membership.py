@@ -34,6 +34,10 @@ class MembershipInterval:
     removed_on: dt.date | None
     slug: str | None = None
     """The one of several securities of that symbol, where the source itself can tell."""
+    source: str | None = None
+    """The source of this interval, where it is not that of the answer."""
+    company: Constituent | None = None
+    """What the source knows of the company today."""
 
 
 @dataclass(frozen=True)

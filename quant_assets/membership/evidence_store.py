@@ -16,6 +16,7 @@ import duckdb
 from quant_assets.membership.deciding.evidence import (
     INTERVAL,
     LISTED,
+    LOOKED_UP,
     Evidence,
     ListRun,
     Lists,
@@ -205,7 +206,7 @@ class EvidenceStore:
                     joined[family][run.listed_on].append(run.added_on)
         file_periods: dict[str, tuple[dt.date, dt.date]] = {}
         for statement in (s for several in self.statements.values() for s in several):
-            if statement.kind == INTERVAL:
+            if statement.kind == INTERVAL and statement.source != LOOKED_UP:
                 start, end = statement.from_on, statement.until_on or statement.from_on
                 first, last = file_periods.get(statement.source, (start, end))
                 file_periods[statement.source] = min(first, start), max(last, end)

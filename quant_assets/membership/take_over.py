@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.membership.constituents import IdentifiedList, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, Statement
@@ -140,25 +141,27 @@ class _Import:
                 self.evidence.add_statement(security, statement)
 
     def _add_intervals(self) -> None:
-        """Add the intervals of a history file as evidence."""
-        if not self.answer.intervals:
-            return
-        source = self.answer.source
+        """Add the intervals of a history as evidence."""
         joined = {
             security: rows[-1].effective_on
             for security, rows in self.before.items()
             if rows[-1].removed_on is None
         } | first_listed(self.writing.con)
-        statements = [
-            (
-                security,
-                Statement(
-                    source, INTERVAL, i.effective_on, i.removed_on, i.symbol, reported_on=self.day
-                ),
-            )
-            for i, security in self.register.identify_intervals(self.answer.intervals, joined)
-        ]
-        self.evidence.replace_statements(source, (INTERVAL,), statements)
+        statements: dict[str, list[tuple[int, Statement]]] = defaultdict(list)
+        for i, security in self.register.identify_intervals(self.answer.intervals, joined):
+            source = i.source or self.answer.source
+            start, end = i.effective_on, i.removed_on
+            statement = Statement(source, INTERVAL, start, end, i.symbol, reported_on=self.day)
+            statements[source].append((security, statement))
+            if i.company and not self._knows(security, i.company):
+                self.register.describe(security, i.company)
+        for source, some in statements.items():
+            self.evidence.replace_statements(source, (INTERVAL,), some)
+
+    def _knows(self, security: int, company: Constituent) -> bool:
+        """Whether the company's name and SEC number are on record."""
+        has_number = bool(self.register.cik_of(security)) or not company.cik
+        return has_number and self.register.name_of(security) is not None
 
     def _add_list(self) -> IdentifiedList:
         """Add the list of members as evidence, unless it is refused."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from quant_assets.contracts.membership import UniverseAnswer
+from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.fetching.http import read_path
 from quant_assets.fetching.json_body import read_json
@@ -44,16 +44,20 @@ class BundledList:
         folder = self.data()
         # Without its day an old list would pass for today's, so the day is read first.
         made_on = _made_on(read_path(str(folder / _MADE), SOURCE))
-        name = f"{_LIST} of {LIBRARY}"
-        rows = read_rows(read_path(str(folder / _LIST), SOURCE), name, SOURCE)
-        check_symbols(rows, name, SOURCE)
-        constituents, notices = read_members(rows, LIBRARY, SOURCE)
+        constituents, notices = self.read_list()
         return UniverseAnswer(
             f"{SOURCE}:{LIBRARY}",
             constituents=constituents,
             listed_on=made_on,
             notices=(f"{LIBRARY} has the members of {made_on}.", *notices),
         )
+
+    def read_list(self) -> tuple[tuple[Constituent, ...], list[str]]:
+        """The lines of the list, with notices. Raises SourceUnavailable and BadAnswer."""
+        name = f"{_LIST} of {LIBRARY}"
+        rows = read_rows(read_path(str(self.data() / _LIST), SOURCE), name, SOURCE)
+        check_symbols(rows, name, SOURCE)
+        return read_members(rows, LIBRARY, SOURCE)
 
 
 def _made_on(body: bytes) -> dt.date:
