@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from quant_assets.membership.deciding.conflicts import Conflict, conflicts
 from quant_assets.membership.deciding.dates import Membership, dated, merged
 from quant_assets.membership.deciding.evidence import Evidence, ListRun, Lists, rank
+from quant_assets.membership.deciding.histories import without_overruled
 from quant_assets.membership.deciding.observed import observed, without_slips
 from quant_assets.membership.deciding.unlisted import unlisted, with_announced
 
@@ -30,6 +31,7 @@ class Decision:
 
 def decide(evidence: Evidence, lists: Lists) -> Decision:
     """Decide when the security of ``evidence`` was a member."""
+    everything, evidence = evidence, without_overruled(evidence, lists)
     runs: dict[str, tuple[ListRun, ...]] = {}
     waiting: dt.date | None = None
     best = min(map(rank, evidence.runs), default=0)
@@ -41,4 +43,4 @@ def decide(evidence: Evidence, lists: Lists) -> Decision:
     memberships = [dated(span, runs, evidence, lists) for span in spans]
     memberships += unlisted(spans, evidence, lists)
     memberships = with_announced(merged(memberships), evidence, lists)
-    return Decision(tuple(memberships), conflicts(memberships, evidence, lists), waiting)
+    return Decision(tuple(memberships), conflicts(memberships, everything, lists), waiting)
