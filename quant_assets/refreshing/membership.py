@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
 from quant_assets.contracts.source import SourceError
-from quant_assets.membership.refusals import RefusedUniverseError
+from quant_assets.membership.refusals import PLAUSIBLE_SIZE, RefusedUniverseError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_over import import_universe
 from quant_assets.sources.index_members.chain import MembershipChain
@@ -87,6 +87,27 @@ class _Refresh:
             return [f"The history of {self.universe} was not read: {error}"]
 
     def import_answer(self, source: UniverseSource, answer: UniverseAnswer) -> UniverseReport:
+        """Import an answer; before the members of the index, the history of the library."""
+        notices = self._import_bundled() if self._is_of_index(answer) else []
+        report = self._import(source, answer)
+        return replace(report, notices=(*notices, *report.notices))
+
+    def _is_of_index(self, answer: UniverseAnswer) -> bool:
+        """Whether an answer has so many members that a history of the index goes with them."""
+        lasting = [i for i in answer.intervals if i.removed_on is None]
+        size = len(answer.constituents or lasting)
+        return self.universe == INDEX and size in PLAUSIBLE_SIZE[INDEX]
+
+    def _import_bundled(self) -> list[str]:
+        history = self.platform.bundled_history()
+        if history is None:
+            return []
+        try:
+            return list(self._import(history, history.fetch_universe()).notices)
+        except SourceError as error:
+            return [f"The history of {self.universe} in a library was not read: {error}"]
+
+    def _import(self, source: UniverseSource, answer: UniverseAnswer) -> UniverseReport:
         least, most = self.platform.settings.universe.sizes
         return import_universe(
             self.platform.warehouse,

@@ -245,6 +245,12 @@ class Platform(Sources):
             return None
         return MembershipLists((self.settings.resolve(asked.intervals),))
 
+    def bundled_history(self) -> UniverseSource | None:
+        """The history of the installed library, where the library is a source of the settings."""
+        from quant_assets.sources.index_members.bundled_history import BundledHistory
+
+        return BundledHistory() if "bundled" in self.settings.universe.sources else None
+
     def last_accepted(self) -> tuple[dt.date, int] | None:
         """The day and the size of the list of the index that was accepted last, if any was."""
         if not self.warehouse.exists():
