@@ -91,11 +91,13 @@ def with_announced(
     last = lists.last
     result = list(memberships)
     if last is not None:
-        announced = [s for s in _dated_changes(evidence) if s.from_on > last - BRIEF]
+        announced = [
+            s for s in _dated_changes(evidence) if last - BRIEF < s.from_on <= last + AHEAD
+        ]
+        # A history may go on long after the last list.
         announced += [s for s in _endings(evidence) if s.from_on > last]
         for statement in sorted(announced, key=lambda s: s.from_on):
-            if statement.from_on <= last + AHEAD:
-                _apply(statement, result)
+            _apply(statement, result)
     return [_with_first_report(membership, evidence) for membership in result]
 
 
