@@ -251,7 +251,15 @@ class Register(SecurityRecords):
             starts.append(max(before.valid_to or identity.valid_from, since))
         ends = [*starts[1:], interval.removed_on]
         return [
-            (replace(interval, effective_on=start, removed_on=end), self._from_slug(identity))
+            (
+                replace(
+                    interval,
+                    effective_on=start,
+                    removed_on=end,
+                    company=interval.company if identity is within[-1] else None,
+                ),
+                self._from_slug(identity),
+            )
             for identity, start, end in zip(within, starts, ends, strict=True)
         ]
 
@@ -263,6 +271,14 @@ class Register(SecurityRecords):
         """
         symbol, start = interval.symbol, interval.effective_on
         until = (interval.removed_on or dt.date.max) - dt.timedelta(days=1)
+        for name in self._names[symbol]:
+            present = joined.get(name.security_id)
+            if present and start - JOINED_ANEW <= present <= until and start < name.valid_from:
+                # A list dated the ticker of the present member by its own day.
+                for other in [n for n in self._names[symbol] if n.covers(start)]:
+                    self._replace(other, replace(other, valid_to=start))
+                self._replace(name, replace(name, valid_from=start))
+                return name.security_id
         for name in self._names[symbol]:
             if name.overlaps(start, until):
                 if start < name.valid_from:
