@@ -103,7 +103,8 @@ class _Refresh:
         if history is None:
             return []
         try:
-            return list(self._import(history, history.fetch_universe()).notices)
+            # Its days are its own, whatever the day of the list.
+            return list(replace(self, on=None)._import(history, history.fetch_universe()).notices)
         except SourceError as error:
             return [f"The history of {self.universe} in a library was not read: {error}"]
 
