@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ from quant_assets.settings.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class BeforeHistoryWarning(UserWarning):
+    """An index was read on a day before its members are known."""
 
 
 def universe(
@@ -38,7 +43,7 @@ def universe(
     ``members``, of those ``with_prices``, and of other securities that some source reports as
     members (``claimed``), and the list ``tickers_unknown`` of symbols that are not known to have
     been the ticker of that day. For days before ``known_from`` the frame has only the members that
-    later lists date back so far, not all there were.
+    later lists date back so far, not all there were; of an index, BeforeHistoryWarning says so.
 
     Raises UnknownUniverseError where the universe is not stored, WarehouseError.
     """
@@ -65,6 +70,13 @@ def universe(
         "claimed": int(claimed),
         "tickers_unknown": list(frame["symbol"][~of_the_day]),
     }
+    since = frame.attrs["known_from"]
+    if frame.attrs["kind"] == "index" and since and day.isoformat() < since:
+        message = (
+            f"The members of {name} are known from {since} on, not on {day}; the frame has "
+            f"{'those that later lists date back so far' if len(frame) else 'none'}."
+        )
+        warnings.warn(message, BeforeHistoryWarning, stacklevel=2)
     return frame
 
 
