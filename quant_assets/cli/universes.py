@@ -189,7 +189,9 @@ def import_lists(
     *,
     lists: Annotated[
         list[str] | None,
-        typer.Option("--from", help="File or URL: constituents or intervals; repeatable."),
+        typer.Option(
+            *("--from", "--history"), help="File or URL: constituents or intervals; repeatable."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Universe to import into.")] = DEFAULT,
     on: Annotated[dt.date | None, options.day_option("Day of the list; by default today.")] = None,

@@ -76,7 +76,10 @@ def complain_of_unknown_days(facts: Mapping[Any, Any]) -> None:
         complain(f"{universe} has no members yet: quant-assets {wanted}.")
     elif facts["on"] < since:
         some = "; shown are those of later lists that had joined by then"
-        earlier = f"A history imported with quant-assets {_IMPORT} may tell of earlier days."
+        earlier = (
+            "A history imported with quant-assets universe import --history FILE may tell of "
+            "earlier days."
+        )
         complain(
             f"Members of {universe} are known from {since} on{some if facts['members'] else ''}. "
             f"{'It began then.' if facts['kind'] == CUSTOM else earlier}"
