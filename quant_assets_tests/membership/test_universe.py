@@ -20,6 +20,7 @@ from quant_assets.contracts.membership import (
 from quant_assets.membership.refusals import ImplausibleUniverseError, TooManyChangesError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_over import import_universe
+from quant_assets.read.membership_frames import BeforeHistoryWarning
 from quant_assets.reference.identity import known_identities
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.sources.index_members.lists import MembershipLists
@@ -189,9 +190,10 @@ def test_a_membership_includes_its_first_day_and_excludes_the_day_of_removal(
         "2000-06-05": ["A", "MMM"],
         "2010-02-28": ["A", "MMM"],
         "2010-03-01": ["MMM"],
-        "1996-01-01": [],
     }
     assert {on: symbols(warehouse, on) for on in expected} == expected
+    with pytest.warns(BeforeHistoryWarning, match="from 1996-01-02 on, not on 1996-01-01"):
+        assert symbols(warehouse, "1996-01-01") == []
 
 
 @pytest.mark.parametrize(

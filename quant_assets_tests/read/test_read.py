@@ -21,6 +21,7 @@ from quant_assets.membership.take_over import import_universe
 from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.read.adjusted_rows import UnknownSourceError
 from quant_assets.read.membership_frames import (
+    BeforeHistoryWarning,
     delistings,
     universe,
     universe_changes,
@@ -570,11 +571,12 @@ def test_a_universe_has_the_members_of_the_day(shelf: Shelf) -> None:
     shelf.put(FakeSource(bars("AAPL", [10] * 5)))
     import_universe(shelf.warehouse, MEMBERS, (), universe="tiny", on=FRIDAY)
     found = []
-    for on in ("2019-12-31", "2020-01-02", MONDAY, TUESDAY, FRIDAY):
+    with pytest.warns(BeforeHistoryWarning, match="from 2020-01-02 on, not on 2019-12-31"):
+        assert universe("tiny", on="2019-12-31", home=shelf.home).empty
+    for on in ("2020-01-02", MONDAY, TUESDAY, FRIDAY):
         frame = universe("tiny", on=on, home=shelf.home)
         found.append((frame["symbol"].tolist(), frame.attrs["members"], frame.attrs["with_prices"]))
     assert found == [
-        ([], 0, 0),
         (["GONE"], 1, 0),
         (["AAPL", "GONE"], 2, 1),
         (["AAPL"], 1, 1),
