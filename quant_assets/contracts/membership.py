@@ -59,17 +59,22 @@ class UniverseAnswer:
     ``names`` are dated names of its securities, where the source knows of renamings and reused
     tickers. ``listed_on`` is the day of the list, where it is not the day of the request.
     ``passed_over`` has the reason why each better source did not answer; an answer that has some
-    is a fallback's.
+    is a fallback's. ``unread`` are rows of the list without a symbol of their own.
     """
 
     source: str
     names: tuple[KnownIdentity, ...] = ()
     constituents: tuple[Constituent, ...] = ()
+    unread: tuple[Constituent, ...] = ()
     intervals: tuple[MembershipInterval, ...] = ()
     changes: tuple[MembershipChange, ...] = ()
     listed_on: dt.date | None = None
     passed_over: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+
+
+class Remark(str):
+    """A notice that asks nothing of the user: nothing was lost."""
 
 
 class UniverseSource(Protocol):

@@ -80,8 +80,10 @@ def _scraped(rows: pd.DataFrame) -> UniverseAnswer:
         {columns[key]: value for key, value in line.items() if isinstance(value, str)}
         for line in table.to_dict("records")
     ]
-    members, notices = read_members(lines, "the scrape", WIKIPEDIA)
-    return UniverseAnswer(WIKIPEDIA, constituents=members, notices=tuple(notices))
+    members, unread, notices = read_members(lines, "the scrape", WIKIPEDIA)
+    return UniverseAnswer(
+        WIKIPEDIA, constituents=members, unread=unread, notices=tuple(notices)
+    )
 
 
 def versions(real: Path, folder: Path) -> Iterator[Step]:

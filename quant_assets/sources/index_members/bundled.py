@@ -44,16 +44,20 @@ class BundledList:
         folder = self.data()
         # Without its day an old list would pass for today's, so the day is read first.
         made_on = _made_on(read_path(str(folder / _MADE), SOURCE))
-        constituents, notices = self.read_list()
+        constituents, unread, notices = self.read_list()
         return UniverseAnswer(
             f"{SOURCE}:{LIBRARY}",
             constituents=constituents,
+            unread=unread,
             listed_on=made_on,
             notices=(f"{LIBRARY} has the members of {made_on}.", *notices),
         )
 
-    def read_list(self) -> tuple[tuple[Constituent, ...], list[str]]:
-        """The lines of the list, with notices. Raises SourceUnavailable and BadAnswer."""
+    def read_list(self) -> tuple[tuple[Constituent, ...], tuple[Constituent, ...], list[str]]:
+        """The lines of the list, those without a readable ticker, and notices.
+
+        Raises SourceUnavailable and BadAnswer.
+        """
         name = f"{_LIST} of {LIBRARY}"
         rows = read_rows(read_path(str(self.data() / _LIST), SOURCE), name, SOURCE)
         check_symbols(rows, name, SOURCE)

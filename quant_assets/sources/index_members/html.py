@@ -11,9 +11,10 @@ import datetime as dt
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from quant_assets.contracts.membership import MembershipChange, UniverseAnswer
+from quant_assets.contracts.membership import MembershipChange, Remark, UniverseAnswer
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.reference.identity import InvalidSymbolError
 from quant_assets.sources.index_members.headers import (
@@ -22,12 +23,13 @@ from quant_assets.sources.index_members.headers import (
     SYMBOL,
     Row,
     RowProblems,
+    date_reader,
     header_key,
     name_in,
     plain,
     read_date,
     read_members,
-    read_symbol,
+    read_symbols_of_cell,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
         message = f"{where} has a member among the headers of its members: {cells}. {WHAT_TO_DO}"
         raise BadAnswer(source, message)
     alike = [table for table in tables if table.headers == largest.headers]
-    constituents, notices = read_members(
+    constituents, unread, notices = read_members(
         [row for table in alike for row in table.named()], where, source
     )
     if not constituents:
@@ -98,7 +100,11 @@ def read_page(body: bytes, where: str, source: str) -> UniverseAnswer:
         notices.append(f"{where}: {len(tables) - len(alike)} more tables of securities unread.")
     changes, more = _changes(grids, where)
     return UniverseAnswer(
-        source, constituents=constituents, changes=changes, notices=(*notices, *more)
+        source,
+        constituents=constituents,
+        unread=unread,
+        changes=changes,
+        notices=(*notices, *more),
     )
 
 
@@ -155,9 +161,11 @@ def _members_table(grid: Grid) -> _Table | None:
 def _changes(grids: Sequence[Grid], where: str) -> tuple[tuple[MembershipChange, ...], list[str]]:
     problems = RowProblems()
     for table in filter(None, map(_changes_table, grids)):
-        read = [_change(row, problems) for row in table.named()]
-        return tuple(filter(None, read)), problems.sentences(where)
-    return (), [f"{where} has no table of changes, with columns Date, Added and Removed."]
+        rows = table.named()
+        date = date_reader(row["on"] for row in rows)
+        read = [change for row in rows for change in _changes_of(row, date(row["on"]), problems)]
+        return tuple(read), problems.sentences(where)
+    return (), [Remark(f"{where} has no table of changes, with columns Date, Added and Removed.")]
 
 
 def _changes_table(grid: Grid) -> _Table | None:
@@ -180,33 +188,35 @@ def _change_field(words: Collection[str]) -> str:
     return "on" if "date" in present else "reason" if "reason" in present else ""
 
 
-def _change(row: Row, problems: RowProblems) -> MembershipChange | None:
-    on = read_date(row["on"])
+def _changes_of(
+    row: Row, on: dt.date | None, problems: RowProblems
+) -> Iterator[MembershipChange]:
     if on is None:
         problems.add("of the changes left out, without a date", repr(" ".join(row.values())))
-        return None
-    added, removed = (_ticker(row.get(side, ""), problems) for side in ("added", "removed"))
+        return
+    added, removed = (_tickers(row.get(side, ""), problems) for side in ("added", "removed"))
     if not (added or removed):
         problems.add("of the changes left out, without a ticker", repr(" ".join(row.values())))
-        return None
-    return MembershipChange(
-        on,
-        added,
-        removed,
-        name_in(row, ("added_name",)) if added else None,
-        name_in(row, ("removed_name",)) if removed else None,
-        plain(row.get("reason", "")) or None,
-    )
+        return
+    for joined, left in zip_longest(added, removed):
+        yield MembershipChange(
+            on,
+            joined,
+            left,
+            name_in(row, ("added_name",)) if joined else None,
+            name_in(row, ("removed_name",)) if left else None,
+            plain(row.get("reason", "")) or None,
+        )
 
 
-def _ticker(text: str, problems: RowProblems) -> str | None:
+def _tickers(text: str, problems: RowProblems) -> tuple[str, ...]:
     if not any(map(str.isalnum, text)):
-        return None  # blank, or a dash
+        return ()  # blank, or a dash
     try:
-        return read_symbol(text)[0]
+        return read_symbols_of_cell(text)
     except InvalidSymbolError:
         problems.add("of the changes read without one of its tickers", repr(text))
-        return None
+        return ()
 
 
 def _grid(table: HtmlElement) -> Grid:

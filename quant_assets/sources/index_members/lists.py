@@ -23,9 +23,10 @@ from quant_assets.sources.index_members.headers import (
     Row,
     RowProblems,
     column,
-    read_date,
+    date_reader,
     read_members,
     read_symbol,
+    spelling,
     value,
 )
 from quant_assets.sources.index_members.html import as_of_last_edit, read_page
@@ -61,6 +62,7 @@ class MembershipLists:
         return UniverseAnswer(
             source=f"{SOURCE}:{', '.join(_file_name(location) for location in self.locations)}",
             constituents=tuple(each for answer in answers for each in answer.constituents),
+            unread=tuple(each for answer in answers for each in answer.unread),
             intervals=tuple(each for answer in answers for each in answer.intervals),
             changes=tuple(each for answer in answers for each in answer.changes),
             listed_on=min(days, default=None),
@@ -79,8 +81,10 @@ class MembershipLists:
             return _intervals(rows, shown)
         if _has_changes(rows[0]):
             return _changes(rows, shown)
-        constituents, notices = read_members(rows, shown, SOURCE)
-        return UniverseAnswer(SOURCE, constituents=constituents, notices=tuple(notices))
+        constituents, unread, notices = read_members(rows, shown, SOURCE)
+        return UniverseAnswer(
+            SOURCE, constituents=constituents, unread=unread, notices=tuple(notices)
+        )
 
     def _bytes(self, location: str) -> bytes:
         if not is_address(location):
@@ -102,8 +106,11 @@ def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
     """Rows of a day with the symbols added and removed on it, several separated by commas."""
     found: list[MembershipChange] = []
     problems = RowProblems()
+    date = date_reader(value(row, _ON) for row in rows)
+    cells = (value(row, names) or "" for row in rows for names in (_ADDED, _REMOVED))
+    spelt = spelling(text for cell in cells for text in cell.split(","))
     for row in rows:
-        on = read_date(value(row, _ON))
+        on = date(value(row, _ON))
         if on is None:
             problems.add("left out, without a date", repr(value(row, _ON)))
             continue
@@ -111,7 +118,8 @@ def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
             for text in (value(row, names) or "").split(","):
                 try:
                     if text.strip():
-                        found.append(MembershipChange(on, **{kind: read_symbol(text)[0]}))
+                        symbol, _ = read_symbol(spelt(text))
+                        found.append(MembershipChange(on, **{kind: symbol}))
                 except InvalidSymbolError:
                     problems.add(NO_SYMBOL, repr(text))
     notices = problems.sentences(where)
@@ -123,11 +131,13 @@ def _changes(rows: Sequence[Row], where: str) -> UniverseAnswer:
 def _intervals(rows: Sequence[Row], where: str) -> UniverseAnswer:
     found: list[MembershipInterval] = []
     problems = RowProblems()
+    date = date_reader(value(row, names) for row in rows for names in (_START, _END))
+    spelt = spelling(value(row, SYMBOL) or "" for row in rows)
     for row in rows:
         removed_on = value(row, _END)
-        start, end = read_date(value(row, _START)), read_date(removed_on)
+        start, end = date(value(row, _START)), date(removed_on)
         try:
-            symbol, _ = read_symbol(value(row, SYMBOL) or "")
+            symbol, _ = read_symbol(spelt(value(row, SYMBOL) or ""))
         except InvalidSymbolError as error:
             problems.add(NO_SYMBOL, repr(error.text))
             continue

@@ -120,7 +120,7 @@ def test_days_added_that_can_not_be_read_are_noticed(read) -> None:  # type: ign
     assert [notice.split("/", 1)[1].split("/")[-2:] for notice in answer.notices] == [
         ["4", "1957'."]
     ]
-    assert "2 rows read without the day added, which can't be read, such as" in answer.notices[0]
+    assert "2 rows whose date added can't be read, such as" in answer.notices[0]
 
 
 @pytest.mark.parametrize(
