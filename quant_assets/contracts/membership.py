@@ -65,12 +65,12 @@ class UniverseAnswer:
     source: str
     names: tuple[KnownIdentity, ...] = ()
     constituents: tuple[Constituent, ...] = ()
-    unread: tuple[Constituent, ...] = ()
     intervals: tuple[MembershipInterval, ...] = ()
     changes: tuple[MembershipChange, ...] = ()
     listed_on: dt.date | None = None
     passed_over: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    unread: tuple[Constituent, ...] = ()
 
 
 class Remark(str):

@@ -2,15 +2,16 @@
 
 A ticker that was on the last list means the same security still. A new ticker may be that of a
 member under a new name, which shows by its SEC number (CIK), by the list's own words, or by the
-company's name; otherwise it is another company, even where that ticker was in use before.
+company's name; otherwise it is another company, even where that ticker was in use before. A row
+without a ticker that can be read is the member that its name, its number or its letters say.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from quant_assets.contracts.membership import Constituent
 from quant_assets.securities.register import JOINED_ANEW, Register
@@ -31,10 +32,14 @@ class Renaming:
 
 @dataclass(frozen=True)
 class IdentifiedList:
-    """The lines of a list by security, and the renamings that it shows."""
+    """The lines of a list by security, the renamings that it proves, and those that it is the first
+    to claim; ``unknown`` counts the rows of companies that can't be told.
+    """
 
     constituents: Mapping[int, Constituent]
     renamed: tuple[Renaming, ...]
+    claimed: tuple[Renaming, ...] = ()
+    unknown: int = 0
 
 
 def identify_members(
@@ -46,14 +51,62 @@ def identify_members(
     *,
     latest: bool,
     last_sessions: Mapping[int, dt.date] | None = None,
+    unread: Sequence[Constituent] = (),
+    claims: Mapping[str, int] | None = None,
+    proven: Callable[[int, str], bool] = lambda security, symbol: True,
 ) -> IdentifiedList:
     """The securities that a list of the day ``on`` means.
 
     ``members`` are the tickers of the members of the last list, ``left`` the days on which former
-    members left last, ``last_sessions`` their last stored sessions, all by security. Only the
-    ``latest`` list changes names in the register; an older list is read with the names that are
-    known.
+    members left last, ``last_sessions`` their last stored sessions, all by security. ``unread`` are
+    the rows without a ticker of their own, ``claims`` the new tickers that the last list gave to
+    members, ``proven`` whether a second witness has a new ticker. Only the ``latest`` list changes
+    names in the register; an older list is read with the names that are known.
     """
+    found, strangers = _by_ticker(constituents, register, on, members)
+    unread = _settle_twins(found, unread, members, register)
+    if latest:
+        strangers += _takers(found, members, register)
+    unknown = 0
+    for row in unread:
+        several = list(_named_in(row, _missing(members, found), register, on))
+        for security in several:
+            found[security] = replace(row, symbol=members[security], previous_symbol=None)
+        unknown += not several and bool(row.name or row.cik)
+    changed: list[Renaming] = []
+    for line in strangers:
+        former = None
+        if latest:
+            missing = _missing(members, found)
+            claimed = (claims or {}).get(line.symbol)
+            former = claimed if claimed in missing else _former_member(line, missing, register, on)
+        if former is None:
+            former = _bearer(
+                line, register, on, found, left=left, last_sessions=last_sessions or {}
+            )
+        elif _letters(line.symbol) == _letters(members[former]):
+            line = replace(line, symbol=members[former])  # noqa: PLW2901 - another spelling
+        else:
+            changed.append(Renaming(former, members[former], line.symbol, on))
+        found[former] = line
+    sure = [r for r in changed if proven(r.security_id, r.symbol)]
+    for renaming in sure:
+        register.rename(renaming.security_id, renaming.symbol, on)
+    unsure = tuple(r for r in changed if r not in sure)
+    return IdentifiedList(found, tuple(sure), unsure, unknown)
+
+
+def _missing(members: Mapping[int, str], found: Collection[int]) -> dict[int, str]:
+    return {security: symbol for security, symbol in members.items() if security not in found}
+
+
+def _by_ticker(
+    constituents: Sequence[Constituent],
+    register: Register,
+    on: dt.date,
+    members: Mapping[int, str],
+) -> tuple[dict[int, Constituent], list[Constituent]]:
+    """The lines that have a member's ticker, by security, and all others."""
     by_symbol = {symbol: security for security, symbol in members.items()}
     found: dict[int, Constituent] = {}
     strangers: list[Constituent] = []
@@ -64,26 +117,64 @@ def identify_members(
             strangers.append(line)
         else:
             found[security] = line
-    # A company may take the ticker of the one it buys.
-    buyers = {register.cik_of(s): s for s in members if s not in found} if latest else {}
-    for bought, line in list(found.items()):
-        cik = _cik(line)
-        if cik and cik in buyers and register.cik_of(bought) not in (None, cik):
-            del found[bought]
-            strangers.append(line)
-    renamed: list[Renaming] = []
-    for line in strangers:
-        missing = {s: symbol for s, symbol in members.items() if s not in found}
-        former = _former_member(line, missing, register, on) if latest else None
-        if former is None:
-            found[
-                _bearer(line, register, on, found, left=left, last_sessions=last_sessions or {})
-            ] = line
+    return found, strangers
+
+
+def _settle_twins(
+    found: dict[int, Constituent],
+    unread: Sequence[Constituent],
+    members: Mapping[int, str],
+    register: Register,
+) -> Sequence[Constituent]:
+    """Give a ticker that two rows have to the company whose name or number is its own; returns
+    the rows without a ticker of their own.
+    """
+    by_symbol = {symbol: security for security, symbol in members.items()}
+    for row in unread:
+        security = by_symbol.get(row.previous_symbol or "")
+        if security is None or security not in found:
             continue
-        register.rename(former, line.symbol, on)
-        renamed.append(Renaming(former, members[former], line.symbol, on))
-        found[former] = line
-    return IdentifiedList(found, tuple(renamed))
+        line = found[security]
+        if _is_of(row, security, register) and not _is_of(line, security, register):
+            found[security] = replace(row, symbol=line.symbol, previous_symbol=None)
+            unread = [replace(line, symbol=""), *(other for other in unread if other is not row)]
+    return unread
+
+
+def _takers(
+    found: dict[int, Constituent], members: Mapping[int, str], register: Register
+) -> list[Constituent]:
+    """Take out the lines of companies that took the ticker of the one they bought."""
+    buyers = {register.cik_of(security) for security in _missing(members, found)}
+    takers = {
+        bought: line
+        for bought, line in found.items()
+        if (cik := _cik(line)) in buyers and cik and register.cik_of(bought) not in (None, cik)
+    }
+    for bought in takers:
+        del found[bought]
+    return list(takers.values())
+
+
+def _is_of(line: Constituent, security: int, register: Register) -> bool:
+    """Whether a line has the name or the SEC number of a security."""
+    cik, name = _cik(line), _plain(line.name)
+    same_name = bool(name) and name == _plain(register.name_of(security))
+    return same_name or bool(cik and cik == register.cik_of(security))
+
+
+def _named_in(
+    row: Constituent, missing: Mapping[int, str], register: Register, on: dt.date
+) -> Iterator[int]:
+    """The members, among those ``missing`` from the list, of a row without a ticker of its own."""
+    written = set(re.split(r"[/.]", row.previous_symbol or "")) | {row.previous_symbol}
+    named = [security for security, symbol in missing.items() if symbol in written]
+    if len(named) > 1:
+        yield from named
+        return
+    former = _former_member(row, missing, register, on)
+    if former is not None:
+        yield former
 
 
 def _former_member(
@@ -97,6 +188,9 @@ def _former_member(
         if line.previous_symbol and line.previous_symbol == symbol:
             return number
     cik = _cik(line)
+    for number, symbol in missing.items():
+        if _letters(symbol) == _letters(line.symbol) and _may_be(register.cik_of(number), cik):
+            return number
     same = [number for number in missing if cik and register.cik_of(number) == cik]
     if len(same) > 1:
         # Share classes of one company differ by the class in their names.
@@ -135,7 +229,8 @@ def _bearer(
     security = name.security_id
     cik, held = _cik(line), register.cik_of(security)
     same = cik and cik == held
-    another = not _may_be(held, cik)
+    # A number that is mistyped on one list is no other company, if the name is the same.
+    another = not _may_be(held, cik) and _plain(register.name_of(security)) != _plain(line.name)
     ended = name.valid_to is not None and name.valid_to <= on
     gone = security in left and line.added_on and line.added_on > left[security] + JOINED_ANEW
     if security not in taken and (same or not (another or ended or gone)):
@@ -153,6 +248,10 @@ def _bearer(
 
 def _may_be(held: str | None, cik: str | None) -> bool:
     return not (held and cik and held != cik)
+
+
+def _letters(symbol: str) -> str:
+    return symbol.replace(".", "")
 
 
 def _cik(line: Constituent) -> str | None:

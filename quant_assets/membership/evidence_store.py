@@ -10,10 +10,13 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TypeVar
 
 import duckdb
 
 from quant_assets.membership.deciding.evidence import (
+    ADDED,
     INTERVAL,
     LISTED,
     LOOKED_UP,
@@ -37,6 +40,9 @@ def source_family(source: str) -> str:
     return source.split(":", 1)[0]
 
 
+_Cell = TypeVar("_Cell")
+
+
 @dataclass(frozen=True)
 class ListEntry:
     """A security on a list: its ticker there, and the date of joining that the list gives."""
@@ -49,8 +55,9 @@ class ListEntry:
 class EvidenceStore:
     """The evidence on one universe.
 
-    ``days`` are the days of accepted lists and ``runs`` the runs of lists that have a security,
-    both by source family; ``trusted`` are the lists that a user accepted. ``touched`` are the
+    ``days`` are the days of accepted lists and ``runs`` the runs of lists that have a security
+    under the same ticker and date of joining, both by source family; ``trusted`` are the lists
+    that a user accepted. ``touched`` are the
     securities whose evidence was changed since it was read.
     """
 
@@ -72,16 +79,17 @@ class EvidenceStore:
             insort(store.days[source_family(source)], day)
             if trusted:
                 store.trusted.add((source_family(source), day))
-        for source, kind, security, start, end, symbol, added, reason, at in con.execute(
+        for source, kind, security, start, end, symbol, added, reason, reported in con.execute(
             "select source, kind, security_id, from_on, until_on, symbol, said_added_on, reason,"
-            " created_at from membership_evidence where universe = ? order by from_on, source",
+            " coalesce(reported_on, created_at::date) from membership_evidence where universe = ?"
+            " order by from_on, source",
             [universe],
         ).fetchall():
             if kind == LISTED:
                 run = ListRun(start, end, symbol, added)
                 store.runs[source].setdefault(security, []).append(run)
             else:
-                statement = Statement(source, kind, start, end, symbol, reason, at.date())
+                statement = Statement(source, kind, start, end, symbol, reason, reported)
                 store.statements[security].append(statement)
         store.days = defaultdict(list, {f: sorted(set(days)) for f, days in store.days.items()})
         return store
@@ -102,6 +110,19 @@ class EvidenceStore:
                 found[security] = covering
         return found
 
+    def names(self, security: int, symbol: str, family: str, day: dt.date) -> bool:
+        """Whether evidence other than a family's list of ``day`` has a security under a ticker."""
+        lists = (
+            (other, run) for other, runs in self.runs.items() for run in runs.get(security, ())
+        )
+        return any(
+            run.symbol == symbol and run.covers(day) and (other, run.listed_on) != (family, day)
+            for other, run in lists
+        ) or any(
+            s.symbol == symbol and s.kind in (INTERVAL, ADDED) and s.from_on <= day
+            for s in self.statements.get(security, ())
+        )
+
     def add_list(
         self, family: str, day: dt.date, members: Mapping[int, ListEntry], *, trusted: bool = False
     ) -> None:
@@ -113,18 +134,31 @@ class EvidenceStore:
         for security in {*runs, *members}:
             entry = members.get(security)
             held = runs.get(security, [])
-            covering = next((run for run in held if run.covers(day)), None)
-            if (covering is None) == (entry is None) and (days or entry is None):
-                if covering and entry and _differs(covering, entry):
-                    held[held.index(covering)] = replace(
-                        covering, symbol=entry.symbol, added_on=entry.added_on
-                    )
-                    self.touched.add(security)
+            if (days or entry is None) and entry == _entry_on(held, day):
                 continue
-            runs[security] = _with_day(held, days, day, entry)
-            self.touched.add(security)
+            cells = {each: _entry_on(held, each) for each in days} | {day: entry}
+            self._keep_runs(family, security, cells)
         if day not in days:
             insort(days, day)
+
+    def remove_list(self, family: str, day: dt.date) -> None:
+        """Forget the list of a day."""
+        self.trusted.discard((family, day))
+        self.days[family].remove(day)
+        for security, held in list(self.runs[family].items()):
+            if any(day in (run.listed_on, run.gone_on) for run in held):
+                cells = {each: _entry_on(held, each) for each in self.days[family]}
+                self._keep_runs(family, security, cells)
+
+    def _keep_runs(
+        self, family: str, security: int, cells: Mapping[dt.date, ListEntry | None]
+    ) -> None:
+        runs = _runs(sorted(cells.items(), key=lambda each: each[0]))
+        if runs:
+            self.runs[family][security] = runs
+        else:
+            self.runs[family].pop(security, None)
+        self.touched.add(security)
 
     def add_statement(self, security: int, statement: Statement) -> None:
         """Add a statement; the same statement again changes nothing."""
@@ -152,7 +186,9 @@ class EvidenceStore:
         kept: Iterable[tuple[int, Statement]] = (),
     ) -> None:
         """Let ``statements``, and those ``kept``, be all that ``source`` states in these kinds."""
-        current = {(security, s.kind, s.from_on) for security, s in (*statements, *kept)}
+        stated = {(security, s.kind, s.from_on) for security, s in statements}
+        kept = [(sec, s) for sec, s in kept if (sec, s.kind, s.from_on) not in stated]
+        current = stated | {(security, s.kind, s.from_on) for security, s in kept}
         for security, several in self.statements.items():
             withdrawn = [
                 s
@@ -164,7 +200,7 @@ class EvidenceStore:
             if withdrawn:
                 self.statements[security] = [s for s in several if s not in withdrawn]
                 self.touched.add(security)
-        for security, statement in statements:
+        for security, statement in (*statements, *kept):
             self.add_statement(security, statement)
 
     def affected(self, day: dt.date) -> set[int]:
@@ -189,16 +225,57 @@ class EvidenceStore:
                 found.add(security)
         return found
 
-    def of(self, security: int, known_since: dt.date | None = None) -> Evidence:
-        runs = {f: tuple(runs[security]) for f, runs in self.runs.items() if runs.get(security)}
+    def of(
+        self, security: int, known_since: dt.date | None = None, ticker: str | None = None
+    ) -> Evidence:
+        """The evidence on a security; ``ticker`` is its proven ticker, where one is known."""
+        runs = {
+            family: self.believed(family, security, ticker)
+            for family, runs in self.runs.items()
+            if runs.get(security)
+        }
         return Evidence(runs, tuple(self.statements.get(security, ())), known_since)
+
+    def believed(
+        self, family: str, security: int, ticker: str | None = None
+    ) -> tuple[ListRun, ...]:
+        """The runs of lists that have a security, each with the ticker and date to be believed."""
+        found = []
+        for same in _unbroken(self.runs[family].get(security, ())):
+            symbols = self._proven(family, [(run, run.symbol) for run in same])
+            dates = self._proven(family, [(run, run.added_on) for run in same])
+            symbol = symbols[-1] if symbols else same[0].symbol
+            added_on = next((date for date in reversed(dates) if date), None)
+            if not added_on and not (dates and len(same) > 1):
+                added_on = same[0].added_on
+            found.append(
+                ListRun(
+                    same[0].listed_on,
+                    same[-1].gone_on,
+                    ticker if ticker == same[-1].symbol else symbol,
+                    added_on,
+                )
+            )
+        return tuple(found)
+
+    def _proven(self, family: str, cells: Sequence[tuple[ListRun, _Cell]]) -> list[_Cell]:
+        """The values that two lists gave one after another, or one that a user accepted."""
+        days = self.days[family]
+        found = []
+        for value, group in groupby(cells, key=lambda each: each[1]):
+            same = [run for run, _ in group]
+            start = bisect_left(days, same[0].listed_on)
+            end = bisect_left(days, same[-1].gone_on or dt.date.max)
+            if end - start > 1 or any((family, day) in self.trusted for day in days[start:end]):
+                found.append(value)
+        return found
 
     def lists(self) -> Lists:
         changed: dict[str, set[dt.date]] = defaultdict(set)
         joined: dict[str, dict[dt.date, list[dt.date]]] = defaultdict(lambda: defaultdict(list))
         for family, runs in self.runs.items():
             first = self.days[family][0]
-            for run in (run for several in runs.values() for run in several):
+            for run in (run for security in runs for run in self.believed(family, security)):
                 changed[family].add(run.listed_on)
                 if run.gone_on:
                     changed[family].add(run.gone_on)
@@ -237,6 +314,7 @@ class EvidenceStore:
                 "symbol": run.symbol,
                 "said_added_on": run.added_on,
                 "reason": None,
+                "reported_on": None,
             }
             for family, runs in self.runs.items()
             for run in runs.get(security, ())
@@ -251,45 +329,45 @@ class EvidenceStore:
                 "symbol": s.symbol,
                 "said_added_on": None,
                 "reason": s.reason,
+                "reported_on": s.reported_on,
             }
             for s in self.statements.get(security, ())
         ]
         return listed + stated
 
 
-def _differs(run: ListRun, entry: ListEntry) -> bool:
-    """Whether an entry gives another ticker or date of joining than a run that still lasts."""
-    return run.gone_on is None and (
-        entry.symbol != run.symbol or (entry.added_on or run.added_on) != run.added_on
-    )
+def _entry_on(runs: Sequence[ListRun], day: dt.date) -> ListEntry | None:
+    run = next((run for run in runs if run.covers(day)), None)
+    return ListEntry(run.symbol, run.added_on) if run else None
+
+
+def _runs(cells: Iterable[tuple[dt.date, ListEntry | None]]) -> list[ListRun]:
+    """The runs of a security from what the list of each day has of it."""
+    found: list[ListRun] = []
+    for day, entry in cells:
+        last = found[-1] if found and found[-1].gone_on is None else None
+        if last and entry == ListEntry(last.symbol, last.added_on):
+            continue
+        if last:
+            found[-1] = replace(last, gone_on=day)
+        if entry:
+            found.append(ListRun(day, None, entry.symbol, entry.added_on))
+    return found
+
+
+def _unbroken(runs: Sequence[ListRun]) -> Iterable[list[ListRun]]:
+    """Runs that follow one another without a list between them that lacks the security."""
+    same: list[ListRun] = []
+    for run in runs:
+        if same and same[-1].gone_on != run.listed_on:
+            yield same
+            same = []
+        same.append(run)
+    if same:
+        yield same
 
 
 def _latest(runs: Sequence[ListRun], first: dt.date) -> dt.date:
     """The last date in ``runs`` other than the day of the family's ``first`` list."""
     dates = [d for run in runs for d in (run.listed_on, run.gone_on, run.added_on)]
     return max((d for d in dates if d and d != first), default=dt.date.min)
-
-
-def _with_day(
-    runs: Sequence[ListRun], days: Sequence[dt.date], day: dt.date, entry: ListEntry | None
-) -> list[ListRun]:
-    """The runs of a security with the list of ``day``, which has it (``entry``) or lacks it."""
-    at = bisect_left(days, day)
-    known = [*days[:at], day, *(d for d in days[at:] if d != day)]
-    found: list[ListRun] = []
-    for each in known:
-        run = next((r for r in runs if r.covers(each)), None)
-        present = entry is not None if each == day else run is not None
-        if not present:
-            if found and found[-1].gone_on is None:
-                found[-1] = replace(found[-1], gone_on=each)
-            continue
-        if not found or found[-1].gone_on is not None:
-            found.append(ListRun(each, None, "", None))
-        if each == day and entry:
-            symbol, added_on = entry.symbol, entry.added_on
-        else:
-            symbol, added_on = (run.symbol, run.added_on) if run else ("", None)
-        last = found[-1]
-        found[-1] = replace(last, symbol=symbol or last.symbol, added_on=added_on or last.added_on)
-    return found

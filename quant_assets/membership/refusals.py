@@ -53,16 +53,17 @@ class TooManyChangesError(RefusedUniverseError):
         self,
         universe: str,
         source: str,
-        changes: tuple[Sequence[str], Sequence[str]],
+        changes: tuple[Sequence[str], Sequence[str], Sequence[str]],
         since: dt.date,
         allowed: int,
     ) -> None:
-        new, gone = changes
+        new, gone, renamed = changes
+        tickers = f", and new tickers of {len(renamed)} ({_first_five(renamed)})" if renamed else ""
         super().__init__(
             universe,
             source,
             f"The list brings {len(new)} new members ({_first_five(new)}) and lacks {len(gone)} "
-            f"({_first_five(gone)}); the time since {since} explains {allowed} at most.",
+            f"({_first_five(gone)}){tickers}; the time since {since} explains {allowed} at most.",
         )
 
 

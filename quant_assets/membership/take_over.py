@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
-from quant_assets.membership.constituents import IdentifiedList, identify_members
+from quant_assets.membership.constituents import IdentifiedList, Renaming, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
-from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, Statement
+from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, SILENCE, Statement
 from quant_assets.membership.evidence_store import (
     EvidenceStore,
     ListEntry,
@@ -105,7 +105,7 @@ class _Import:
             self.register.bearers(identity.symbol)
         self._add_intervals()
         identified = self._add_list() if self.answer.constituents else IdentifiedList({}, ())
-        changes = ReportedChanges(self.answer, self.day, identified, self._members())
+        changes = ReportedChanges(self.answer, self.day, identified, self._members(), self.before)
         changes.add_to(self.evidence, self.register)
         decisions = self._decide()
         self.register.write(self.writing)
@@ -166,10 +166,9 @@ class _Import:
     def _add_list(self) -> IdentifiedList:
         """Add the list of members as evidence, unless it is refused."""
         lines = each_symbol_once(self.answer.constituents)
-        last_list, source = self.evidence.last_list(), self.answer.source
-        plausible = self.sizes if last_list is not None and not self.accept else None
-        if plausible and len(lines) not in plausible:
-            raise ImplausibleUniverseError(self.universe, source, len(lines), plausible)
+        last_list = self.evidence.last_list()
+        # The list of a universe without known sizes is what a user wants, not a report.
+        trusted = self.accept or not self.sizes
         latest = last_list is None or self.day >= last_list
         left = self._left()
         identified = identify_members(
@@ -180,15 +179,26 @@ class _Import:
             left,
             latest=latest,
             last_sessions=last_sessions(self.writing.con, left),
+            unread=self.answer.unread,
+            claims=self._claims(),
+            proven=lambda security, symbol: trusted or self._is_proven(security, symbol),
         )
         entries = {
             security: ListEntry(line.symbol, line.added_on)
             for security, line in identified.constituents.items()
         }
-        if plausible:
-            self._refuse_upheaval(entries)
-        # The list of a universe without known sizes is what a user wants, not a report.
-        trusted = self.accept or not self.sizes
+        before = self.evidence.on_list(self.family, self.day)
+        lacking = {
+            s: ListEntry(r.symbol, r.added_on) for s, r in before.items() if s not in entries
+        }
+        if len(lacking) <= identified.unknown:
+            entries |= lacking  # rows that can't be read are no absence
+        if not self.accept and last_list is not None and self.sizes:
+            if len(entries) not in self.sizes:
+                raise ImplausibleUniverseError(
+                    self.universe, self.answer.source, len(entries), self.sizes
+                )
+            self._refuse_upheaval(entries, (*identified.renamed, *identified.claimed))
         self.evidence.add_list(self.family, self.day, entries, trusted=trusted)
         if latest:
             for security, line in identified.constituents.items():
@@ -205,8 +215,34 @@ class _Import:
             if row.effective_on <= self.day + BRIEF
             and (row.removed_on is None or self.day < row.removed_on + BRIEF)
         }
+        believed = (
+            (security, run.symbol)
+            for security in self.evidence.on_list(self.family, self.day)
+            for run in self.evidence.believed(
+                self.family, security, self.register.ticker_of(security, self.day)
+            )
+            if run.symbol and run.covers(self.day)
+        )
+        return members | dict(believed)
+
+    def _claims(self) -> dict[str, int]:
+        """The securities by the tickers of the family's last list, proven or not."""
         listed = self.evidence.on_list(self.family, self.day)
-        return members | {security: run.symbol for security, run in listed.items() if run.symbol}
+        return {run.symbol: security for security, run in listed.items()}
+
+    def _is_proven(self, security: int, symbol: str) -> bool:
+        """Whether a list of another day or source, a dated row or a look-up has the new ticker."""
+        return (
+            self.register.looked_up(symbol, self.day) == security
+            or self.evidence.names(security, symbol, self.family, self.day)
+            or any(
+                change.added == symbol and change.removed in self._former(security)
+                for change in self.answer.changes
+            )
+        )
+
+    def _former(self, security: int) -> set[str]:
+        return {row.symbol for row in self.before.get(security, ())}
 
     def _left(self) -> dict[int, dt.date]:
         """The day of leaving of each former member, except of those that have traded ever since."""
@@ -218,19 +254,39 @@ class _Import:
         traded = traded_since(self.writing.con, left, self.day)
         return {security: day for security, day in left.items() if security not in traded}
 
-    def _refuse_upheaval(self, entries: Mapping[int, ListEntry]) -> None:
-        """Raises TooManyChangesError by the family's last list before, else its first after."""
+    def _refuse_upheaval(
+        self, entries: Mapping[int, ListEntry], renamed: Sequence[Renaming]
+    ) -> None:
+        """Raises TooManyChangesError by the family's last list before, else its first after.
+
+        What goes back to a list of the days before is no change, and every new ticker is one.
+        """
         days = self.evidence.days.get(self.family, [])
         if not days:
             return
         since = max((d for d in days if d <= self.day), default=days[0])
         before = self.evidence.on_list(self.family, since)
-        new = sorted(entry.symbol for s, entry in entries.items() if s not in before)
-        gone = sorted(run.symbol for s, run in before.items() if s not in entries)
+        earlier = [d for d in days if d < since]
+        recent = [d for d in earlier if d >= since - SILENCE] or earlier[-1:]
+        lists = [self.evidence.on_list(self.family, d) for d in recent]
+        new = sorted(
+            entry.symbol
+            for s, entry in entries.items()
+            if s not in before and not any(s in earlier for earlier in lists)
+        )
+        gone = sorted(
+            run.symbol
+            for s, run in before.items()
+            if s not in entries and all(s in earlier for earlier in lists)
+        )
         allowed = allowed_changes(since, self.day)
-        if max(len(new), len(gone)) > allowed:
+        if max(len(new), len(gone)) + len(renamed) > allowed:
             raise TooManyChangesError(
-                self.universe, self.answer.source, (new, gone), since, allowed
+                self.universe,
+                self.answer.source,
+                (new, gone, [f"{r.former_symbol} → {r.symbol}" for r in renamed]),
+                since,
+                allowed,
             )
 
     def _decide(self) -> dict[int, Decision]:
@@ -239,6 +295,13 @@ class _Import:
         concerned = self.evidence.securities if everybody else self.evidence.affected(self.day)
         lists = self.evidence.lists()
         return {
-            security: decide(self.evidence.of(security, self.register.known_since(security)), lists)
+            security: decide(
+                self.evidence.of(
+                    security,
+                    self.register.known_since(security),
+                    self.register.ticker_of(security, self.day),
+                ),
+                lists,
+            )
             for security in sorted(concerned)
         }

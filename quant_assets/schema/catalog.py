@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from quant_assets.schema import loads, market, membership, prices, securities
 from quant_assets.schema.table import Table
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ MEMBERSHIP_EVIDENCE = Table(
         Column("symbol", "VARCHAR", "The security's ticker at the source."),
         Column("said_added_on", "DATE", "Day of joining, according to a list.", required=False),
         Column("reason", "VARCHAR", "Reason according to the source.", required=False),
+        Column("reported_on", "DATE", "Day of the first list or page that has it.", required=False),
         RUN,
     ),
     key=("universe", "source", "kind", "security_id", "from_on"),

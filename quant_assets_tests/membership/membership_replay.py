@@ -81,9 +81,7 @@ def _scraped(rows: pd.DataFrame) -> UniverseAnswer:
         for line in table.to_dict("records")
     ]
     members, unread, notices = read_members(lines, "the scrape", WIKIPEDIA)
-    return UniverseAnswer(
-        WIKIPEDIA, constituents=members, unread=unread, notices=tuple(notices)
-    )
+    return UniverseAnswer(WIKIPEDIA, constituents=members, unread=unread, notices=tuple(notices))
 
 
 def versions(real: Path, folder: Path) -> Iterator[Step]:

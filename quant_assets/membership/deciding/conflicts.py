@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quant_assets.membership.deciding.dates import Membership
-from quant_assets.membership.deciding.evidence import BRIEF, DAY, Evidence, Lists, intervals
+from quant_assets.membership.deciding.evidence import (
+    ADDED,
+    BRIEF,
+    DAY,
+    Evidence,
+    Lists,
+    Statement,
+    intervals,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,15 @@ def conflicts(
                 difference = start, end, says
                 found.append(_conflict(family, runs[-1].symbol, difference, memberships, theirs))
     return tuple(found)
+
+
+def unconfirmed(row: Statement) -> Conflict:
+    """The conflict of a row of a table of changes that is not followed yet."""
+    joined = row.kind == ADDED
+    cause = (
+        f"has a row of its changes that lets it {'join' if joined else 'leave'}, on one page so far"
+    )
+    return Conflict(row.source, row.from_on, None, row.symbol, joined, cause, "lists")
 
 
 def _clipped(

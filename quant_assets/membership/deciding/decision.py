@@ -7,14 +7,14 @@ which lists and histories arrived does not matter. The rules, with examples: ``d
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from quant_assets.membership.deciding.conflicts import Conflict, conflicts
+from quant_assets.membership.deciding.conflicts import Conflict, conflicts, unconfirmed
 from quant_assets.membership.deciding.dates import Membership, dated, merged
 from quant_assets.membership.deciding.evidence import Evidence, ListRun, Lists, rank
 from quant_assets.membership.deciding.histories import without_overruled
 from quant_assets.membership.deciding.observed import observed, without_slips
-from quant_assets.membership.deciding.unlisted import unlisted, with_announced
+from quant_assets.membership.deciding.unlisted import contradicted, unlisted, with_announced
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Decision:
 
 def decide(evidence: Evidence, lists: Lists) -> Decision:
     """Decide when the security of ``evidence`` was a member."""
-    everything, evidence = evidence, without_overruled(evidence, lists)
+    shown = [*contradicted(evidence, lists), *(s for s in evidence.statements if lists.late(s))]
+    known = tuple(s for s in evidence.statements if not lists.late(s))
+    everything = replace(evidence, statements=known)
+    evidence = without_overruled(everything, lists)
     runs: dict[str, tuple[ListRun, ...]] = {}
     waiting: dt.date | None = None
     best = min(map(rank, evidence.runs), default=0)
@@ -43,4 +46,5 @@ def decide(evidence: Evidence, lists: Lists) -> Decision:
     memberships = [dated(span, runs, evidence, lists) for span in spans]
     memberships += unlisted(spans, evidence, lists)
     memberships = with_announced(merged(memberships), evidence, lists)
-    return Decision(tuple(memberships), conflicts(memberships, everything, lists), waiting)
+    disputed = (*conflicts(memberships, everything, lists), *map(unconfirmed, shown))
+    return Decision(tuple(memberships), disputed, waiting)

@@ -56,7 +56,8 @@ class ListRun:
     """Consecutive lists of a family that have a security, from ``listed_on`` to before ``gone_on``.
 
     ``gone_on`` is the day of the first list without it, None while the latest list has it.
-    ``added_on`` is the date of joining that the lists give.
+    ``added_on`` is the date of joining that the lists give. As stored, a run ends too where the
+    lists give another ticker or date; the next one begins on the same day.
     """
 
     listed_on: dt.date
@@ -72,7 +73,8 @@ class ListRun:
 class Statement:
     """A dated statement of a source: a member from ``from_on`` until the day before ``until_on``
     (``interval``), joined (``added``) or left (``removed``) on ``from_on``. ``reported_on`` is the
-    day on which the statement was first imported here.
+    day of the list or page that first had the statement. A page that has a joining or leaving no
+    longer is its ``until_on``: one page proves nothing.
     """
 
     source: str
@@ -169,6 +171,25 @@ class Lists:
         changed = self.changed.get(change.family, ())
         at = bisect_right(changed, after)
         return (changed[at - 1] if at else after) - BRIEF
+
+    def confirmed(self, statement: Statement) -> bool:
+        """Whether a row of a table of changes stood on a second page."""
+        family, reported = statement.source.split(":", 1)[0], statement.reported_on
+        return (
+            reported is None
+            or not self.days.get(family)
+            or self.count(family, reported + DAY, None) > 0
+        )
+
+    def late(self, statement: Statement) -> bool:
+        """Whether a row of a table of changes came long after its day, on one page so far, though
+        pages in between lacked it.
+        """
+        if statement.kind == INTERVAL or self.confirmed(statement):
+            return False
+        family, reported = statement.source.split(":", 1)[0], statement.reported_on
+        before = self.before(family, reported) if reported else None
+        return before is not None and statement.from_on < before - BRIEF
 
     @cached_property
     def last(self) -> dt.date | None:

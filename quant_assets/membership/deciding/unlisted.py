@@ -86,19 +86,35 @@ def with_announced(
 ) -> list[Membership]:
     """``memberships`` with the changes announced for days after the latest list.
 
-    A table of changes counts for the days just before too: the list beside it is edited later.
+    A table of changes counts for the days just before too: the list beside it is edited later. A
+    row that contradicts the list of its own page has to stand on a second page.
     """
     last = lists.last
     result = list(memberships)
     if last is not None:
         announced = [
-            s for s in _dated_changes(evidence) if last - BRIEF < s.from_on <= last + AHEAD
+            s
+            for s in _dated_changes(evidence)
+            if last - BRIEF < s.from_on <= last + AHEAD
+            and (s.from_on > last or lists.confirmed(s))
         ]
         # A history may go on long after the last list.
         announced += [s for s in _endings(evidence) if s.from_on > last]
         for statement in sorted(announced, key=lambda s: s.from_on):
             _apply(statement, result)
     return [_with_first_report(membership, evidence) for membership in result]
+
+
+def contradicted(evidence: Evidence, lists: Lists) -> Iterator[Statement]:
+    """The rows of a table of changes that stand on one page so far and are not followed."""
+    last = lists.last
+    for statement in _dated_changes(evidence):
+        if last is None or statement.from_on > last or lists.confirmed(statement):
+            continue
+        family = statement.source.split(":", 1)[0]
+        listed = any(run.covers(last) for run in evidence.runs.get(family, ()))
+        if listed == (statement.kind == REMOVED) and statement.from_on > last - BRIEF:
+            yield statement
 
 
 def _apply(statement: Statement, memberships: list[Membership]) -> None:

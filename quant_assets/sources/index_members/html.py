@@ -188,9 +188,7 @@ def _change_field(words: Collection[str]) -> str:
     return "on" if "date" in present else "reason" if "reason" in present else ""
 
 
-def _changes_of(
-    row: Row, on: dt.date | None, problems: RowProblems
-) -> Iterator[MembershipChange]:
+def _changes_of(row: Row, on: dt.date | None, problems: RowProblems) -> Iterator[MembershipChange]:
     if on is None:
         problems.add("of the changes left out, without a date", repr(" ".join(row.values())))
         return
