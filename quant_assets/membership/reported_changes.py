@@ -44,7 +44,7 @@ class ReportedChanges:
         """The statements that stay although this page may lack them.
 
         Of a row that two pages had, one page without it proves nothing; a table may be cut to its
-        last years. What is announced for a day to come may be taken back at once.
+        last years.
         """
         earlier = [
             day for day in evidence.days[source_family(self.answer.source)] if day < self.day
@@ -54,7 +54,7 @@ class ReportedChanges:
             for row in several:
                 ours = row.source == self.answer.source and row.kind in (ADDED, REMOVED)
                 once = row.reported_on is None or row.reported_on >= last
-                if not ours or once or row.from_on > self.day:
+                if not ours or once:
                     continue
                 if row.until_on in (None, self.day):
                     yield security, replace(row, until_on=self.day)

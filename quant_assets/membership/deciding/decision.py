@@ -46,5 +46,8 @@ def decide(evidence: Evidence, lists: Lists) -> Decision:
     memberships = [dated(span, runs, evidence, lists) for span in spans]
     memberships += unlisted(spans, evidence, lists)
     memberships = with_announced(merged(memberships), evidence, lists)
-    disputed = (*conflicts(memberships, everything, lists), *map(unconfirmed, shown))
-    return Decision(tuple(memberships), disputed, waiting)
+    disputed = {
+        (conflict.source, conflict.from_on): conflict
+        for conflict in (*map(unconfirmed, shown), *conflicts(memberships, everything, lists))
+    }
+    return Decision(tuple(memberships), tuple(disputed.values()), waiting)
