@@ -206,6 +206,7 @@ def import_lists(
     Into a universe of your own, a list adds its symbols.
     """
     from quant_assets.cli.terminal.universes import print_import, print_import_rows
+    from quant_assets.contracts.membership import Remark
     from quant_assets.membership.custom import is_custom
     from quant_assets.refreshing.membership import refresh_membership
     from quant_assets.sources.index_members.lists import MembershipLists
@@ -225,7 +226,37 @@ def import_lists(
         print_import_rows(report)
     else:
         print_import(report)
-    raise typer.Exit(ATTENTION if report.notices or report.passed_over else DONE)
+    asked = [notice for notice in report.notices if not isinstance(notice, Remark)]
+    raise typer.Exit(ATTENTION if asked or report.passed_over else DONE)
+
+
+@universe_app.command("take-back")
+def take_back_list(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the universe.")] = DEFAULT,
+    on: Annotated[dt.date, options.day_option("Day of the accepted list.")],
+    source: Annotated[
+        str | None, typer.Option(help="Its source, where lists of several have that day.")
+    ] = None,
+    csv: options.Csv = False,
+    as_json: options.Json = False,
+) -> None:
+    """Undo one accepted list, such as one with a wrong day, and decide the members anew."""
+    from quant_assets.cli.terminal.universes import print_import, print_import_rows
+    from quant_assets.membership.take_back import take_back
+    from quant_assets.reference.identity import known_identities
+    from quant_assets.warehouse.published_copy import publish
+
+    warehouse = options.platform_of(context).warehouse
+    report = take_back(warehouse, name, on, known_identities(), source)
+    publish(warehouse)
+    if as_json:
+        show_json({**vars(report), "intervals": len(report.intervals)})
+    elif csv:
+        print_import_rows(report)
+    else:
+        print_import(report)
 
 
 def _change_members(

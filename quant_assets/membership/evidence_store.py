@@ -6,26 +6,31 @@ Nothing is decided here; ``deciding`` does that, without a warehouse.
 from __future__ import annotations
 
 import datetime as dt
-from bisect import bisect_left, insort
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import TypeVar
 
 import duckdb
 
 from quant_assets.membership.deciding.evidence import (
     ADDED,
+    BY_HAND,
     INTERVAL,
     LISTED,
-    LOOKED_UP,
+    MONTH,
+    REMOVED,
+    ROUNDED,
+    SAME_EVENT,
     Evidence,
     ListRun,
     Lists,
     Statement,
+    intervals,
 )
+from quant_assets.membership.list_runs import ListEntry, entry_on, proven, runs_of, unbroken
 from quant_assets.membership.stored import replace_rows
+from quant_assets.reference.index_removals import LOOKED_UP, IndexRemoval
 from quant_assets.schema.membership import MEMBERSHIP_EVIDENCE
 from quant_assets.warehouse.writing import Writing
 
@@ -38,17 +43,6 @@ def source_family(source: str) -> str:
     whatever the files are called.
     """
     return source.split(":", 1)[0]
-
-
-_Cell = TypeVar("_Cell")
-
-
-@dataclass(frozen=True)
-class ListEntry:
-    """A security on a list: its ticker there, and the date of joining that the list gives."""
-
-    symbol: str
-    added_on: dt.date | None = None
 
 
 @dataclass
@@ -123,6 +117,11 @@ class EvidenceStore:
             for s in self.statements.get(security, ())
         )
 
+    def tickers(self, security: int) -> set[str]:
+        """The tickers that the evidence on a security proves."""
+        runs = (run for family in self.runs for run in self.believed(family, security))
+        return {each.symbol for each in (*runs, *self.statements.get(security, ()))}
+
     def add_list(
         self, family: str, day: dt.date, members: Mapping[int, ListEntry], *, trusted: bool = False
     ) -> None:
@@ -134,9 +133,9 @@ class EvidenceStore:
         for security in {*runs, *members}:
             entry = members.get(security)
             held = runs.get(security, [])
-            if (days or entry is None) and entry == _entry_on(held, day):
+            if (days or entry is None) and entry == entry_on(held, day):
                 continue
-            cells = {each: _entry_on(held, each) for each in days} | {day: entry}
+            cells = {each: entry_on(held, each) for each in days} | {day: entry}
             self._keep_runs(family, security, cells)
         if day not in days:
             insort(days, day)
@@ -147,13 +146,13 @@ class EvidenceStore:
         self.days[family].remove(day)
         for security, held in list(self.runs[family].items()):
             if any(day in (run.listed_on, run.gone_on) for run in held):
-                cells = {each: _entry_on(held, each) for each in self.days[family]}
+                cells = {each: entry_on(held, each) for each in self.days[family]}
                 self._keep_runs(family, security, cells)
 
     def _keep_runs(
         self, family: str, security: int, cells: Mapping[dt.date, ListEntry | None]
     ) -> None:
-        runs = _runs(sorted(cells.items(), key=lambda each: each[0]))
+        runs = runs_of(sorted(cells.items(), key=lambda each: each[0]))
         if runs:
             self.runs[family][security] = runs
         else:
@@ -203,6 +202,22 @@ class EvidenceStore:
         for security, statement in (*statements, *kept):
             self.add_statement(security, statement)
 
+    def add_looked_up(self, removals: Iterable[IndexRemoval]) -> None:
+        """Add the looked-up removals of members that a history file lets leave about then."""
+        for row in removals:
+            statement = Statement(
+                LOOKED_UP, REMOVED, row.removed_on, None, row.symbol, row.reason, row.removed_on
+            )
+            for security, several in list(self.statements.items()):
+                if any(
+                    s.kind == INTERVAL
+                    and s.symbol == row.symbol
+                    and s.until_on
+                    and abs(s.until_on - row.removed_on) <= SAME_EVENT
+                    for s in several
+                ):
+                    self.add_statement(security, statement)
+
     def affected(self, day: dt.date) -> set[int]:
         """The securities about which a list of ``day`` may change what was decided."""
         if any(len(days) == 1 for days in self.days.values()):
@@ -241,9 +256,11 @@ class EvidenceStore:
     ) -> tuple[ListRun, ...]:
         """The runs of lists that have a security, each with the ticker and date to be believed."""
         found = []
-        for same in _unbroken(self.runs[family].get(security, ())):
-            symbols = self._proven(family, [(run, run.symbol) for run in same])
-            dates = self._proven(family, [(run, run.added_on) for run in same])
+        days = self.days[family]
+        trusted = {day for other, day in self.trusted if other == family}
+        for same in unbroken(self.runs[family].get(security, ())):
+            symbols = proven([(run, run.symbol) for run in same], days, trusted)
+            dates = proven([(run, run.added_on) for run in same], days, trusted)
             symbol = symbols[-1] if symbols else same[0].symbol
             added_on = next((date for date in reversed(dates) if date), None)
             if not added_on and not (dates and len(same) > 1):
@@ -258,29 +275,20 @@ class EvidenceStore:
             )
         return tuple(found)
 
-    def _proven(self, family: str, cells: Sequence[tuple[ListRun, _Cell]]) -> list[_Cell]:
-        """The values that two lists gave one after another, or one that a user accepted."""
-        days = self.days[family]
-        found = []
-        for value, group in groupby(cells, key=lambda each: each[1]):
-            same = [run for run, _ in group]
-            start = bisect_left(days, same[0].listed_on)
-            end = bisect_left(days, same[-1].gone_on or dt.date.max)
-            if end - start > 1 or any((family, day) in self.trusted for day in days[start:end]):
-                found.append(value)
-        return found
-
-    def lists(self) -> Lists:
+    def lists(self, known_since: Callable[[int], dt.date | None] = lambda security: None) -> Lists:
+        """What the evidence on all securities tells; ``known_since`` is a security's first day."""
         changed: dict[str, set[dt.date]] = defaultdict(set)
         joined: dict[str, dict[dt.date, list[dt.date]]] = defaultdict(lambda: defaultdict(list))
         for family, runs in self.runs.items():
             first = self.days[family][0]
-            for run in (run for security in runs for run in self.believed(family, security)):
+            for security, run in ((s, run) for s in runs for run in self.believed(family, s)):
                 changed[family].add(run.listed_on)
                 if run.gone_on:
                     changed[family].add(run.gone_on)
-                if run.added_on and run.listed_on > first:
-                    joined[family][run.listed_on].append(run.added_on)
+                if run.listed_on > first:
+                    day = max(run.added_on or dt.date.min, known_since(security) or dt.date.min)
+                    usable = run.listed_on - BY_HAND < day
+                    joined[family][run.listed_on].append(day if usable else run.listed_on)
         file_periods: dict[str, tuple[dt.date, dt.date]] = {}
         for statement in (s for several in self.statements.values() for s in several):
             if statement.kind == INTERVAL and statement.source != LOOKED_UP:
@@ -293,7 +301,28 @@ class EvidenceStore:
             {f: {d: tuple(dates) for d, dates in days.items()} for f, days in joined.items()},
             frozenset(self.trusted),
             file_periods,
+            self._moved(),
         )
+
+    def _moved(self) -> dict[tuple[str, dt.date], dt.date]:
+        """The days on which a history file has members joining of whom lists give another day.
+
+        One date proves nothing about others: there have to be two of the same day, or a difference
+        of more than a month.
+        """
+        given: dict[tuple[str, dt.date], list[dt.date]] = defaultdict(list)
+        for security in self.statements:
+            evidence = self.of(security)
+            dates = [run.added_on for runs in evidence.runs.values() for run in runs]
+            for stated in intervals(evidence):
+                near = [d for d in dates if d and abs(d - stated.from_on) <= SAME_EVENT]
+                given[stated.source, stated.from_on] += near[:1]
+        return {
+            key: dates[0]
+            for key, dates in given.items()
+            if len(set(dates)) == 1
+            and abs(dates[0] - key[1]) > (ROUNDED if len(dates) > 1 else MONTH)
+        }
 
     def write(self, writing: Writing) -> None:
         """Write back the evidence on the securities that were touched."""
@@ -334,37 +363,6 @@ class EvidenceStore:
             for s in self.statements.get(security, ())
         ]
         return listed + stated
-
-
-def _entry_on(runs: Sequence[ListRun], day: dt.date) -> ListEntry | None:
-    run = next((run for run in runs if run.covers(day)), None)
-    return ListEntry(run.symbol, run.added_on) if run else None
-
-
-def _runs(cells: Iterable[tuple[dt.date, ListEntry | None]]) -> list[ListRun]:
-    """The runs of a security from what the list of each day has of it."""
-    found: list[ListRun] = []
-    for day, entry in cells:
-        last = found[-1] if found and found[-1].gone_on is None else None
-        if last and entry == ListEntry(last.symbol, last.added_on):
-            continue
-        if last:
-            found[-1] = replace(last, gone_on=day)
-        if entry:
-            found.append(ListRun(day, None, entry.symbol, entry.added_on))
-    return found
-
-
-def _unbroken(runs: Sequence[ListRun]) -> Iterable[list[ListRun]]:
-    """Runs that follow one another without a list between them that lacks the security."""
-    same: list[ListRun] = []
-    for run in runs:
-        if same and same[-1].gone_on != run.listed_on:
-            yield same
-            same = []
-        same.append(run)
-    if same:
-        yield same
 
 
 def _latest(runs: Sequence[ListRun], first: dt.date) -> dt.date:

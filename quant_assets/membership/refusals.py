@@ -25,14 +25,25 @@ def allowed_changes(since: dt.date, day: dt.date) -> int:
 class RefusedUniverseError(UsageError, ValueError):
     """A list that was refused; nothing was changed. ``why`` is the reason as a sentence."""
 
+    advice = "If it is right, say quant-assets universe import --accept."
+
     def __init__(self, universe: str, source: str, why: str) -> None:
         super().__init__(
-            f"{why} The list of {source} was refused and nothing of {universe} was changed. If it "
-            "is right, say quant-assets universe import --accept."
+            f"{why} The list of {source} was refused and nothing of {universe} was changed. "
+            f"{self.advice}"
         )
         self.universe = universe
         self.source = source
         self.why = why
+
+
+class FutureListError(RefusedUniverseError):
+    """A list of a day that has not come, which would overrule every list until then."""
+
+    advice = "Give the day of the list with --on, or set the clock right."
+
+    def __init__(self, universe: str, source: str, listed_on: dt.date, today: dt.date) -> None:
+        super().__init__(universe, source, f"The list is of {listed_on}, and today is {today}.")
 
 
 class ImplausibleUniverseError(RefusedUniverseError):

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.membership.constituents import IdentifiedList, Renaming, identify_members
 from quant_assets.membership.deciding.decision import Decision, decide
-from quant_assets.membership.deciding.evidence import BRIEF, INTERVAL, SILENCE, Statement
+from quant_assets.membership.deciding.evidence import BRIEF, DAY, INTERVAL, SILENCE, Statement
 from quant_assets.membership.evidence_store import (
     EvidenceStore,
-    ListEntry,
     source_family,
 )
 from quant_assets.membership.import_result import ImportResult
+from quant_assets.membership.list_runs import ListEntry
 from quant_assets.membership.refusals import (
     PLAUSIBLE_SIZE,
+    FutureListError,
     ImplausibleUniverseError,
     RefusedUniverseError,
     TooManyChangesError,
@@ -42,6 +43,7 @@ from quant_assets.membership.stored import (
     write_list,
 )
 from quant_assets.reference.identity import KnownIdentity
+from quant_assets.reference.index_removals import index_removals
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
@@ -63,11 +65,14 @@ def import_universe(
     ``on`` is the day of the list where the answer has no day of its own. Lists and histories may
     come in any order. ``sizes`` are the plausible sizes of a list, by default those of
     PLAUSIBLE_SIZE. Raises WarehouseError, and RefusedUniverseError unless ``accept`` or this is the
-    first list.
+    first list; FutureListError in any case.
     """
     run = run_id or str(uuid.uuid4())
     day = answer.listed_on or on
     sizes = sizes or PLAUSIBLE_SIZE.get(universe)
+    # Where the day has begun already somewhere, it is no day to come.
+    if day > on + DAY:
+        raise FutureListError(universe, answer.source, day, on)
     try:
         with warehouse.writing(run, f"import of {universe}") as writing:
             return _Import(writing, answer, known, universe, day, accept, sizes).run()
@@ -157,6 +162,10 @@ class _Import:
                 self.register.describe(security, i.company)
         for source, some in statements.items():
             self.evidence.replace_statements(source, (INTERVAL,), some)
+        if self.known:
+            self.evidence.add_looked_up(
+                [row for row in index_removals() if row.universe == self.universe]
+            )
 
     def _knows(self, security: int, company: Constituent) -> bool:
         """Whether the company's name and SEC number are on record."""
@@ -293,7 +302,7 @@ class _Import:
         """Decide anew about every security that the answer may concern."""
         everybody = bool(self.answer.intervals)
         concerned = self.evidence.securities if everybody else self.evidence.affected(self.day)
-        lists = self.evidence.lists()
+        lists = self.evidence.lists(self.register.known_since)
         return {
             security: decide(
                 self.evidence.of(

@@ -45,7 +45,18 @@ def refresh_membership(
         report = refresh.import_first_believed(source)
     else:
         report = refresh.import_answer(source, source.fetch_universe())
-    return replace(report, notices=(*notices, *report.notices))
+    return replace(report, notices=(*notices, *_ahead(platform), *report.notices))
+
+
+def _ahead(platform: Platform) -> list[str]:
+    """A sentence on a list in force from a day to come: later lists change nothing until then."""
+    accepted, today = platform.last_accepted(), platform.clock().date()
+    if accepted is None or accepted[0] <= today + dt.timedelta(days=1):
+        return []
+    return [
+        f"A list of {accepted[0]} is in force, and today is {today}: until then no list brings a "
+        f"change. Take it back with quant-assets universe take-back --on {accepted[0]}."
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -140,6 +140,19 @@ class Register(SecurityRecords):
         for name in own:
             self._end(name, on)
         self._give(symbol, on, security_id)
+
+    def forget_names(self, security_id: int, on: dt.date, proven: Collection[str]) -> None:
+        """Forget the tickers that a security was given on ``on``, except those ``proven``, and give
+        those that ended on that day back to their bearers; what was looked up stays.
+        """
+        if self._securities[security_id].slug is not None:
+            return
+        own = [n for n in self._names_of(security_id) if n.valid_from == on]
+        for given in [n for n in own if n.symbol not in proven]:
+            self._end(given, on)
+            ended = [n for n in self._names[given.symbol] if n.valid_to == on]
+            for name in [*ended, *(n for n in self._names_of(security_id) if n.valid_to == on)]:
+                self._replace(name, replace(name, valid_to=given.valid_to))
 
     def add_successor(self, symbol: str, on: dt.date, last_known: dt.date | None = None) -> int:
         """Add a security that bears ``symbol`` from ``on``, in place of the bearer before, whose

@@ -19,7 +19,8 @@ from quant_assets.membership.deciding.evidence import (
     Lists,
     Statement,
 )
-from quant_assets.membership.evidence_store import EvidenceStore, ListEntry
+from quant_assets.membership.evidence_store import EvidenceStore
+from quant_assets.membership.list_runs import ListEntry
 
 FIRST = dt.date(2024, 6, 3)
 """The day of the first list; the others follow day by day by default."""

@@ -71,7 +71,8 @@ _Joining = tuple[dt.date, str, str | None]
 
 def _start(change: ListChange, run: ListRun, evidence: Evidence, lists: Lists) -> _Joining:
     added = [(s.from_on, s.source, s.reason) for s in evidence.statements if s.kind == ADDED]
-    column = [(run.added_on, change.family, None)] if run.added_on else []
+    earliest = evidence.known_since or dt.date.min  # a successor has its predecessor's date
+    column = [(max(run.added_on, earliest), change.family, None)] if run.added_on else []
     files = [(s.from_on, s.source, s.reason) for s in intervals(evidence)]
     if change.after is None:
         return _start_of_first(change, added, column, evidence)
@@ -170,7 +171,11 @@ def _successors(change: ListChange, lists: Lists) -> list[dt.date]:
     found = [[d for d in joined.get(day, ()) if since <= d <= change.by + BRIEF] for day in near]
     if change.by - change.after > BRIEF and len({day for days in found for day in days}) > 1:
         return []  # several joined between lists far apart: which one is the successor is unknown
-    return [max(days) for days in found if days]
+    if any(found):
+        return [max(days) for days in found if days]
+    # The successor may be listed once it is announced, and the member until somebody thinks of it.
+    listed = (d for day, days in joined.items() if abs(day - change.by) <= AHEAD for d in days)
+    return sorted({d for d in listed if change.by - BRIEF <= d <= change.by}, reverse=True)
 
 
 def merged(memberships: Iterable[Membership]) -> list[Membership]:

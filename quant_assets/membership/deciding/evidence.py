@@ -45,6 +45,8 @@ ROUNDED = dt.timedelta(days=4)
 """A list's date of joining may be that of the close before, or a day of the weekend; a history file
 this close to it has the session."""
 
+MONTH = dt.timedelta(days=31)
+
 WEEKEND = dt.timedelta(days=3)
 """From a Friday's close to the open of Monday, before which changes take effect."""
 
@@ -118,7 +120,8 @@ class Lists:
     ``changed`` are the days of lists that differ from the list before, which proves that somebody
     keeps them. ``joined`` has, for each day, the dates of joining that the list gives for its new
     members. ``trusted`` lists were accepted by a user and need no second list to confirm a leaving.
-    ``file_periods`` are the first and last day that each history file covers.
+    ``file_periods`` are the first and last day that each history file covers; ``moved`` has the
+    days of a file on which members joined of whom lists know better, with the day that they give.
     """
 
     days: Mapping[str, tuple[dt.date, ...]]
@@ -126,6 +129,7 @@ class Lists:
     joined: Mapping[str, Mapping[dt.date, tuple[dt.date, ...]]] = field(default_factory=dict)
     trusted: frozenset[tuple[str, dt.date]] = frozenset()
     file_periods: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
+    moved: Mapping[tuple[str, dt.date], dt.date] = field(default_factory=dict)
 
     @cached_property
     def by_day(self) -> tuple[tuple[dt.date, str, bool], ...]:

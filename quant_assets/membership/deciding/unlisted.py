@@ -16,6 +16,7 @@ from quant_assets.membership.deciding.evidence import (
     ADDED,
     AHEAD,
     BRIEF,
+    DAY,
     INTERVAL,
     REMOVED,
     SAME_EVENT,
@@ -24,6 +25,7 @@ from quant_assets.membership.deciding.evidence import (
     Lists,
     Statement,
     intervals,
+    leavings,
 )
 from quant_assets.membership.deciding.observed import Span
 
@@ -33,10 +35,27 @@ def unlisted(spans: Sequence[Span], evidence: Evidence, lists: Lists) -> list[Me
     days = sorted({day for day, _, decides in lists.by_day if decides})
     return [
         Membership(start, end, stated.symbol, stated.source, removal_reason=stated.reason)
-        for stated in (*intervals(evidence), *_pairs(evidence))
+        for stated in (*_moved(evidence, lists), *_pairs(evidence))
         for start, end in _uncovered(stated, days)
         if not any(_overlap(span, stated, start, end) for span in spans)
     ]
+
+
+def _moved(evidence: Evidence, lists: Lists) -> Iterator[Statement]:
+    """The intervals of history files, with an end that a dated removal knows better, and with days
+    on which lists know better of others: the index swaps members before one open.
+    """
+    removed, _ = leavings(evidence)
+    for stated in intervals(evidence):
+        start, end = (
+            day and lists.moved.get((stated.source, day), day)
+            for day in (stated.from_on, stated.until_on)
+        )
+        if stated.until_on:
+            near = [day for day, _ in removed if abs(day - stated.until_on) <= SAME_EVENT]
+            end = near[0] if near else end
+        start = start or stated.from_on
+        yield replace(stated, from_on=start, until_on=end and max(end, start + DAY))
 
 
 def _uncovered(
