@@ -104,6 +104,10 @@ class EvidenceStore:
                 found[security] = covering
         return found
 
+    def listed(self, family: str, security: int, day: dt.date) -> bool:
+        """Whether a family's list of ``day`` has a security."""
+        return any(run.covers(day) for run in self.runs[family].get(security, ()))
+
     def names(self, security: int, symbol: str, family: str, day: dt.date) -> bool:
         """Whether evidence other than a family's list of ``day`` has a security under a ticker."""
         lists = (
@@ -148,6 +152,8 @@ class EvidenceStore:
             if any(day in (run.listed_on, run.gone_on) for run in held):
                 cells = {each: entry_on(held, each) for each in self.days[family]}
                 self._keep_runs(family, security, cells)
+        if not self.days[family]:
+            del self.days[family], self.runs[family]
 
     def _keep_runs(
         self, family: str, security: int, cells: Mapping[dt.date, ListEntry | None]

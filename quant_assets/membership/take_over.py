@@ -13,6 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
 from quant_assets.membership.constituents import IdentifiedList, Renaming, identify_members
@@ -277,16 +278,16 @@ class _Import:
         before = self.evidence.on_list(self.family, since)
         earlier = [d for d in days if d < since]
         recent = [d for d in earlier if d >= since - SILENCE] or earlier[-1:]
-        lists = [self.evidence.on_list(self.family, d) for d in recent]
+        was_listed = partial(self.evidence.listed, self.family)
         new = sorted(
             entry.symbol
             for s, entry in entries.items()
-            if s not in before and not any(s in earlier for earlier in lists)
+            if s not in before and not any(was_listed(s, d) for d in recent)
         )
         gone = sorted(
             run.symbol
             for s, run in before.items()
-            if s not in entries and all(s in earlier for earlier in lists)
+            if s not in entries and all(was_listed(s, d) for d in recent)
         )
         allowed = allowed_changes(since, self.day)
         if max(len(new), len(gone)) + len(renamed) > allowed:

@@ -131,7 +131,9 @@ class SecurityRecords:
     def known_since(self, security_id: int) -> dt.date | None:
         """The first day of a security, where it was looked up by hand."""
         slug = self._securities[security_id].slug
-        return min((i.valid_from for i in self.known if slug and i.slug == slug), default=None)
+        if slug is None:
+            return None
+        return min((i.valid_from for i in self.known if i.slug == slug), default=None)
 
     def describe(self, security_id: int, constituent: Constituent) -> None:
         """Take over the name, sector, industry and CIK of a list; a missing one keeps the old."""

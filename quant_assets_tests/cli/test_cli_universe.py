@@ -354,3 +354,26 @@ def test_an_empty_universe_says_how_to_fill_it(shell: Shell) -> None:
     told = shell("show", "mine")
     assert told.exit_code == ATTENTION
     assert told.stderr == "mine has no members yet: quant-assets universe add mine AAPL MSFT.\n"
+
+
+def test_a_list_of_a_day_to_come_is_refused_and_an_accepted_one_taken_back(shell: Shell) -> None:
+    words = ("import", "--from", shell.list, "--name", "two")
+    refused = shell(*words, "--on", "2962-11-27")
+    assert refused.exit_code == USAGE
+    assert "The list is of 2962-11-27, and today is" in " ".join(refused.stderr.split())
+    assert shell(*words, "--on", "2024-05-22").exit_code == DONE
+    assert shell("take-back", "two", "--on", "2024-05-21").exit_code == USAGE
+    undone = shell("take-back", "two", "--on", "2024-05-22", "--json")
+    assert undone.exit_code == DONE
+    assert json.loads(undone.stdout)["members"] == 0
+
+
+def test_a_page_without_a_table_of_changes_is_imported_without_a_fault(shell: Shell) -> None:
+    page = shell.folder / "page.html"
+    page.write_text(
+        "<table><tr><th>Symbol</th><th>Security</th></tr><tr><td>AAPL</td><td>Apple</td></tr>"
+        "</table>"
+    )
+    told = shell("import", "--from", str(page), "--name", "two")
+    assert told.exit_code == DONE
+    assert "has no table of changes" in " ".join((told.stdout + told.stderr).split())

@@ -84,6 +84,7 @@ def as_migrated(rows: Rows) -> Rows:
     return rows | {
         "daily_prices": [row | known for row in rows["daily_prices"]],
         "daily_prices_revisions": [row | known for row in rows["daily_prices_revisions"]],
+        "membership_evidence": [row | {"reported_on": None} for row in rows["membership_evidence"]],
         "source_symbols": [row | dataset for row in rows["source_symbols"]],
         "load_run_symbols": [row | dataset | source for row in rows["load_run_symbols"]],
         "schema_version": [
