@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from quant_assets.membership.deciding.dates import stands_for_month
 from quant_assets.membership.deciding.evidence import (
     ADDED,
     BY_HAND,
@@ -321,7 +322,11 @@ class EvidenceStore:
             evidence = self.of(security)
             dates = [run.added_on for runs in evidence.runs.values() for run in runs]
             for stated in intervals(evidence):
-                near = [d for d in dates if d and abs(d - stated.from_on) <= SAME_EVENT]
+                near = [
+                    d
+                    for d in dates
+                    if d and abs(d - stated.from_on) <= SAME_EVENT and not stands_for_month(d)
+                ]
                 given[stated.source, stated.from_on] += near[:1]
         return {
             key: dates[0]

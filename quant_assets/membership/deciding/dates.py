@@ -110,7 +110,7 @@ def _start_of_first(
             j
             for j in possible
             if abs(j[0] - covering.from_on) <= SAME_EVENT
-            and (j in added or not _stands_for_month(j[0]))
+            and (j in added or not stands_for_month(j[0]))
         ]
         if not close:
             return file
@@ -124,7 +124,7 @@ def _start_of_first(
     return max(min(listed, change.by), left, earliest), change.family, None
 
 
-def _stands_for_month(day: dt.date) -> bool:
+def stands_for_month(day: dt.date) -> bool:
     """Whether a date is the first day or last weekday of a month, and so stands for the month.
 
     Of 13 joinings before 2013 that a list dates more than four days off a history file, eight are
