@@ -294,7 +294,9 @@ class EvidenceStore:
                     changed[family].add(run.gone_on)
                 if run.listed_on > first:
                     day = max(run.added_on or dt.date.min, known_since(security) or dt.date.min)
-                    usable = run.listed_on - BY_HAND < day
+                    # A newcomer may have its predecessor's date; one that comes back has its own.
+                    new = runs[security][0].listed_on == run.listed_on
+                    usable = run.listed_on - BY_HAND < day or not new
                     joined[family][run.listed_on].append(day if usable else run.listed_on)
         file_periods: dict[str, tuple[dt.date, dt.date]] = {}
         for statement in (s for several in self.statements.values() for s in several):
