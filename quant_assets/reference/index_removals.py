@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import resources
 
 LOOKED_UP = "looked up"
+"""The source of what somebody looked up: these days, and the memberships in ``memberships.csv``."""
 
 
 @dataclass(frozen=True)

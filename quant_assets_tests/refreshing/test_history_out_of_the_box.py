@@ -16,9 +16,10 @@ from quant_assets.contracts.source import BadAnswer
 from quant_assets.membership.take_over import import_universe
 from quant_assets.read.membership_frames import BeforeHistoryWarning
 from quant_assets.reference.identity import known_identities
+from quant_assets.reference.index_removals import LOOKED_UP
 from quant_assets.refreshing.membership import refresh_membership
 from quant_assets.settings.settings import load_settings
-from quant_assets.sources.index_members.bundled_history import LOOKED_UP, BundledHistory
+from quant_assets.sources.index_members.bundled_history import BundledHistory
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
 

@@ -16,8 +16,8 @@ from functools import cached_property
 RANKS = {"wikipedia": 0, "simulated": 0, "list": 1, "bundled": 2}
 """Which source family is believed where lists disagree, best first."""
 
-LIBRARY, LOOKED_UP = "bundled", "looked up"
-"""The sources of the history of an installed library, and of memberships looked up by hand."""
+LIBRARY = "bundled"
+"""The source family of an installed library."""
 
 LISTED, INTERVAL, ADDED, REMOVED = "listed", "interval", "added", "removed"
 

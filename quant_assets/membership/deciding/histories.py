@@ -13,12 +13,12 @@ from dataclasses import replace
 from quant_assets.membership.deciding.evidence import (
     INTERVAL,
     LIBRARY,
-    LOOKED_UP,
     Evidence,
     Lists,
     Statement,
     intervals,
 )
+from quant_assets.reference.index_removals import LOOKED_UP
 
 
 def without_overruled(evidence: Evidence, lists: Lists) -> Evidence:

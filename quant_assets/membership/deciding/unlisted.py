@@ -114,8 +114,7 @@ def with_announced(
         announced = [
             s
             for s in _dated_changes(evidence)
-            if last - BRIEF < s.from_on <= last + AHEAD
-            and (s.from_on > last or lists.confirmed(s))
+            if last - BRIEF < s.from_on <= last + AHEAD and (s.from_on > last or lists.confirmed(s))
         ]
         # A history may go on long after the last list.
         announced += [s for s in _endings(evidence) if s.from_on > last]

@@ -18,12 +18,10 @@ from quant_assets.contracts.membership import Constituent, MembershipInterval, U
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import read_path
 from quant_assets.reference.identity import InvalidSymbolError
+from quant_assets.reference.index_removals import LOOKED_UP
 from quant_assets.sources.index_members.bundled import LIBRARY, SOURCE, BundledList, installed_data
 from quant_assets.sources.index_members.headers import Row, read_date, read_symbol
 from quant_assets.sources.index_members.rows import read_rows
-
-LOOKED_UP = "looked up"
-"""The source of memberships that somebody looked up: ``reference/memberships.csv``."""
 
 _FIRST, _CHANGES = "sp500_seed.csv", "sp500_changes.csv"
 
