@@ -31,6 +31,14 @@ class Renaming:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A security that the lists have had under one ticker ``since`` a day, proven or not."""
+
+    security_id: int
+    since: dt.date
+
+
+@dataclass(frozen=True)
 class IdentifiedList:
     """The lines of a list by security, the renamings that it proves, and those that it is the first
     to claim; ``unknown`` counts the rows of companies that can't be told.
@@ -52,16 +60,17 @@ def identify_members(
     latest: bool,
     last_sessions: Mapping[int, dt.date] | None = None,
     unread: Sequence[Constituent] = (),
-    claims: Mapping[str, int] | None = None,
+    claims: Mapping[str, Claim] | None = None,
     proven: Callable[[int, str], bool] = lambda security, symbol: True,
 ) -> IdentifiedList:
     """The securities that a list of the day ``on`` means.
 
     ``members`` are the tickers of the members of the last list, ``left`` the days on which former
     members left last, ``last_sessions`` their last stored sessions, all by security. ``unread`` are
-    the rows without a ticker of their own, ``claims`` the new tickers that the last list gave to
-    members, ``proven`` whether a second witness has a new ticker. Only the ``latest`` list changes
-    names in the register; an older list is read with the names that are known.
+    the rows without a ticker of their own, ``claims`` the securities of the last list by ticker,
+    ``proven`` whether a second witness has a new ticker. Only the ``latest`` list changes names in
+    the register, from the day of the first list with the new one; an older list is read with the
+    names that are known.
     """
     found, strangers = _by_ticker(constituents, register, on, members)
     unread = _settle_twins(found, unread, members, register)
@@ -75,11 +84,14 @@ def identify_members(
         unknown += not several and bool(row.name or row.cik)
     changed: list[Renaming] = []
     for line in strangers:
-        former = None
+        former, since = None, on
         if latest:
             missing = _missing(members, found)
-            claimed = (claims or {}).get(line.symbol)
-            former = claimed if claimed in missing else _former_member(line, missing, register, on)
+            claim = _claim_of(line.symbol, claims or {}, members, register, on)
+            if claim and claim.security_id in missing:
+                former, since = claim.security_id, claim.since
+            else:
+                former = _former_member(line, missing, register, on)
         if former is None:
             former = _bearer(
                 line, register, on, found, left=left, last_sessions=last_sessions or {}
@@ -87,13 +99,31 @@ def identify_members(
         elif _letters(line.symbol) == _letters(members[former]):
             line = replace(line, symbol=members[former])  # noqa: PLW2901 - another spelling
         else:
-            changed.append(Renaming(former, members[former], line.symbol, on))
+            changed.append(Renaming(former, members[former], line.symbol, since))
         found[former] = line
     sure = [r for r in changed if proven(r.security_id, r.symbol)]
     for renaming in sure:
-        register.rename(renaming.security_id, renaming.symbol, on)
+        register.rename(renaming.security_id, renaming.symbol, renaming.on)
     unsure = tuple(r for r in changed if r not in sure)
     return IdentifiedList(found, tuple(sure), unsure, unknown)
+
+
+def _claim_of(
+    symbol: str,
+    claims: Mapping[str, Claim],
+    members: Mapping[int, str],
+    register: Register,
+    on: dt.date,
+) -> Claim | None:
+    """The member that the last list had under a ticker that is new to it.
+
+    A member's own ticker may go to the company that bought it, or to its successor, and a look-up
+    knows better than a list.
+    """
+    claim = claims.get(symbol)
+    if claim is None or members.get(claim.security_id) == symbol:
+        return None
+    return claim if register.looked_up(symbol, on) in (None, claim.security_id) else None
 
 
 def _missing(members: Mapping[int, str], found: Collection[int]) -> dict[int, str]:

@@ -109,6 +109,14 @@ class EvidenceStore:
         """Whether a family's list of ``day`` has a security."""
         return any(run.covers(day) for run in self.runs[family].get(security, ()))
 
+    def named_since(self, family: str, security: int, last: ListRun) -> dt.date:
+        """Since when a family's lists have had a security under the ticker of its run ``last``."""
+        since = last.listed_on
+        for run in reversed(self.runs[family][security]):
+            if run.symbol == last.symbol and run.gone_on == since:
+                since = run.listed_on
+        return since
+
     def names(self, security: int, symbol: str, family: str, day: dt.date) -> bool:
         """Whether evidence other than a family's list of ``day`` has a security under a ticker."""
         lists = (

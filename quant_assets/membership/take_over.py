@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from quant_assets.contracts.membership import Constituent, UniverseAnswer
-from quant_assets.membership.constituents import IdentifiedList, Renaming, identify_members
+from quant_assets.membership.constituents import (
+    Claim,
+    IdentifiedList,
+    Renaming,
+    identify_members,
+)
 from quant_assets.membership.deciding.decision import Decision, decide
 from quant_assets.membership.deciding.evidence import BRIEF, DAY, INTERVAL, SILENCE, Statement
 from quant_assets.membership.evidence_store import (
@@ -235,10 +240,12 @@ class _Import:
         )
         return members | dict(believed)
 
-    def _claims(self) -> dict[str, int]:
-        """The securities by the tickers of the family's last list, proven or not."""
-        listed = self.evidence.on_list(self.family, self.day)
-        return {run.symbol: security for security, run in listed.items()}
+    def _claims(self) -> dict[str, Claim]:
+        """What the family's last list says, by ticker, and since when its lists have said so."""
+        return {
+            run.symbol: Claim(security, self.evidence.named_since(self.family, security, run))
+            for security, run in self.evidence.on_list(self.family, self.day).items()
+        }
 
     def _is_proven(self, security: int, symbol: str) -> bool:
         """Whether a list of another day or source, a dated row or a look-up has the new ticker."""

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from quant_assets.contracts.membership import Constituent
-from quant_assets.membership.constituents import Renaming, identify_members
+from quant_assets.membership.constituents import Claim, Renaming, identify_members
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.securities.register import Register
 
@@ -85,7 +85,10 @@ def test_a_company_may_take_the_ticker_of_the_one_it_buys() -> None:
     ace = Constituent("ACE", "ACE Limited", cik="896159")
     kept, members = register(Constituent("CB", "Chubb Corp", cik="20171"), ace)
     bought = Constituent("CB", "Chubb Limited", cik="896159")
-    identified = identify_members([bought], kept, ON, members, {}, latest=True)
+    listed = {"CB": Claim(1, BEFORE), "ACE": Claim(2, BEFORE)}
+    identified = identify_members(
+        [bought], kept, ON, members, {}, latest=True, claims=listed, proven=lambda *_: True
+    )
     assert identified.renamed == (Renaming(2, "ACE", "CB", ON),)
     assert identified.constituents == {2: bought}
     assert Name("CB", BEFORE, ON, 1) in kept.names()
@@ -123,6 +126,46 @@ def test_what_was_looked_up_comes_first() -> None:
     meta = Constituent("META", "Meta Platforms")
     identified = identify_members([meta], kept, dt.date(2022, 6, 6), {1: "FB"}, {}, latest=True)
     assert identified.constituents == {1: meta}
+
+
+def test_the_ticker_of_a_looked_up_successor_is_not_that_of_the_last_list() -> None:
+    spun_off = dt.date(2019, 3, 19)
+    known = (
+        KnownIdentity("century_fox", "FOXA", dt.date(2013, 7, 1), spun_off, "21st Century", None),
+        KnownIdentity("fox_corp", "FOXA", spun_off, None, "Fox Corp", None),
+    )
+    kept = Register(known, "a list")
+    before, after = dt.date(2018, 4, 2), dt.date(2020, 5, 10)
+    fox = Constituent("FOXA", "Fox Class A")
+    old = identify_members([fox], kept, before, {}, {}, latest=True)
+    [security] = old.constituents
+    members, listed = {security: "FOXA"}, {"FOXA": Claim(security, before)}
+    new = identify_members([fox], kept, after, members, {}, latest=True, claims=listed)
+    assert new.renamed == ()
+    assert security not in new.constituents
+
+
+def test_a_new_ticker_counts_from_the_first_list_that_has_it() -> None:
+    kept, members = register(FLT, OTHER)
+    line = Constituent("CPAY", "Corpay", cik="0001175454")
+    first = identify_members(
+        [OTHER, line], kept, ON, members, {}, latest=True, proven=lambda *_: False
+    )
+    assert (first.renamed, first.claimed) == ((), (Renaming(1, "FLT", "CPAY", ON),))
+    second = identify_members(
+        [OTHER, line],
+        kept,
+        ON + dt.timedelta(days=1),
+        members,
+        {},
+        latest=True,
+        claims={"CPAY": Claim(1, ON)},
+    )
+    assert second.renamed == (Renaming(1, "FLT", "CPAY", ON),)
+    assert [n for n in kept.names() if n.security_id == 1] == [
+        Name("FLT", BEFORE, ON, 1),
+        Name("CPAY", ON, None, 1),
+    ]
 
 
 def test_an_older_list_renames_no_member() -> None:

@@ -91,7 +91,7 @@ def test_a_new_ticker_needs_a_second_list(warehouse: Warehouse) -> None:
         ("2024-09-03", renamed, before),  # another look that day is no second list
         ("2024-09-04", MEMBERS, before),
         ("2024-09-05", renamed, before),
-        ("2024-09-06", renamed, ["MSFT 2024-09-02 2024-09-06", "MSFX 2024-09-06"]),
+        ("2024-09-06", renamed, ["MSFT 2024-09-02 2024-09-05", "MSFX 2024-09-05"]),
     ):
         report = bring(warehouse, page(rows, ()), on)
         assert [name for name in names(warehouse) if name.startswith("MSF")] == expected, on
