@@ -149,3 +149,17 @@ def write_tasks(writing: Writing, tasks: Sequence[Task]) -> None:
 
     rows = pa.Table.from_pylist([vars(task) for task in tasks], schema=pa.schema(fields))
     writing.upsert(LOAD_TASKS, rows)
+
+
+def withdraw_of_former_tickers(writing: Writing) -> None:
+    """Forget what is unfinished under a ticker on days since its company has another: those days
+    are due under the new ticker.
+    """
+    writing.con.execute(
+        f"delete from {LOAD_TASKS.name} t where state <> '{COMPLETED}' and exists ("  # noqa: S608 - our names
+        " from symbol_history former join symbol_history later using (security_id)"
+        " where former.symbol = t.symbol and former.valid_to <= t.start_session"
+        " and later.valid_from >= former.valid_to"
+        ") and not exists (from symbol_history bearer where bearer.symbol = t.symbol"
+        "  and (bearer.valid_to is null or bearer.valid_to > t.start_session))"
+    )

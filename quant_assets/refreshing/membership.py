@@ -7,10 +7,12 @@ list is believed is decided in ``membership.take_over``.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from dataclasses import dataclass, replace
 
 from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
 from quant_assets.contracts.source import SourceError
+from quant_assets.loading.tasks import withdraw_of_former_tickers
 from quant_assets.membership.refusals import PLAUSIBLE_SIZE, RefusedUniverseError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_over import import_universe
@@ -121,8 +123,9 @@ class _Refresh:
 
     def _import(self, source: UniverseSource, answer: UniverseAnswer) -> UniverseReport:
         least, most = self.platform.settings.universe.sizes
-        return import_universe(
-            self.platform.warehouse,
+        run, warehouse = self.run_id or str(uuid.uuid4()), self.platform.warehouse
+        report = import_universe(
+            warehouse,
             replace(answer, listed_on=self.on or answer.listed_on),
             self.platform.identities(source),
             universe=self.universe,
@@ -130,5 +133,9 @@ class _Refresh:
             # A simulated index may have any size.
             accept=self.accept or answer.source == SIMULATED,
             sizes=range(least, most + 1) if self.universe == INDEX else None,
-            run_id=self.run_id,
+            run_id=run,
         )
+        if report.renamed:
+            with warehouse.writing(run, f"import of {self.universe}") as writing:
+                withdraw_of_former_tickers(writing)
+        return report

@@ -14,9 +14,11 @@ from quant_assets.loading.tasks import (
     Task,
     TaskStateError,
     read_tasks,
+    withdraw_of_former_tickers,
     write_tasks,
 )
 from quant_assets.schema.loads import TASK_STATES
+from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse
 
 RUN = "00000000-0000-0000-0000-000000000001"
@@ -121,3 +123,29 @@ def test_tasks_are_kept_as_they_are(warehouse: Warehouse) -> None:
         }
         assert set(read_tasks(con, "daily_prices", "simulated")) == {("simulated", "AAPL")}
         assert read_tasks(con, "fundamentals") == {}
+
+
+def test_days_since_a_company_has_another_ticker_are_not_asked_for_under_the_former(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.writing(RUN) as writing:
+        register = Register.read(writing.con, (), "a list")
+        for symbol in ("FB", "GONE", "MSFT"):
+            register.security_on(symbol, MONDAY)
+        register.rename(register.security_on("FB", MONDAY), "META", FRIDAY)
+        # Another company took this ticker.
+        register.add_successor("GONE", FRIDAY)
+        register.write(writing)
+        wanted = (("FB", FRIDAY), ("FB", MONDAY), ("GONE", FRIDAY), ("MSFT", FRIDAY))
+        tasks = [
+            Task("daily_prices", f"source of {start}", symbol, start, FRIDAY).failed("late")
+            for symbol, start in wanted
+        ]
+        write_tasks(writing, tasks)
+        withdraw_of_former_tickers(writing)
+        left = read_tasks(writing.con, "daily_prices")
+    assert sorted((symbol, task.start_session) for (_, symbol), task in left.items()) == [
+        ("FB", MONDAY),
+        ("GONE", FRIDAY),
+        ("MSFT", FRIDAY),
+    ]
