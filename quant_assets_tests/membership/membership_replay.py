@@ -287,7 +287,7 @@ def _held(
     day: dt.date,
     strangers: dict[str, int],
 ) -> Iterator[int]:
-    spelt = {"BRKB": "BRK.B", "BFB": "BF.B", "BFA": "BF.A"}
+    spelt = {"BRKB": "BRK.B", "BFB": "BF.B", "BFA": "BF.A", "UAC/C": "UA.C"}
     for text in symbols:
         try:
             symbol = canonical_symbol(spelt.get(text, text))
