@@ -25,6 +25,7 @@ FORESEEN = {
     "DecisionError": USAGE,
     "BlockedSymbolError": BROKEN,
     "ForeignListingError": USAGE,
+    "FutureListError": USAGE,
     "ImplausibleUniverseError": USAGE,
     "IndexUniverseError": USAGE,
     "InvalidSymbolError": USAGE,
@@ -36,6 +37,7 @@ FORESEEN = {
     "NotEnabledError": USAGE,
     "NoMembershipError": BROKEN,
     "NothingToInspectError": USAGE,
+    "NoSuchListError": USAGE,
     "NothingToRefreshError": USAGE,
     "OpenSessionError": USAGE,
     "PacingError": BROKEN,
@@ -84,7 +86,11 @@ def error_classes() -> dict[str, type[Exception]]:
             if each.__module__.split(".")[0] == "quant_assets":
                 found[each.__name__] = each
     bases = {ForeseenError, *ForeseenError.__subclasses__()}
-    return {name: each for name, each in found.items() if each not in bases}
+    return {
+        name: each
+        for name, each in found.items()
+        if each not in bases and not issubclass(each, Warning)
+    }
 
 
 def test_every_error_class_is_in_one_of_the_two_tables() -> None:
