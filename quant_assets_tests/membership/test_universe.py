@@ -422,7 +422,9 @@ EXPLAINED = [
     ("2003-03-31", 0),
     ("2005-06-22", -1),  # DHI
     ("2005-07-05", 0),
-    ("2016-01-04", 1),  # Capri is listed twice: as KORS until 2018-09-19, as CPRI from here on
+    # Two are listed twice: Capri as KORS and CPRI, Coca-Cola Enterprises as CCE and CCEP.
+    ("2016-01-04", 2),
+    ("2016-05-31", 1),
     ("2018-09-19", 0),
     ("2020-03-02", -1),  # between its old ticker, IR, and TT the file leaves out a day
     ("2020-03-03", 0),
