@@ -6,7 +6,7 @@ Nothing is decided here; ``deciding`` does that, without a warehouse.
 from __future__ import annotations
 
 import datetime as dt
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ import duckdb
 from quant_assets.membership.deciding.dates import stands_for_month
 from quant_assets.membership.deciding.evidence import (
     ADDED,
+    BRIEF,
     BY_HAND,
     INTERVAL,
     LISTED,
@@ -295,17 +296,20 @@ class EvidenceStore:
         changed: dict[str, set[dt.date]] = defaultdict(set)
         joined: dict[str, dict[dt.date, list[dt.date]]] = defaultdict(lambda: defaultdict(list))
         for family, runs in self.runs.items():
-            first = self.days[family][0]
+            days = self.days[family]
             for security, run in ((s, run) for s in runs for run in self.believed(family, s)):
                 changed[family].add(run.listed_on)
                 if run.gone_on:
                     changed[family].add(run.gone_on)
-                if run.listed_on > first:
+                if run.listed_on > days[0]:
                     day = max(run.added_on or dt.date.min, known_since(security) or dt.date.min)
                     # A newcomer may have its predecessor's date; one that comes back has its own.
                     new = runs[security][0].listed_on == run.listed_on
-                    usable = run.listed_on - BY_HAND < day or not new
-                    joined[family][run.listed_on].append(day if usable else run.listed_on)
+                    if run.listed_on - BY_HAND < day or not new:
+                        joined[family][run.listed_on].append(day)
+                    # Between lists far apart the day of the list says nothing.
+                    elif run.listed_on - days[bisect_left(days, run.listed_on) - 1] <= BRIEF:
+                        joined[family][run.listed_on].append(run.listed_on)
         file_periods: dict[str, tuple[dt.date, dt.date]] = {}
         for statement in (s for several in self.statements.values() for s in several):
             if statement.kind == INTERVAL and statement.source != LOOKED_UP:

@@ -382,3 +382,16 @@ def test_a_statement_that_a_source_makes_no_more_is_dropped() -> None:
 
 def test_without_evidence_nothing_is_decided() -> None:
     assert decide(Evidence(), Lists({})) == Decision(())
+
+
+@pytest.mark.parametrize(("apart", "left"), [(1, "2024-06-05"), (90, "2024-07-15")])
+def test_between_lists_far_apart_a_file_knows_better_than_a_successor_without_a_date(
+    apart: int, left: str
+) -> None:
+    store = EvidenceStore("ours")
+    old, new = {1: ListEntry("OLD"), 2: ListEntry("OTHER")}, {2: ListEntry("OTHER")}
+    for place, members in enumerate((old, old, new | {3: ListEntry("NEW")}, new)):
+        store.add_list("list", FIRST + dt.timedelta(days=place * apart), members)
+    file = Statement("list:then.csv", INTERVAL, day("2001-01-02"), day("2024-07-15"), "OLD")
+    found = decided(store, file).memberships
+    assert [(str(m.effective_on), str(m.removed_on)) for m in found] == [("2001-01-02", left)]
