@@ -22,6 +22,13 @@ _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:\.[A-Z]{1,2}|\.PR[A-Z]|\.WS\.[A-Z])?(
 _ON_TAPE = re.compile(r"([A-Z][A-Z0-9.]*)(?:p([A-Z]?)|(r))?(w?)")
 _PAIR = re.compile(r"[A-Z0-9]{1,12}-[A-Z]{3,4}")
 _IN_THE_UNITED_STATES = re.compile(r"(?:\.US)+$")
+_EXCHANGE = re.compile(
+    r"(?:(?:US|NASDAQ|NYSE|NYSEARCA|NYSEAMERICAN|ARCA|AMEX|BATS|OTC|OTCMKTS|XNAS|XNYS|XASE|ARCX):)?"
+    r"(\S+?)(?::US| U[AFNPQRSVW](?: EQUITY)?)?"
+)
+"""The exchange in the United States before or behind a symbol, at TradingView and Bloomberg."""
+
+_CLASS_BY_QUANDL = re.compile(r"([A-Z]{1,5})_([AB])")
 _CURRENCIES = ("USD", "EUR", "GBP", "USDT", "BTC")
 
 
@@ -44,8 +51,9 @@ def canonical_symbol(text: str) -> str:
     """A symbol in the one spelling used here: upper case, with a dot before the share class.
 
     ``BRK-B``, ``BRK/B`` and ``brk.b`` all become ``BRK.B``; ``BTC-USD`` stays a pair. Applying it
-    twice changes nothing. Raises InvalidSymbolError. ``AAPL.US``, as Stooq and EODHD write the
-    listing in the United States, is ``AAPL``.
+    twice changes nothing. Raises InvalidSymbolError. The exchange in the United States is left out:
+    ``AAPL.US`` (Stooq, EODHD), ``NASDAQ:AAPL``, ``AAPL US Equity`` are ``AAPL``. ``BRK_B``
+    (Quandl) is ``BRK.B``, and ``BTC/USD`` is ``BTC-USD``.
 
     Preferred stock ends in PR and its series: ``BAC^L`` and ``BAC$L`` become ``BAC.PRL``, ``HWM^``
     becomes ``HWM.PR``. Warrants are ``X.WS``, a series of them ``X.WS.A`` (``X/WS/A``); units
@@ -55,8 +63,14 @@ def canonical_symbol(text: str) -> str:
     written = text.strip() if isinstance(text, str) else ""
     # Upper case turns letters of other alphabets into ASCII: a ligature into FI, which is a ticker.
     symbol = written.upper() if written.isascii() else ""
-    if _PAIR.fullmatch(symbol) and symbol.rsplit("-", 1)[1] in _CURRENCIES:
-        return symbol
+    if found := _EXCHANGE.fullmatch(symbol):
+        symbol = found[1]
+    pair = symbol.replace("/", "-")
+    if _PAIR.fullmatch(pair) and pair.rsplit("-", 1)[1] in _CURRENCIES:
+        return pair
+    symbol = (
+        _CLASS_BY_QUANDL.sub(r"\1.\2", symbol) if _CLASS_BY_QUANDL.fullmatch(symbol) else symbol
+    )
     symbol = symbol.replace("-", ".").replace("/", ".").replace("^", ".PR").replace("$", ".PR")
     symbol = _IN_THE_UNITED_STATES.sub("", symbol)
     if not _STOCK.fullmatch(symbol):

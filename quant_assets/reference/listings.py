@@ -2,18 +2,23 @@
 
 Sessions are known here of New York and of markets that never close. A listing elsewhere has other
 holidays, another close and another currency, so it is refused rather than stored as if it were
-American. A suffix that is a class of shares in New York as well (MKC.V) counts as that.
+American. A suffix that is a class of shares in New York as well (MKC.V) counts as that. Bloomberg
+writes the exchange behind a blank (``VOD LN Equity``), TradingView and Google before a colon.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
 from quant_assets.reference.errors import UsageError
+
+_BEHIND = re.compile(r"(\S+) ([A-Z]{2})(?: EQUITY)?")
+_BEFORE = re.compile(r"([A-Z]+):(\S+)")
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,14 @@ class ForeignListingError(UsageError, ValueError):
 
 
 def foreign_listing(text: str) -> ForeignListing | None:
-    """The exchange outside the United States that a symbol's suffix names, if any."""
+    """The exchange outside the United States that a symbol names, if any."""
     written = text.strip().upper()
     name, _, suffix = written.rpartition(".")
     found = _exchanges().get(suffix) if name else None
+    if behind := _BEHIND.fullmatch(written):
+        found = _codes().get(("behind", behind[2]))
+    elif before := _BEFORE.fullmatch(written):
+        found = _codes().get(("before", before[1]), found)
     return ForeignListing(written, *found) if found else None
 
 
@@ -69,3 +78,11 @@ def _exchanges() -> dict[str, tuple[str, str]]:
     text = resources.files("quant_assets").joinpath("reference/exchange_suffixes.csv")
     rows = csv.DictReader(text.read_text("utf-8").splitlines())
     return {row["suffix"]: (row["exchange"], row["country"]) for row in rows}
+
+
+@lru_cache(maxsize=1)
+def _codes() -> dict[tuple[str, str], tuple[str, str]]:
+    """Exchange and country by the place of a code, ``before`` or ``behind``, and the code."""
+    text = resources.files("quant_assets").joinpath("reference/exchange_codes.csv")
+    rows = csv.DictReader(text.read_text("utf-8").splitlines())
+    return {(row["written"], row["code"]): (row["exchange"], row["country"]) for row in rows}

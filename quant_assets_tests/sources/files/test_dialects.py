@@ -121,7 +121,8 @@ def test_a_point_among_decimal_commas_is_not_read_and_stays_as_written(tmp_path:
     ("name", "pattern", "symbol"),
     [
         ("daily_adjusted_AAPL.csv", "daily_adjusted_*", "AAPL"),
-        ("WIKI-BRK_B.csv", "wiki-*", None),
+        ("WIKI-BRK_B.csv", "wiki-*", "BRK.B"),
+        ("WIKI-BRK_2.csv", "wiki-*", None),
         ("brk-b_daily.csv", "*_DAILY", "BRK.B"),
         ("AAPL.csv", "*_daily", None),
         ("_daily.csv", "*_daily", None),

@@ -156,7 +156,7 @@ def test_a_symbol_with_rows_of_illegible_days_alone_has_failed(folder: Folder) -
     assert report.error is not None
 
 
-@pytest.mark.parametrize("cell", ["AAA*", "AA A", "", "???", "A\u2020A", "AAA US Equity"])
+@pytest.mark.parametrize("cell", ["AAA*", "AA A", "", "???", "A\u2020A", "AAA US Stock"])
 def test_a_row_of_an_illegible_symbol_may_be_of_a_symbol_it_resembles(
     folder: Folder, cell: str
 ) -> None:

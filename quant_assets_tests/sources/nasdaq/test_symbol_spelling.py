@@ -36,6 +36,8 @@ from quant_assets.sources.yahoo.chart import yahoo_symbol
         ("BAC.PRL.WI", "BAC.PRL.WI"),
         ("ETX           ", "ETX"),
         ("X.W", "X.W"),
+        ("BRK_B", "BRK.B"),
+        ("BTC/USD", "BTC-USD"),
     ],
 )
 def test_classes_of_security_have_one_spelling(written: str, canonical: str) -> None:
@@ -43,13 +45,15 @@ def test_classes_of_security_have_one_spelling(written: str, canonical: str) -> 
     assert canonical_symbol(canonical) == canonical
 
 
-@pytest.mark.parametrize("text", ["^GSPC", "$L", "A^BC", "A^L.B", "A..PR", "BRK.B.C", "A.WS.AB"])
+@pytest.mark.parametrize(
+    "text", ["^GSPC", "$L", "A^BC", "A^L.B", "A..PR", "BRK.B.C", "A.WS.AB", "AAPL_D"]
+)
 def test_other_endings_are_refused(text: str) -> None:
     with pytest.raises(InvalidSymbolError):
         canonical_symbol(text)
 
 
-@given(st.text(alphabet="ABPRWSUI.^$/- ", max_size=10))
+@given(st.text(alphabet="ABPRWSUI.^$/- :_", max_size=10))
 @example("A^.WI")
 @example("A.WI.WI")
 def test_a_spelling_stays_as_it_is(text: str) -> None:
