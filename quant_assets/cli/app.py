@@ -148,8 +148,7 @@ def backfill(
     since = start or until - dt.timedelta(days=days or platform.settings.default_days)
     if since > until:
         raise typer.BadParameter(f"--start {since} is after --end {until}.")
-    if chosen.profile.live:
-        refuse_foreign(symbols_in(symbols))
+    refuse_foreign(symbols_in(symbols))
     wanted = symbols_in(symbols) or chosen.symbols() or known_symbols(platform)
     window = Window(wanted, since, until)
     if dagster and not dry_run:

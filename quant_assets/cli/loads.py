@@ -58,6 +58,7 @@ def refresh(
     Of prices without --symbols or --universe: the members of the index and all symbols loaded
     before. market_snapshot comes whole.
     """
+    from quant_assets.reference.listings import refuse_foreign
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
     from quant_assets.refreshing.whole_steps import WHOLE
@@ -80,8 +81,7 @@ def refresh(
             if len(chosen) == 1:
                 raise
             complain(f"{name}: {error}")
-    if named:
-        _refuse_foreign(platform, steps)
+    refuse_foreign(named)
     asking = dataclasses.replace(
         platform.asking,
         look_back_everywhere=True,
@@ -129,6 +129,7 @@ def quickstart(
     from quant_assets import read
     from quant_assets.cli.terminal.load_reports import print_charts, print_next_steps
     from quant_assets.reference.identity import canonical_symbol
+    from quant_assets.reference.listings import refuse_foreign
     from quant_assets.refreshing.load_steps import How
     from quant_assets.refreshing.steps import refresh_steps
     from quant_assets.wiring.sources import YAHOO
@@ -138,8 +139,8 @@ def quickstart(
     end = platform.calendar.last_closed_session(platform.clock())
     start = end - dt.timedelta(days=days)
     chosen = source or platform.settings.source or YAHOO
+    refuse_foreign(named)
     steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
-    _refuse_foreign(platform, steps)
     reports = load_and_show(platform, steps, How(platform.asking))
     frame = (
         read.prices(
@@ -283,15 +284,6 @@ def symbols_in(text: str) -> tuple[str, ...]:
 
     named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
     return tuple(dict.fromkeys(named))
-
-
-def _refuse_foreign(platform: Platform, steps: Sequence[Step]) -> None:
-    """Raises ForeignListingError for a symbol that a live source is to be asked for."""
-    from quant_assets.reference.listings import refuse_foreign
-
-    for step in steps:
-        if platform.is_paced(step.source):
-            refuse_foreign(step.window.symbols)
 
 
 def load_and_show(

@@ -480,7 +480,9 @@ def test_the_demo_and_a_backfill_through_dagster_print_nothing_but_json(shell: S
     "words",
     [
         ("backfill", "--source", "yahoo", "--symbols", "AAPL,VOD.L", *WEEK),
+        ("backfill", "--source", "simulated", "--symbols", "AAPL,VOD.L", *WEEK),
         ("refresh", "--source", "yahoo", "--symbols", "VOD.L"),
+        ("refresh", "--source", "simulated", "--symbols", "VOD.L"),
         ("quickstart", "VOD.L"),
     ],
     ids=lambda words: words[0],

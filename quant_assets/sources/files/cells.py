@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.price_rules.split_text import ratio_in
 from quant_assets.reference.identity import InvalidSymbolError, canonical_symbol, symbol_of_tape
+from quant_assets.reference.listings import foreign_listing
 from quant_assets.reference.texts import LONGEST_TEXT, shortened
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -71,7 +72,7 @@ def typed_columns(
         fresh = mask & ~bad
         if fresh.any():
             texts = named[name].filter(pa.array(fresh)).to_pylist()
-            reasons[fresh] = [f"{name} can't be read: {_cut(text)!r}" for text in texts]
+            reasons[fresh] = [_why(name, text) for text in texts]
             bad[fresh] = True
 
     symbols = _symbols(named["symbol"], forms)
@@ -106,6 +107,13 @@ def typed_columns(
         schema=UNREADABLE_COLUMNS,
     )
     return typed.filter(pa.array(~bad)), unreadable_rows
+
+
+def _why(name: str, cell: object) -> str:
+    abroad = foreign_listing(str(cell)) if name == "symbol" else None
+    if abroad:
+        return f"{abroad}, and those outside the United States are not loaded"
+    return f"{name} can't be read: {_cut(cell)!r}"
 
 
 def _cut(cell: object) -> object:
@@ -181,7 +189,8 @@ def _symbols(column: pa.ChunkedArray, forms: CellForms) -> pa.Array:
 
 
 def spelled(text: str, forms: CellForms = CellForms()) -> str | None:
-    """A symbol in our spelling; None for a text that is none, or not of the vendor's pattern."""
+    """A symbol in our spelling; None for a text that is none, or not of the vendor's pattern, and
+    for a listing outside the United States."""
     before, _, after = forms.symbol_pattern.partition("*")
     whole = text.strip()
     end = len(whole) - len(after)
@@ -189,6 +198,8 @@ def spelled(text: str, forms: CellForms = CellForms()) -> str | None:
         return None
     try:
         inner = whole[len(before) : end]
+        if foreign_listing(inner):
+            return None
         if forms.spelling == "stooq":
             inner = inner.replace("_", "^")  # preferred stock: abr_d.us is ABR.PRD
         return symbol_of_tape(inner) if forms.spelling == "tape" else canonical_symbol(inner)
@@ -256,6 +267,8 @@ def _numbers(column: pa.ChunkedArray, *, ratios: bool = False) -> tuple[pa.Array
     if pa.types.is_floating(array.type) and array.type.bit_width < 64:
         # 101.9 of 32 bits is 101.9000015258789 of 64: the shortest decimal is what was meant.
         array = array.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string()).cast(pa.float64())  # Arrow's own cast is off by a last bit
     if not pa.types.is_string(array.type):
         return array.cast(pa.float64(), safe=False), np.zeros(len(array), dtype=bool)
     text = pc.utf8_trim_whitespace(array)

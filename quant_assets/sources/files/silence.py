@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from quant_assets.contracts.source import Request
 from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.listings import foreign_listing
 from quant_assets.schema.row_rules import rejected_days
 from quant_assets.sources.files.cells import CellForms
 from quant_assets.sources.files.contents import Contents, symbol_cell
@@ -123,6 +124,8 @@ def _may_be(cell: str | None) -> set[str]:
     """The symbols, without dots, that an illegible cell may stand for: each of its words, and all
     of them together (``JNJ*``, ``BRK B``, ``AAPL US``).
     """
+    if cell and foreign_listing(cell):
+        return set()  # VOD.L is none of VOD and L
     words = _WORDS.findall((cell or "").upper())
     if not words or "?" in (cell or "") or "\ufffd" in (cell or ""):
         return {_ANY}
