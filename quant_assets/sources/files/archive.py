@@ -53,6 +53,7 @@ from quant_assets.sources.files.conventions import (
 from quant_assets.sources.files.delivered_tickers import in_tickers_of_each_session
 from quant_assets.sources.files.deliveries import fold_deliveries
 from quant_assets.sources.files.reading import (
+    INSPECT,
     day_of_delivery,
     expand,
     in_order_of_delivery,
@@ -255,7 +256,7 @@ class FilesSource:
             raise BadAnswer(terms.source, " ".join(unread.values()))
         if not any(table.num_rows for table in tables):
             whys = [rows_unread(path, bad) for path, bad in unreadable.items() if bad.num_rows]
-            message = " ".join([f"The archive {self.name} holds no readable row.", *whys])
+            message = " ".join([f"The archive {self.name} holds no readable row.", *whys, INSPECT])
             raise BadAnswer(terms.source, " ".join([message, *unread.values()]))
         rows = sorted_rows(pa.concat_tables(tables))
         if derives_splits(archive) and not archive.deliveries:

@@ -20,6 +20,10 @@ SYMBOL = "symbol in the header"
 """The column that ``HeaderLines.long`` adds where a line of the header has the symbols."""
 
 
+UNNAMED = "Unnamed: 0"
+"""The first column where it has no name, as an index that pandas writes."""
+
+
 @dataclass(frozen=True)
 class HeaderLines:
     """The field and the symbol of each column, by place; no symbol where no line has them."""
@@ -32,7 +36,8 @@ class HeaderLines:
     def read(cls, lines: Sequence[str], kinds: Sequence[str], delimiter: str) -> HeaderLines:
         """``kinds`` says of each line whether it has fields, symbols, or is skipped.
 
-        A column without a name in the line of fields has the first that another line gives it.
+        A column without a name in the line of fields has the first that another line gives it; a
+        first one that none gives a name is called as pandas calls it.
         """
         cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
         cells += [[] for _ in kinds[len(cells) :]]
@@ -44,6 +49,8 @@ class HeaderLines:
             name or next((row[at] for row in others if row[at]), "")
             for at, name in enumerate(named)
         ]
+        if fields and not fields[0].strip():
+            fields[0] = UNNAMED
         symbols = cells[kinds.index("symbol")] if "symbol" in kinds else [""] * width
         return cls(len(kinds), tuple(fields), tuple(symbols))
 

@@ -20,8 +20,13 @@ from quant_assets.contracts.prices import UNREADABLE_COLUMNS
 from quant_assets.contracts.source import BadAnswer, SourceUnavailable
 from quant_assets.reference.texts import LONGEST_NOTE, LONGEST_TEXT, printable, shortened
 from quant_assets.sources.files.cells import CellForms, read_date, spelled, typed_columns
-from quant_assets.sources.files.header_lines import SYMBOL, HeaderLines
+from quant_assets.sources.files.header_lines import SYMBOL, UNNAMED, HeaderLines
 from quant_assets.sources.files.lines import LONGEST_LINE, PACKED, SHOWN, open_lines
+
+INSPECT = "quant-assets files inspect PATH prints settings that read it."
+
+READ_AGAIN = 20
+"""Times that lines behind a quote which is not closed are read, the last time without quotes."""
 
 _DAY_IN_PATH = re.compile(r"(?<!\d)\d{4}([-_]?)\d{2}\1\d{2}(?!\d)")
 
@@ -184,7 +189,8 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
 
     named = dialect.named
     wanted = list(dict.fromkeys(named.values()))
-    several = len(dialect.header) > 1
+    # Arrow knows a column without a name by its place alone.
+    several = len(dialect.header) > 1 or UNNAMED in wanted
     top = HeaderLines.read(_first_lines(path, dialect), dialect.header, dialect.delimiter)
     header = list(top.fields)
     # With symbols in the header, several columns are of one field; each file must have all fields.
@@ -193,21 +199,25 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
     _require(dialect.source, path, fields, list(dict.fromkeys(header)) if by_symbol else header)
     read = top.wanted(named) if several else wanted
     torn: list[tuple[int, str]] = []
+    swallowed: list[str] = []
 
     def set_aside(line: pyarrow.csv.InvalidRow) -> str:
-        torn.append((line.expected_columns, line.text[:SHOWN]))
+        # A quote that is never closed takes the lines behind it into its own.
+        first, _, behind = line.text.partition("\n")
+        torn.append((line.expected_columns, first[:SHOWN]))
+        swallowed.extend(behind.splitlines(keepends=True))
         return "skip"
 
-    stream, lines = open_lines(path, suffix_of(path))
-    with stream:
-        table = pyarrow.csv.read_csv(
-            stream,
+    def table_of(bytes_of: pa.NativeFile, names: list[str] | None, *, quotes: bool) -> pa.Table:
+        return pyarrow.csv.read_csv(
+            bytes_of,
             read_options=pyarrow.csv.ReadOptions(
-                skip_rows=top.lines if several else 0,
-                column_names=top.columns if several else None,
+                skip_rows=top.lines if several and bytes_of is stream else 0, column_names=names
             ),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=dialect.delimiter, invalid_row_handler=set_aside
+                delimiter=dialect.delimiter,
+                invalid_row_handler=set_aside,
+                quote_char='"' if quotes else False,
             ),
             # Other columns are not even converted, so that none of their cells can fail a file.
             convert_options=pyarrow.csv.ConvertOptions(
@@ -217,6 +227,18 @@ def _read_csv(path: Path, dialect: Dialect) -> tuple[pa.Table, pa.Table]:
                 null_values=[""],
             ),
         )
+
+    stream, lines = open_lines(path, suffix_of(path))
+    with stream:
+        table = table_of(stream, top.columns if several else None, quotes=True)
+    names = top.columns if several else header
+    for again in range(READ_AGAIN):
+        text = "".join(swallowed)
+        swallowed.clear()
+        if not text.strip():
+            break
+        more = table_of(pa.BufferReader(text.encode()), names, quotes=again < READ_AGAIN - 1)
+        table = pa.concat_tables([table, more])
     if table.num_rows == 0 and not (torn or lines.overlong):
         raise BadAnswer(dialect.source, f"{_shown(path)} has a header and no rows.")
     if several:
@@ -248,7 +270,8 @@ def _first_lines(path: Path, dialect: Dialect) -> list[str]:
         raise BadAnswer(dialect.source, f"{_shown(path)} is HTML or XML, not CSV.")
     if opening.startswith((b"{", b"[")):
         raise BadAnswer(dialect.source, f"{_shown(path)} is JSON, not CSV.")
-    lines = (whole if len(dialect.header) > 1 else opening).splitlines()[: len(dialect.header)]
+    whole = whole if len(dialect.header) > 1 else whole.lstrip(b"\r\n")
+    lines = whole.splitlines()[: len(dialect.header)]
     texts = [line.decode("utf-8", "replace") for line in lines]
     if not any(texts) or any("\x00" in text for text in texts):
         raise BadAnswer(dialect.source, f"{_shown(path)} is not CSV: it has no header.")
@@ -268,7 +291,7 @@ def _require(source: str, path: Path, wanted: Sequence[str], header: Sequence[st
         raise BadAnswer(
             source,
             f"{_shown(path)} has no column {', '.join(missing)}; it has {has}. Map the "
-            "names in quant_assets.toml under files.<archive>.columns.",
+            f"names in quant_assets.toml under files.<archive>.columns. {INSPECT}",
         )
     double = [name for name in wanted if list(header).count(name) > 1]
     if double:

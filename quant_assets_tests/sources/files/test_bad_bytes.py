@@ -290,3 +290,61 @@ def test_rows_that_differ_in_a_blank_alone_are_two() -> None:
     table = pa.table({"symbol": ["A", "A", "A", "A"], "volume": [None, None, 1.0, None]})
     assert without_repeats(table)["volume"].to_pylist() == [None, 1.0, None]
     assert without_repeats(table.slice(0, 0)).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['AAA,2024-05-20,1,2,1,"2,5', 'AAA,2024-05-20,1,2,1,2,5,"', 'AAA,2024-05-20,1,"2",1,"2,5'],
+)
+def test_a_quote_that_is_never_closed_costs_its_own_line(tmp_path: Path, line: str) -> None:
+    good = ["AAA,2024-05-21,1,2,1,2,6", 'BBB,2024-05-20,1,2,1,2,"7"']
+    (tmp_path / "day.csv").write_text("\n".join([HEADER, line, *good, ""]))
+    answer = ask(tmp_path)
+    assert rows(answer) == ROWS[1:]
+    [(symbol, day, reason)] = unreadable(answer)
+    assert (symbol, day) == ("AAA", "2024-05-20")
+    assert "fields where 7 belong" in reason
+
+
+def test_lines_with_a_quote_each_are_told_line_by_line(tmp_path: Path) -> None:
+    bad = [f'AAA,2024-05-20,1,2,1,"2,{n}' for n in range(101)]
+    good = "BBB,2024-05-20,1,2,1,2,7"
+    (tmp_path / "day.csv").write_text("\n".join([HEADER, *bad, good, ""]))
+    answer = ask(tmp_path)
+    assert ("BBB", MONDAY, 7.0) in rows(answer)
+
+
+def test_listings_abroad_among_others_are_not_stored_and_are_named(tmp_path: Path) -> None:
+    abroad = ["VOD.L", "7203.T", "SAP.DE", "VOD LN Equity", "LON:VOD"]
+    lines = [f"{symbol},2024-05-20,1,2,1,2,5" for symbol in ["AAPL US Equity", *abroad]]
+    (tmp_path / "day.csv").write_text("\n".join([HEADER, *lines, ""]))
+    answer = ask(tmp_path)
+    assert rows(answer) == [("AAPL", MONDAY, 5.0)]
+    [notice] = answer.notices
+    assert notice.startswith(
+        "day.csv: 5 rows are of no symbol that can be read; the first: VOD.L is a listing of "
+        "London, the United Kingdom, and those outside the United States are not loaded ("
+    )
+
+
+def test_a_listing_abroad_leaves_no_doubt_about_a_symbol_of_its_letters(tmp_path: Path) -> None:
+    lines = ["L,2024-05-21,1,2,1,2,5", "AAA,2024-05-20,1,2,1,2,5", "L.L,2024-05-20,1,2,1,2,5"]
+    (tmp_path / "day.csv").write_text("\n".join([HEADER, *lines, ""]))
+    empty = ask(tmp_path).empty.select(["symbol", "session"]).to_pylist()
+    assert {"symbol": "L", "session": MONDAY} in empty
+
+
+def test_a_first_column_without_a_name_is_called_as_pandas_calls_it(tmp_path: Path) -> None:
+    text = "date,open,high,low,close,volume\n2024-05-20,1,2,1,2,5\n"
+    (tmp_path / "AAA.csv").write_text(text.removeprefix("date"))
+    (tmp_path / "BBB.csv").write_text(text.replace("date", '""', 1))
+    answer = ask(tmp_path, symbol_from_filename=True, columns={"session": "Unnamed: 0"})
+    assert rows(answer) == [("AAA", MONDAY, 5.0), ("BBB", MONDAY, 5.0)]
+
+
+def test_decimals_of_parquet_are_the_numbers_they_say(tmp_path: Path) -> None:
+    price = pa.array(["189.325"]).cast(pa.decimal128(18, 4))
+    names = ("open", "high", "low", "close")
+    day = {"symbol": ["AAA"], "date": [MONDAY], **dict.fromkeys(names, price), "volume": [5]}
+    pa.parquet.write_table(pa.table(day), tmp_path / "day.parquet")
+    assert ask(tmp_path).rows["close"].to_pylist() == [189.325]
