@@ -5,11 +5,14 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -138,6 +141,41 @@ REFUSED = {
     ),
     "a page": ({"AAPL.csv": ["<!DOCTYPE html><html>"]}, "AAPL.csv is a page (HTML or XML)"),
     "json": ({"AAPL.csv": ['{"error": "no key"}']}, "AAPL.csv is JSON."),
+    "a currency of stooq": (
+        {"eurusd.txt": [STOOQ, "EURUSD,D,20251118,000000,1,2,1,2,5,0"]},
+        "eurusd.txt holds EURUSD: a currency, an index, a future or a coin, and no stock.",
+    ),
+    "odd tickers": (
+        {"2025-11-18.csv": [f"Ticker,{GOOD[0]}", f"AAPL,{GOOD[1]}", f"X:Y,{GOOD[1]}"]},
+        "has symbols that are none of stocks, funds or pairs: Ticker has X:Y.",
+    ),
+    "a close alone": (
+        {"AAPL.csv": ["Date,Close", "2025-11-18,2"]},
+        "AAPL.csv has no open, high, low, volume; it has Date, Close.",
+    ),
+    "blanks for commas": (
+        {"AAPL.txt": [line.replace(",", "  ") for line in GOOD]},
+        "AAPL.txt has blanks between its fields. Write commas, semicolons, tabs or bars",
+    ),
+    "longer rows": (
+        {"AAPL.csv": [GOOD[0], *(f"{line}," for line in GOOD[1:])]},
+        "AAPL.csv has rows of 7 fields under a header of 6.",
+    ),
+    "older than the calendar": (
+        {"IBM.csv": ["Date,Open,High,Low,Close,Volume", "1961-12-29,1,2,1,2,5"]},
+        "has no row that can be stored: all are older than 1990-01-02, where the known sessions",
+    ),
+    "two files that disagree": (
+        {
+            "a.csv": [f"Symbol,{GOOD[0]}", f"A,{GOOD[1]}"],
+            "b.csv": [f"Symbol,{GOOD[0]}", "A,2025-11-18,1,2,1,2,5"],
+        },
+        "Each has no row that can be stored: another row of the same symbol and session differs.",
+    ),
+    "illegible dates": (
+        {"AAPL.csv": [GOOD[0], "9999-12-31,1,2,1,2,5", "2025-13-45,1,2,1,2,5"]},
+        "AAPL.csv has dates that can't be read, such as Date",
+    ),
     "empty": ({"AAPL.csv": [""]}, "AAPL.csv is empty."),
     "header alone": ({"AAPL.csv": GOOD[:1]}, "AAPL.csv has a header and no rows."),
 }  # fmt: skip
@@ -249,3 +287,45 @@ def test_a_packed_file_whose_name_hides_it_is_refused(tmp_path: Path) -> None:
     shown = run("files", "inspect", str(tmp_path), home=tmp_path / "none")
     assert shown.exit_code == ATTENTION
     assert "AAPL.csv has a name that does not tell its kind" in shown.stderr
+
+
+def test_what_is_no_stock_of_stooqs_is_left_out_file_by_file(tmp_path: Path) -> None:
+    symbols = ("AAPL.US", "EURUSD", "^SPX", "BTC.V", "VOD.UK", "GME.US")
+    files = {
+        f"world/{symbol.lower()}.txt": [STOOQ, f"{symbol},D,20251118,000000,1,2,1,2,5,0"]
+        for symbol in symbols
+    }
+    shown = run("files", "inspect", str(written(tmp_path, files)), "--json", home=tmp_path)
+    told = json.loads(shown.stdout)
+    [archive] = told["archives"]
+    assert archive["symbols"] == ["AAPL", "GME"]
+    assert archive["settings"]["paths"] == [f"{tmp_path}/**/*.us.txt"]
+    assert len(told["not_loaded"]) == 4
+
+
+def test_columns_of_two_levels_in_parquet_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    names = [f"('{field}', 'AAPL')" for field in ("Open", "High", "Low", "Close", "Volume")]
+    table = pa.table({**{name: [1.0] for name in names}, "Date": ["2025-11-18"]})
+    pa.parquet.write_table(table, tmp_path / "d.parquet")
+    shown = run("files", "inspect", str(tmp_path), home=tmp_path / "none")
+    assert "d.parquet has a column for each field and symbol" in shown.stderr
+    assert "frame.stack(level=1).reset_index()" in shown.stderr
+
+
+def test_pipes_and_links_that_lead_nowhere_are_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "AAPL.csv").symlink_to("nowhere")
+    piped = run("files", "inspect", str(tmp_path / "pipe.csv"), home=tmp_path / "none")
+    assert piped.stderr.startswith("Not loaded: pipe.csv is no file, but a pipe of the system.")
+    led = run("files", "inspect", str(tmp_path), home=tmp_path / "none")
+    assert led.stderr.startswith("Not loaded: AAPL.csv can't be read: [Errno 2] No such file")
+    nobody = run("files", "inspect", "~nobody-at-all/x", home=tmp_path / "none")
+    assert (nobody.exit_code, nobody.stdout) == (USAGE, "")
+
+
+def test_a_torn_line_below_the_header_is_no_part_of_it(tmp_path: Path) -> None:
+    files = {"AAPL.csv": [GOOD[0], f'"{GOOD[1]}', *GOOD[2:]]}
+    shown = run("files", "inspect", str(written(tmp_path, files)), home=tmp_path)
+    assert shown.exit_code == DONE
+    assert "header =" not in shown.stdout
+    assert "one row of AAPL" in shown.stdout

@@ -291,6 +291,92 @@ LAYOUTS = {
         ('currency = "EUR"', 'close = " Close"'),
         of("BTC-EUR"),
     ),
+    "quandl's classes of shares": Layout(
+        {
+            f"WIKI-{name}.csv": [
+                "Date,Open,High,Low,Close,Volume",
+                *rows(DAYS, PRICES, f"{{day}},{OHLCV}"),
+            ]
+            for name in ("AAPL", "BRK_B")
+        },
+        ('symbol_pattern = "WIKI-*"',),
+        [*of("AAPL"), *of("BRK.B")],
+    ),
+    "exchanges beside symbols": Layout(
+        {
+            "all.csv": [
+                "Ticker,Date,Open,High,Low,Close,Volume",
+                *rows(DAYS, PRICES, f"AAPL US Equity,{{day}},{OHLCV}"),
+                *rows(DAYS, PRICES, f"NYSE:BRK.B,{{day}},{OHLCV}"),
+                *rows(DAYS, PRICES, f"BTC/USD,{{day}},{OHLCV}"),
+            ]
+        },
+        ('symbol = "Ticker"',),
+        [*of("AAPL"), *of("BRK.B"), *of("BTC-USD")],
+    ),
+    "an index without a name": Layout(
+        {"AAPL.csv": [",Open,High,Low,Close,Volume", *rows(DAYS, PRICES, f"{{day}},{OHLCV}")]},
+        ('session = "Unnamed: 0"',),
+        of("AAPL"),
+    ),
+    "blanks around names": Layout(
+        {
+            "AAPL.csv": [
+                " date , open , high , low , close , volume ",
+                *rows(DAYS, PRICES, f"{{day}},{OHLCV}"),
+            ]
+        },
+        ('session = " date "',),
+        of("AAPL"),
+    ),
+    "as a German writes": Layout(
+        {
+            "AAPL.csv": [
+                "Datum;Er\u00f6ffnung;Hoch;Tief;Schlusskurs;Volumen",
+                "18.11.2025;100,5;102;99,5;101;1000",
+                "19.11.2025;101;103;100;102,5;1200",
+            ]
+        },
+        ('open = "Er\u00f6ffnung"', 'close = "Schlusskurs"'),
+        of("AAPL"),
+    ),
+    "yahoo's page": Layout(
+        {
+            "AAPL.txt": [
+                "Date\tOpen\tHigh\tLow\tClose Close price adjusted for splits.\tAdj Close Adjusted "
+                "close price adjusted for splits and dividend and/or capital gain distributions."
+                "\tVolume",
+                "Nov 19, 2025\t101.00\t103.00\t100.00\t102.50\t102.50\t1,200",
+                "Nov 18, 2025\t100.50\t102.00\t99.50\t101.00\t101.00\t1,000",
+            ]
+        },
+        ('date_format = "%b %d, %Y"', 'ignore_in_numbers = ","'),
+        of("AAPL"),
+    ),
+    "from before the calendar": Layout(
+        {
+            "IBM.csv": [
+                "Date,Open,High,Low,Close,Volume",
+                *(f"19{year}-01-05,1,2,1,2,5" for year in range(28, 62)),
+                *rows(DAYS, PRICES, f"{{day}},{OHLCV}"),
+            ]
+        },
+        (),
+        of("IBM"),
+        told="34 rows are older than 1990-01-02, where the known sessions begin",
+    ),
+    "a note below the rows": Layout(
+        {
+            "AAPL.csv": [
+                "Date,Open,High,Low,Close,Volume",
+                *rows(DAYS, PRICES, f"{{day}},{OHLCV}"),
+                *(f"2025-11-{day},1,2,1,2,5" for day in (20, 21, 24)),
+                "Data provided by X,,,,,",
+            ]
+        },
+        (),
+        [*of("AAPL"), *(("AAPL", f"2025-11-{d}", 1.0, 2.0, 1.0, 2.0, 5.0) for d in (20, 21, 24))],
+    ),
     "lines above the header": Layout(
         {
             "AAPL.csv": [

@@ -30,6 +30,8 @@ FORMATS = {
     "%d %B %Y": "day, month by name, year",
     "%b %d, %Y": "month by name, day, year",
     "%B %d, %Y": "month by name, day, year",
+    "%A, %B %d, %Y": "day of the week, month by name, day, year",
+    "%a %b %d %Y": "day of the week, month by name, day, year",
 }
 
 UNITS = {
@@ -39,12 +41,12 @@ UNITS = {
     "epoch_ns": "nanoseconds since 1970 (UTC)",
 }
 
-_FIRST, _LAST = dt.date(1962, 1, 1), dt.date(2100, 1, 1)
+_FIRST, _LAST = dt.date(1850, 1, 1), dt.date(2100, 1, 1)
 _COUNTED_FROM = dt.date(1980, 1, 1)
 """Days before this are no epochs: 20240520 seconds are in August 1970."""
 
-FITS = 0.98
-"""Share of the cells that a format must read: an archive may have a few bad ones."""
+FITS = 0.8
+"""Share of the cells that a format must read: an archive may have bad ones, and a last line."""
 
 _TIME = re.compile(r"(?:[T\s]|^)(\d{1,2}:\d{2}(?::\d{2})?)")
 
@@ -54,16 +56,16 @@ def is_a_date(text: str) -> bool:
 
 
 def formats_of(texts: Sequence[str]) -> list[str]:
-    """Every format that reads nearly all texts, epochs last."""
+    """Every format that reads as many of the texts as any, if these are most; epochs last."""
     distinct = list(dict.fromkeys(texts))[:400]
-    found = []
+    read = dict[str, int]()
     for form in (*FORMATS, *EPOCHS):
         days = [read_date(text, form) for text in distinct]
         first = _COUNTED_FROM if form in EPOCHS else _FIRST
-        good = sum(day is not None and first <= day < _LAST for day in days)
-        if good and good >= FITS * len(distinct):
-            found.append(form)
-    return found
+        read[form] = sum(day is not None and first <= day < _LAST for day in days)
+    most = max(read.values())
+    wanted = max(1.0, FITS * len(distinct))
+    return [form for form, good in read.items() if good == most >= wanted]
 
 
 def likeliest(forms: Sequence[str], texts: Sequence[str], calendar: Calendar) -> list[str]:
@@ -93,3 +95,9 @@ def times_of(texts: Sequence[str]) -> set[str]:
 def described(form: str, example: str) -> str:
     """A format in words, with a date of the file."""
     return f"{UNITS.get(form) or FORMATS[form]}, such as {example}"
+
+
+def first_unread(texts: Sequence[str]) -> str:
+    """A text that the format which reads most of them does not."""
+    unread = ([text for text in texts if read_date(text, form) is None] for form in FORMATS)
+    return min(unread, key=len, default=list(texts))[0]

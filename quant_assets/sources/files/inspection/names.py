@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -19,16 +20,29 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "session": (
         *("date", "tradedate", "tradingdate", "tradingday", "session", "sessiondate", "pricedate"),
         *("quotedate", "day", "datetime", "timestamp", "windowstart", "dtyyyymmdd", "dateutc"),
-        *("time", "caldt", "index", "t"),
+        *("time", "caldt", "index", "t", "datum", "fecha", "data", "unnamed0", "indexlevel0"),
     ),
-    "open": ("open", "openprice", "openingprice", "priceopen", "o"),
-    "high": ("high", "highprice", "pricehigh", "h"),
-    "low": ("low", "lowprice", "pricelow", "l"),
+    "open": (
+        *("open", "openprice", "openingprice", "priceopen", "o", "eroffnung", "erffnung"),
+        *("eroffnungskurs", "erffnungskurs", "ouverture", "ouv", "apertura"),
+    ),
+    "high": (
+        *("high", "highprice", "pricehigh", "h", "hoch", "tageshoch", "hochstkurs", "hchstkurs"),
+        *("haut", "plushaut", "massimo", "maximo"),
+    ),
+    "low": (
+        *("low", "lowprice", "pricelow", "l", "tief", "tagestief", "tiefstkurs", "bas", "plusbas"),
+        *("minimo",),
+    ),
     "close": (
         *("close", "closeprice", "closingprice", "priceclose", "closelast", "last", "lastprice"),
-        *("price", "c"),
+        *("price", "c", "schluss", "schlusskurs", "cloture", "clture", "clot", "clt", "dernier"),
+        *("chiusura", "cierre", "closeclosepriceadjustedforsplits"),
     ),
-    "volume": ("volume", "vol", "sharevolume", "totalvolume", "tradedvolume", "v"),
+    "volume": (
+        *("volume", "vol", "sharevolume", "totalvolume", "tradedvolume", "v", "volumen", "stuck"),
+        *("stcke", "stucke"),
+    ),
     "split": ("splitratio", "splitfactor", "splitcoefficient", "stocksplits", "split", "splits"),
     "dividend": (
         *("dividend", "dividends", "dividendamount", "exdividend", "divcash", "cashdividend"),
@@ -40,6 +54,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "closeadj",
         "adjustedcloseprice",
         "adjcloseprice",
+        # The page's own words, with the explanation that a copy of its table has beside them.
+        "adjcloseadjustedclosepriceadjustedforsplitsanddividendandorcapitalgaindistributions",
     ),
 }
 """Our fields, each with the plain names that stand for it, the most telling first."""
@@ -52,7 +68,8 @@ NUMBERS = ("open", "high", "low", "close", "volume", "split", "dividend", "adjus
 
 def plain(name: str) -> str:
     """A column's name in lower case, without marks and numbering: ``<TICKER>``, ``1. open``."""
-    return re.sub(r"^\d+(?=[a-z])", "", re.sub(r"[^a-z0-9]", "", name.lower()))
+    letters = unicodedata.normalize("NFKD", name.lower())
+    return re.sub(r"^\d+(?=[a-z])", "", re.sub(r"[^a-z0-9]", "", letters))
 
 
 def fields(columns: Iterable[str]) -> dict[str, str]:

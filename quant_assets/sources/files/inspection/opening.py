@@ -29,6 +29,7 @@ ROWS = 200
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 _DIGITS = re.compile(r"\d\d")
+_NUMBER = re.compile(r"[-+$]?[\d.,]+$")
 
 _KINDS = {
     b"PK\x03\x04": "a workbook or a ZIP archive",
@@ -73,6 +74,8 @@ class Opening:
 def look_at(path: Path) -> Opening:
     """Raises NotReadable."""
     try:
+        if path.is_fifo() or path.is_socket():
+            raise NotReadable("is no file, but a pipe of the system.")
         with path.open("rb") as stream:
             start = stream.read(8)
         if not start:
@@ -143,7 +146,13 @@ def _csv(path: Path, whole: bytes) -> Opening:
     header = HeaderLines.read(lines[: len(kinds)], kinds, delimiter)
     data = [row for row in rows[len(kinds) :] if len(row) == len(header.fields)]
     if not data:
-        raise NotReadable("has a header and no rows.")
+        lengths = [len(row) for row in rows[len(kinds) :] if any(row)]
+        raise NotReadable(
+            f"has rows of {lengths[0]} fields under a header of {len(header.fields)}. Give both as "
+            "many."
+            if lengths
+            else "has a header and no rows."
+        )
     columns: dict[str, list[object]] = {}
     by_symbol = "symbol" in kinds
     for at, name in enumerate(header.fields):
@@ -184,12 +193,18 @@ def _header(rows: Sequence[Sequence[str]]) -> list[str]:
     at = next((n for n, row in enumerate(rows[:10]) if _names_fields(row)), None)
     if at is None:
         raise NotReadable(_why_no_header(rows))
-    kinds = ["symbol" if _names_symbols(row, rows[at]) else "skip" for row in rows[:at]]
+    kinds = ["skip"] * at
+    over = [n for n in range(at) if _names_symbols(rows[n], rows[at])]
+    if over:
+        kinds[over[-1]] = "symbol"
     kinds.append("field")
     for row in rows[at + 1 : at + 4]:
-        if any(is_a_date(cell) for cell in row) or not row:
+        if any(is_a_date(cell) for cell in row) or len(row) != len(rows[at]):
             break
-        kinds.append("symbol" if _names_symbols(row, rows[at]) else "skip")
+        named = "symbol" not in kinds and _names_symbols(row, rows[at])
+        if not named and any(_NUMBER.match(cell) for cell in row):
+            break  # a row whose date can't be read
+        kinds.append("symbol" if named else "skip")
     if all(not any(row) for row in rows[:at]):
         return kinds[at:] if len(kinds) == at + 1 else kinds  # blank lines before one header line
     return kinds
@@ -207,7 +222,9 @@ def _names_symbols(row: Sequence[str], named: Sequence[str]) -> bool:
         if plain(name) in (*FIELDS["open"], *FIELDS["close"], *FIELDS["volume"])
         and plain(name) != "price"
     ]
-    return bool(of_prices) and all(cell and not is_a_date(cell) for cell in of_prices)
+    return bool(of_prices) and all(
+        cell and not is_a_date(cell) and not _NUMBER.match(cell) for cell in of_prices
+    )
 
 
 def _why_no_header(rows: Sequence[Sequence[str]]) -> str:
@@ -224,7 +241,11 @@ def _why_no_header(rows: Sequence[Sequence[str]]) -> str:
             "actions: see docs/sources.md."
         )
     below = next((row for row in rows[1:] if any(is_a_date(cell) for cell in row)), [])
-    symbols = [cell for cell in first[1:] if spelled(cell)]
+    if len(first) == 1 and len(fields(first[0].split())) >= 3:
+        raise NotReadable(
+            "has blanks between its fields. Write commas, semicolons, tabs or bars in their place."
+        )
+    symbols = [cell for cell in first[1:] if spelled(cell) and not fields([cell])]
     if below and len(symbols) >= max(1, len(first) - 2) and len(first) > 1:
         return (
             f"has a column a symbol ({', '.join(symbols[:3])}{', …' if len(symbols) > 3 else ''}) "
@@ -245,6 +266,11 @@ def _check_fields(columns: Sequence[str], found: dict[str, str]) -> None:
             if "close" in missing and "adjusted_close" in found
             else ""
         )
+        if any(re.fullmatch(r"\('\w.*', '.*'\)", name) for name in columns):
+            raise NotReadable(
+                "has a column for each field and symbol, as pandas stores columns of two levels. "
+                "Write one row a symbol and day: frame.stack(level=1).reset_index()."
+            )
         raise NotReadable(f"has no {what}; it has {', '.join(columns)[:160]}.{hint}")
 
 

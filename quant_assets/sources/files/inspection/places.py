@@ -23,9 +23,12 @@ def files_at(place: str) -> list[Path]:
 
     Hidden files and folders are left out. Raises NothingToInspectError.
     """
-    path = Path(os.path.abspath(Path(place).expanduser()))
+    try:
+        path = Path(os.path.abspath(Path(place).expanduser()))
+    except RuntimeError as error:  # ~nobody
+        raise NothingToInspectError(f"There is no file or folder {place}: {error}") from None
     if path.is_dir():
-        below = sorted(each for each in path.rglob("*") if each.is_file())
+        below = sorted(each for each in path.rglob("*") if each.is_file() or _leads_nowhere(each))
         found = [
             each
             for each in below
@@ -41,6 +44,10 @@ def files_at(place: str) -> list[Path]:
         raise NothingToInspectError(
             f"There is no file or folder {path}, and no file that it matches as a glob."
         ) from None
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def paths_of(files: Sequence[Path], place: str) -> tuple[str, ...]:

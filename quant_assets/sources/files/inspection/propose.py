@@ -17,6 +17,7 @@ from quant_assets.reference.identity import is_pair
 from quant_assets.reference.listings import WHY_NOT, foreign_listing
 from quant_assets.schema.table import CURRENCIES
 from quant_assets.settings.sources import FilesArchive
+from quant_assets.sources.files.contents import symbol_cell
 from quant_assets.sources.files.inspection.basis import price_basis
 from quant_assets.sources.files.inspection.findings import Proposal, Refusal
 from quant_assets.sources.files.inspection.layout import Layout
@@ -31,9 +32,11 @@ from quant_assets.sources.files.inspection.sessions import (
 )
 from quant_assets.sources.files.inspection.symbols import (
     Symbols,
+    any_with_us,
     find_symbols,
     first_abroad,
-    is_symbol,
+    first_other,
+    has_symbol,
 )
 from quant_assets.sources.files.inspection.telling import findings
 from quant_assets.sources.files.inspection.trial import rows_of, sample, try_out
@@ -55,9 +58,9 @@ def propose(
     read = sample([opening.path for opening in layout.openings])
     rows, unreadable, unread = rows_of(read, draft)
     refusals += [Refusal((file,), why) for file, why in unread.items()]
+    _check_symbols(unreadable)
     if not rows.num_rows:
         raise NotReadable(_first(unreadable, unread))
-    _check_symbols(rows)
     check_daily(layout.openings[:LOOKED_AT], layout.sessions.column, rows)
     check_market(_of_the_exchange(rows), calendar)
     available = frozenset(layout.columns)
@@ -69,8 +72,8 @@ def propose(
         settings["paths"] = paths_of(kept, place)
     archive = FilesArchive.model_validate(settings)
     trial = try_out(rows, unreadable, archive, calendar, now, files=len(read) - len(unread))
-    if trial is None:
-        raise NotReadable("has no row that can be stored.")
+    if isinstance(trial, str):
+        raise NotReadable(f"has no row that can be stored: {trial}.")
     count = len(layout.openings) - len(unread)
     loaded = {opening.path for opening in layout.openings if opening.path not in unread}
     others = len(set(expand("files", archive.paths)) - loaded)
@@ -114,12 +117,17 @@ def _of_this_market(
     """Files without listings abroad, the others refused. Raises NotReadable where none is left."""
     kept: list[Opening] = []
     refused: dict[str, list[Path]] = {}
+    with_us = any_with_us(openings, symbols)
     for opening in openings:
         abroad = first_abroad(opening, symbols)
-        if abroad:
+        other = first_other(opening, symbols, with_us=with_us)
+        if not abroad and other:
+            reason = f"holds {other}: a currency, an index, a future or a coin, and no stock."
+        elif abroad:
             reason = f"holds a listing of {abroad.exchange} ({abroad.symbol}). {WHY_NOT}."
-        elif symbols.from_filename and not is_symbol(opening.path, symbols):
-            reason = "is named after no symbol that is known here."
+        elif not has_symbol(opening, symbols):
+            which = "is named after" if symbols.from_filename else "holds"
+            reason = f"{which} no symbol that is known here."
         else:
             kept.append(opening)
             continue
@@ -159,9 +167,10 @@ def _currency(openings: Sequence[Opening]) -> str:
     return "USD"
 
 
-def _check_symbols(rows: pa.Table) -> None:
+def _check_symbols(unreadable: pa.Table) -> None:
     """Raises NotReadable for a listing abroad anywhere in a column of symbols."""
-    abroad = next(filter(None, map(foreign_listing, pc.unique(rows["symbol"]).to_pylist())), None)
+    cells = filter(None, map(symbol_cell, unreadable["raw"].to_pylist() if unreadable else ()))
+    abroad = next(filter(None, map(foreign_listing, cells)), None)
     if abroad:
         raise NotReadable(f"holds a listing of {abroad.exchange} ({abroad.symbol}). {WHY_NOT}.")
 

@@ -15,6 +15,7 @@ from quant_assets.sources.files.inspection.dates import (
     FORMATS,
     days_of,
     described,
+    first_unread,
     formats_of,
     likeliest,
     times_of,
@@ -75,7 +76,9 @@ def _form(texts: Sequence[str], column: str, calendar: Calendar) -> str:
                 f"has dates as a spreadsheet counts them ({texts[0]}). Format the column {column} "
                 "as dates before you save it as CSV."
             )
-        raise NotReadable(f"has dates that can't be read, such as {column} {texts[0]!r}.")
+        raise NotReadable(
+            f"has dates that can't be read, such as {column} {first_unread(texts)!r}."
+        )
     best = likeliest(forms, texts, calendar)
     if len({tuple(days_of(texts, form)) for form in best}) > 1:
         raise NotReadable(

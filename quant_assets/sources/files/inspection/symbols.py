@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from quant_assets.reference.identity import is_pair
 from quant_assets.reference.listings import ForeignListing, foreign_listing
+from quant_assets.schema.table import CURRENCIES
 from quant_assets.sources.files.cells import CellForms, spelled
-from quant_assets.sources.files.inspection.names import others
+from quant_assets.sources.files.inspection.names import others, plain
 from quant_assets.sources.files.inspection.opening import NotReadable, Opening
 from quant_assets.sources.files.reading import bare_name
 
@@ -52,6 +52,11 @@ _NO_TICKERS = frozenset(
 
 _TICKERS_TOO = frozenset(("all", "day", "new", "us"))
 """Names that are a ticker only in capitals."""
+
+_OF_SYMBOLS = frozenset(("symbol", "ticker", "actsymbol", "tickersymbol", "sym"))
+"""Names of columns that can't have anything else; a name or a code may be a company's."""
+
+_CURRENCIES = frozenset(CURRENCIES)
 
 _OTHER_KINDS = "^=:$"
 """Marks of indices, currencies and futures (^GSPC, EURUSD=X, X:BTCUSD)."""
@@ -116,9 +121,13 @@ def find_symbols(openings: Sequence[Opening], spelling: Spelling) -> Symbols:
         known = [spelled(text, CellForms(spelling=spelling)) for text in texts]
         if texts and known.count(None) <= _NOT_A_SYMBOL * len(texts):
             return Symbols(column, spelling=spelling)
-        if any(map(foreign_listing, texts)):
-            return Symbols(column)
-        strange += [f"{column} has {text}" for text in texts if not spelled(text)][:1]
+        apart = [_any_known(opening.texts(column), spelling) for opening in openings]
+        if any(map(foreign_listing, texts)) or (any(apart) and not all(apart)):
+            return Symbols(column, spelling=spelling)  # whose files are looked at one by one
+        odd = [f"{column} has {text}" for text, one in zip(texts, known, strict=True) if not one]
+        if odd and plain(column) in _OF_SYMBOLS:
+            raise NotReadable(f"has symbols that are none of stocks, funds or pairs: {odd[0]}.")
+        strange += odd[:1]
     names = [bare_name(opening.path) for opening in openings]
     strange += [f"it is called {each}" for each in names if set(each) & set(_OTHER_KINDS)][:1]
     pattern = pattern_of(names, spelling)
@@ -131,6 +140,10 @@ def find_symbols(openings: Sequence[Opening], spelling: Spelling) -> Symbols:
             f"(AAPL{name[len(bare_name(first.path)) :]}), or add a column."
         )
     return Symbols(pattern=pattern, spelling=spelling)
+
+
+def _any_known(texts: Sequence[str], spelling: Spelling) -> bool:
+    return any(spelled(text, CellForms(spelling=spelling)) for text in dict.fromkeys(texts))
 
 
 def pattern_of(names: Sequence[str], spelling: Spelling = "usual") -> str | None:
@@ -196,5 +209,25 @@ def first_abroad(opening: Opening, symbols: Symbols) -> ForeignListing | None:
     return next(filter(None, map(foreign_listing, written_symbols(opening, symbols))), None)
 
 
-def is_symbol(path: Path, symbols: Symbols) -> bool:
-    return spelled(bare_name(path), symbols.forms) is not None
+def first_other(opening: Opening, symbols: Symbols, *, with_us: bool) -> str:
+    """A symbol of a currency, or at Stooq of what else has no .US; empty where there is none.
+
+    ``with_us`` is whether other files of the archive have stocks with .US."""
+    for written in map(str.upper, written_symbols(opening, symbols)):
+        currencies = len(written) == 6 and {written[:3], written[3:]} <= _CURRENCIES
+        at_stooq = symbols.spelling == "stooq" and not written.endswith(".US")
+        if currencies or (at_stooq and (with_us or "." in written)):
+            return written
+    return ""
+
+
+def any_with_us(openings: Iterable[Opening], symbols: Symbols) -> bool:
+    written = (each for opening in openings for each in written_symbols(opening, symbols))
+    return any(each.upper().endswith(".US") for each in written)
+
+
+def has_symbol(opening: Opening, symbols: Symbols) -> bool:
+    """Whether the name of a file, or else any cell of its opening, is a symbol that is known."""
+    if symbols.from_filename:
+        return spelled(bare_name(opening.path), symbols.forms) is not None
+    return _any_known(tuple(written_symbols(opening, symbols)), symbols.spelling)

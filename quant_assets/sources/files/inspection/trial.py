@@ -65,8 +65,8 @@ def try_out(
     now: dt.datetime,
     *,
     files: int,
-) -> Trial | None:
-    """What a load would store of ``rows``; None where it is nothing."""
+) -> Trial | str:
+    """What a load would store of ``rows``; where it is nothing, the reason."""
     accepted, rejected = [], [unreadable]
     known = pc.greater_equal(rows["session"], pa.scalar(calendar.sessions[0], pa.date32()))
     early = rows.num_rows - (pc.sum(known).as_py() or 0)
@@ -77,7 +77,9 @@ def try_out(
         rejected.append(checked.rejected)
     good = pa.concat_tables(accepted) if accepted else rows.slice(0, 0)
     if not good.num_rows:
-        return None
+        reasons = Counter(pa.concat_tables(rejected)["reason"].to_pylist())
+        before = f"all are older than {calendar.sessions[0]}, where the known sessions begin"
+        return reasons.most_common(1)[0][0] if reasons else before
     first, last = pc.min(good["session"]).as_py(), pc.max(good["session"]).as_py()
     bad: Counter[str] = Counter()
     for row in pa.concat_tables(rejected).to_pylist():
