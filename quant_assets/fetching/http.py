@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from requests import HTTPError, RequestException, Session
 
 TIMEOUT_SECONDS = 30.0
+BETWEEN_HOPS = 1.0
+"""Seconds before a redirect is followed where nothing else paces the requests."""
+
 _SYSTEM_MESSAGE = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 
 
@@ -82,7 +86,8 @@ def _unpacked(body: bytes, shown: str, source: str) -> bytes:
 
 
 def at_once(request: Callable[[], T]) -> T:
-    """Makes a request without a pace, for addresses that users name once."""
+    """Makes a request without a pace, for addresses that users name once; only the hops of its
+    redirects wait."""
     return request()
 
 
@@ -95,6 +100,7 @@ def fetch(
     timeout_seconds: float = TIMEOUT_SECONDS,
     total_seconds: float = TOTAL_SECONDS,
     paced: Paced = at_once,
+    pause: Callable[[float], object] = time.sleep,
 ) -> Response:
     """A GET, followed within its host, each request made by ``paced``.
 
@@ -115,6 +121,8 @@ def fetch(
         if isinstance(found, Response):
             return found
         at = next_hop(at, found, source, shown).geturl()
+        if paced is at_once:
+            pause(BETWEEN_HOPS)
     raise too_many_hops(source, shown)
 
 

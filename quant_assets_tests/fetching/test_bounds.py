@@ -29,7 +29,10 @@ def server() -> Iterator[Server]:
 
 
 def get(server: Server, path: str, total_seconds: float = 20.0) -> Response:
-    return fetch(server.url + path, "list", headers={}, total_seconds=total_seconds)
+    address = server.url + path
+    return fetch(
+        address, "list", headers={}, total_seconds=total_seconds, pause=lambda seconds: None
+    )
 
 
 @pytest.mark.parametrize("path", ["/trickle", "/headers"])
@@ -68,6 +71,12 @@ def test_a_redirect_within_the_host_is_another_paced_request(server: Server) -> 
     found = fetch(f"{server.url}/there", "list", headers={}, paced=paced)
     assert (found.body, found.address) == (b"Symbol\nAAPL\n", f"{server.url}/list.csv")
     assert turns == [0, 1]
+
+
+def test_hops_wait_where_nothing_paces_the_requests(server: Server) -> None:
+    waited: list[float] = []
+    found = fetch(f"{server.url}/there", "list", headers={}, pause=waited.append)
+    assert (found.body, waited) == (b"Symbol\nAAPL\n", [1.0])
 
 
 @pytest.mark.parametrize(

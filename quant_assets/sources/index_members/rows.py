@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -77,7 +78,10 @@ def _explained(where: str, source: str) -> Iterator[None]:
 
 
 def _text(body: bytes) -> str:
-    # A list served without a charset is UTF-8, although HTTP's default is Latin-1.
+    # A list served without a charset is UTF-8, although HTTP's default is Latin-1. Spreadsheets
+    # save UTF-16, and put its mark before it.
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16")
     return body.decode("utf-8-sig")
 
 

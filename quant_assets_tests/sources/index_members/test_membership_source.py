@@ -265,6 +265,13 @@ def test_several_lists_make_one_answer(tmp_path: Path) -> None:
     assert (len(answer.constituents), len(answer.intervals)) == (1, 1)
 
 
+def test_a_list_that_a_spreadsheet_saved_in_utf_16_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes("Symbol,Name\nAAPL,Caf\u00e9\n".encode("utf-16"))
+    [member] = MembershipLists((str(path),)).fetch_universe().constituents
+    assert (member.symbol, member.name) == ("AAPL", "Caf\u00e9")
+
+
 def test_a_list_at_an_address_is_read_as_utf_8_whatever_the_server_says() -> None:
     web = FakeSession("\ufeffSymbol,Name\nEL,Est\u00e9e Lauder\n".encode())
     answer = MembershipLists((ADDRESS,), web).fetch_universe()
