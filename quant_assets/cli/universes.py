@@ -14,7 +14,7 @@ import typer
 
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
-from quant_assets.cli.terminal.console import show_json
+from quant_assets.cli.terminal.console import complain, show_json
 
 if TYPE_CHECKING:
     from quant_assets.cli.terminal.tables import Form
@@ -273,12 +273,18 @@ def _change_members(
     from quant_assets.cli.terminal.universes import print_changed
     from quant_assets.membership.custom import add_members, create_universe, remove_members
     from quant_assets.reference.identity import known_identities
+    from quant_assets.reference.listings import WHY_NOT, foreign_listing, refuse_foreign
     from quant_assets.warehouse.published_copy import publish
 
     if verb != "create" and not (words or lists):
         raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
     warehouse = options.platform_of(context).warehouse
-    symbols = _symbols(words, lists)
+    symbols, abroad = _symbols(words, lists), list[str]()
+    if verb != "remove":
+        if not skip_invalid:
+            refuse_foreign(symbols)
+        abroad = [f"{found}. {WHY_NOT}." for each in symbols if (found := foreign_listing(each))]
+        symbols = [symbol for symbol in symbols if not foreign_listing(symbol)]
     if verb == "remove":
         changed = remove_members(warehouse, name, symbols, skip_invalid=skip_invalid)
     else:
@@ -286,7 +292,9 @@ def _change_members(
         changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
     publish(warehouse)
     print_changed(changed, form)
-    raise typer.Exit(ATTENTION if changed.symbols("invalid") else DONE)
+    for sentence in abroad:
+        complain(f"Left out: {sentence}")
+    raise typer.Exit(ATTENTION if abroad or changed.symbols("invalid") else DONE)
 
 
 def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:

@@ -313,6 +313,18 @@ def test_invalid_symbols_are_named_and_left_out_only_when_told_so(shell: Shell) 
     assert "Invalid: A B, ?." in made.stdout
 
 
+def test_listings_abroad_are_refused_or_left_out_by_their_exchange(shell: Shell) -> None:
+    refused = shell("create", "mine", "AAPL", "VOD.L", "7203 JP")
+    assert (refused.exit_code, refused.stdout) == (USAGE, "")
+    assert refused.stderr.startswith("Error: VOD.L is a listing of London, the United Kingdom.")
+    assert not (shell.folder / "data").exists()
+    made = shell("create", "mine", "AAPL", "VOD.L", "7203 JP", "--skip-invalid")
+    assert made.exit_code == ATTENTION
+    assert "1 added (AAPL)" in made.stdout
+    assert "Left out: VOD.L is a listing of London, the United Kingdom." in made.stderr
+    assert "Left out: 7203 JP is a listing of Tokyo, Japan." in made.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
