@@ -29,6 +29,9 @@ _EXCHANGE = re.compile(
 """The exchange in the United States before or behind a symbol, at TradingView and Bloomberg."""
 
 _CLASS_BY_QUANDL = re.compile(r"([A-Z]{1,5})_([AB])")
+_PREFERRED_AT_YAHOO = re.compile(r"-P([A-QS-Z])$")
+"""Not ``-PR``, which is as often written for preferred stock without a series."""
+
 _CURRENCIES = ("USD", "EUR", "GBP", "USDT", "BTC")
 
 
@@ -55,10 +58,10 @@ def canonical_symbol(text: str) -> str:
     ``AAPL.US`` (Stooq, EODHD), ``NASDAQ:AAPL``, ``AAPL US Equity`` are ``AAPL``. ``BRK_B``
     (Quandl) is ``BRK.B``, and ``BTC/USD`` is ``BTC-USD``.
 
-    Preferred stock ends in PR and its series: ``BAC^L`` and ``BAC$L`` become ``BAC.PRL``, ``HWM^``
-    becomes ``HWM.PR``. Warrants are ``X.WS``, a series of them ``X.WS.A`` (``X/WS/A``); units
-    ``X.U``; rights ``X.RT``; a last ``.WI`` is when issued. ``X.W`` stays ``X.W``: it may be a
-    class W of shares, and only its source can tell.
+    Preferred stock ends in PR and its series: ``BAC^L``, ``BAC$L`` and ``BAC-PL`` (Yahoo) become
+    ``BAC.PRL``, ``HWM^`` becomes ``HWM.PR``. Warrants are ``X.WS``, a series of them ``X.WS.A``
+    (``X/WS/A``); units ``X.U``; rights ``X.RT``; a last ``.WI`` is when issued. ``X.W`` stays
+    ``X.W``: it may be a class W of shares, and only its source can tell.
     """
     written = text.strip() if isinstance(text, str) else ""
     # Upper case turns letters of other alphabets into ASCII: a ligature into FI, which is a ticker.
@@ -71,6 +74,7 @@ def canonical_symbol(text: str) -> str:
     symbol = (
         _CLASS_BY_QUANDL.sub(r"\1.\2", symbol) if _CLASS_BY_QUANDL.fullmatch(symbol) else symbol
     )
+    symbol = _PREFERRED_AT_YAHOO.sub(r".PR\1", symbol)
     symbol = symbol.replace("-", ".").replace("/", ".").replace("^", ".PR").replace("$", ".PR")
     symbol = _IN_THE_UNITED_STATES.sub("", symbol)
     if not _STOCK.fullmatch(symbol):

@@ -46,6 +46,8 @@ NAMES = [FB, META, OLD_CEG, NEW_CEG]
         ("btc-usd", "BTC-USD"),
         ("C3AI", "C3AI"),
         ("RDS-A", "RDS.A"),
+        ("BAC-PL", "BAC.PRL"),
+        ("HWM-PR", "HWM.PR"),
     ],
 )
 def test_vendor_spellings_of_a_symbol_become_one(written: str, canonical: str) -> None:
@@ -72,7 +74,7 @@ def accepted(text: str) -> str | None:
         return None
 
 
-@given(st.text(alphabet="ABUSDabusd19.-/ ^ß", max_size=12))
+@given(st.text(alphabet="ABUSDPRabusd19.-/ ^ß", max_size=12))
 @example("BTC-USD")
 @example("a-usd")
 def test_symbol_validation_is_consistent(text: str) -> None:
