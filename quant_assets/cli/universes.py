@@ -310,7 +310,7 @@ def _read_list(location: str) -> tuple[str, ...]:
     from quant_assets.contracts.source import BadAnswer
     from quant_assets.fetching.http import fetch, is_address, read_path
     from quant_assets.membership.custom_errors import SymbolListError
-    from quant_assets.settings.secrets import masked_addresses
+    from quant_assets.reference.secrets import masked_addresses
     from quant_assets.sources.index_members.rows import read_symbols
 
     if location == "-":

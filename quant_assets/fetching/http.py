@@ -31,7 +31,7 @@ from quant_assets.fetching.bounds import (
     within,
 )
 from quant_assets.fetching.pace import Fault, Paced, T
-from quant_assets.settings.secrets import masked_addresses
+from quant_assets.reference.secrets import masked_addresses
 
 if TYPE_CHECKING:
     import requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
+from quant_assets.reference.secrets import MASK, SECRET_WORDS, masked_addresses
 
 _QUOTED = r"""b?'(?:[^'\\\n]|\\.)*'|b?"(?:[^"\\\n]|\\.)*\""""
 _IS = r"""[\w-]{0,40}(?:['"]\s*[:=,]|\s*[:=])\s*"""

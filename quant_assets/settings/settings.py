@@ -17,9 +17,9 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quant_assets.reference.errors import UsageError
+from quant_assets.reference.secrets import MASK, SECRET_WORDS, masked_addresses
 from quant_assets.schema.catalog import DATASETS
 from quant_assets.schema.prices import DAILY_PRICES
-from quant_assets.settings.secrets import MASK, SECRET_WORDS, masked_addresses
 from quant_assets.settings.sources import (
     DatasetSettings,
     FilesArchive,

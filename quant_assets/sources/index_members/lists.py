@@ -16,7 +16,7 @@ from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.reference.identity import InvalidSymbolError
-from quant_assets.settings.secrets import masked_addresses
+from quant_assets.reference.secrets import masked_addresses
 from quant_assets.sources.index_members.headers import (
     NO_SYMBOL,
     SYMBOL,

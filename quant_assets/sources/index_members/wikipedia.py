@@ -22,7 +22,7 @@ from quant_assets.fetching.http import (
     read_path,
 )
 from quant_assets.fetching.pace import Pace, Paced, PacingError, PacingFileError, as_source_error
-from quant_assets.settings.secrets import masked_addresses
+from quant_assets.reference.secrets import masked_addresses
 from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
 
 if TYPE_CHECKING:
