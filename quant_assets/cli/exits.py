@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from quant_assets.cli.terminal.console import complain
 from quant_assets.reference.errors import BrokenError, ForeseenError, UsageError
+from quant_assets.reference.secrets import masked
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, UsageError.ends_with, BrokenError.ends_with
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -38,6 +39,8 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
             except BaseException as error:
                 if _is_typers(error):
+                    if isinstance(text := getattr(error, "message", None), str):
+                        error.message = masked(text)  # type: ignore[attr-defined]
                     raise
                 # DuckDB and Dagster have exceptions of their own for being interrupted.
                 number = stopped_by()

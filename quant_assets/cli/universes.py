@@ -310,15 +310,15 @@ def _read_list(location: str) -> tuple[str, ...]:
     from quant_assets.contracts.source import BadAnswer
     from quant_assets.fetching.http import fetch, is_address, read_path
     from quant_assets.membership.custom_errors import SymbolListError
-    from quant_assets.reference.secrets import masked_addresses
+    from quant_assets.reference.secrets import masked
     from quant_assets.sources.index_members.rows import read_symbols
 
     if location == "-":
         body, shown = sys.stdin.read().encode(), "standard input"
     elif is_address(location):
-        body, shown = fetch(location, "list", headers={}).body, masked_addresses(location)
+        body, shown = fetch(location, "list", headers={}).body, masked(location)
     else:
-        body, shown = read_path(location, "list"), masked_addresses(location)
+        body, shown = read_path(location, "list"), masked(location)
     try:
         return read_symbols(body, shown, "list")
     except BadAnswer as error:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from quant_assets.reference.errors import BrokenError
+from quant_assets.reference.secrets import masked
 from quant_assets.reference.texts import LONGEST_MESSAGE, printable, shortened
 
 
@@ -28,7 +29,7 @@ class SourceError(BrokenError):
     """Something kept a source from answering. Its message may quote the answer."""
 
     def __init__(self, source: str, message: str) -> None:
-        super().__init__(shortened(printable(message), LONGEST_MESSAGE))
+        super().__init__(shortened(printable(masked(message)), LONGEST_MESSAGE))
         self.source = source
 
 

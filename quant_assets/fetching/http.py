@@ -31,7 +31,7 @@ from quant_assets.fetching.bounds import (
     within,
 )
 from quant_assets.fetching.pace import Fault, Paced, T
-from quant_assets.reference.secrets import masked_addresses
+from quant_assets.reference.secrets import masked
 
 if TYPE_CHECKING:
     import requests
@@ -107,7 +107,7 @@ def fetch(
     ``timeout_seconds`` is for the next byte, ``total_seconds`` for the whole response. Raises
     SourceUnavailable, Refused (a status below 500), RateLimited, BadAnswer.
     """
-    at, shown = address, masked_addresses(address)
+    at, shown = address, masked(address)
 
     def get() -> Response | str:
         try:
@@ -149,7 +149,7 @@ def _get(
         message = f"{shown} can't be fetched: no answer within {options.timeout_seconds:g} s."
         raise SourceUnavailable(source, message) from None
     except urllib3.exceptions.HTTPError as error:
-        raise BadAnswer(source, f"{shown} was cut off: {masked_addresses(str(error))}.") from None
+        raise BadAnswer(source, f"{shown} was cut off: {masked(str(error))}.") from None
     except requests.RequestException as error:
         raise SourceUnavailable(source, _message(shown, error)) from None
     if response.is_redirect:
@@ -193,7 +193,7 @@ def _refusal(error: HTTPError, source: str, shown: str) -> SourceUnavailable | R
 
 
 def _message(shown: str, error: RequestException) -> str:
-    message = masked_addresses(str(error))
+    message = masked(str(error))
     by_system = _SYSTEM_MESSAGE.search(message)  # at the core of several layers of exceptions
     return f"{shown} can't be fetched: {by_system[1] if by_system else message}."
 

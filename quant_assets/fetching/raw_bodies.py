@@ -1,4 +1,5 @@
-"""The bodies of responses, kept unchanged, so that a corrected reader can read them again.
+"""The bodies of responses, kept as they came but for secrets, so that a corrected reader can read
+them again.
 
 One file a body, compressed with zstd, named by symbol, time and content; equal bodies of a symbol
 are kept once.
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from quant_assets.reference.secrets import masked_bytes
+
 
 @dataclass(frozen=True)
 class RawBodies:
@@ -24,6 +27,7 @@ class RawBodies:
 
     def keep(self, symbol: str, body: bytes) -> None:
         """Keep a body unless the symbol has one of this content already."""
+        body = masked_bytes(body)
         content = hashlib.sha256(body).hexdigest()[:16]
         folder = self.folder / symbol
         if any(folder.glob(f"*-{content}.zst")):

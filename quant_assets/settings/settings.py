@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quant_assets.reference.errors import UsageError
-from quant_assets.reference.secrets import MASK, SECRET_WORDS, masked_addresses
+from quant_assets.reference.secrets import MASK, SECRET_WORDS, masked
 from quant_assets.schema.catalog import DATASETS
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.settings.sources import (
@@ -223,7 +223,9 @@ def _explain(problem: Mapping[str, object], path: Path | None) -> str:
     if problem["type"] == "extra_forbidden":
         source = f"{path} or the environment" if path else "the environment"
         return f"Unknown setting {where} in {source}. quant-assets config show lists all settings."
-    given = "" if isinstance(problem["input"], Mapping) else f", given {problem['input']!r}"
+    given = (
+        "" if isinstance(problem["input"], Mapping) else f", given {masked(repr(problem['input']))}"
+    )
     if any(word in where.lower() for word in SECRET_WORDS):
         given = ""
     return f"Setting {where}{given}: {problem['msg']}."
@@ -244,4 +246,4 @@ def _masked(key: str, value: object) -> object:
     secret = value and any(word in key.lower() for word in SECRET_WORDS)
     if secret:
         return MASK
-    return masked_addresses(value) if isinstance(value, str) else value
+    return masked(value) if isinstance(value, str) else value

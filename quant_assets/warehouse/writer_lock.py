@@ -14,6 +14,7 @@ from pathlib import Path
 import filelock
 
 from quant_assets.reference.errors import BrokenError
+from quant_assets.reference.secrets import masked
 
 Clock = Callable[[], dt.datetime]
 
@@ -84,7 +85,7 @@ class WriterLock:
                     {
                         "pid": os.getpid(),
                         "host": socket.gethostname(),
-                        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:4]]),
+                        "command": masked(" ".join([Path(sys.argv[0]).name, *sys.argv[1:4]])),
                         "purpose": purpose,
                         "since": self._clock().isoformat(timespec="seconds"),
                     }

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from quant_assets.journal.entries import Journal, entry_columns
 from quant_assets.journal.handlers import UnknownLevelError, parse_level, to_console, to_files
-from quant_assets.journal.masking import masked
 from quant_assets.journal.progress import Every
 from quant_assets.journal.pruning import prune_logs
+from quant_assets.reference.secrets import masked
 
 AT = dt.datetime(2026, 11, 22, 18, 31, 5, 250_000, tzinfo=dt.UTC)
 RUN = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f9"
@@ -274,11 +274,11 @@ def test_levels_are_read_in_any_case_and_others_refused() -> None:
         ("get /v8/chart/AAPL?range=1d&id=7", "get /v8/chart/AAPL?range=********&id=********"),
         ("https://me:pw@x.test/a", "https://********@x.test/a"),
         ("Authorization: Bearer abc.def", "Authorization: ********"),
-        ("sent 'Cookie': 'A1=d=1; B=2', then", "sent 'Cookie': ********, then"),
-        ("('Set-Cookie', 'A1=d')", "('Set-Cookie', ********)"),
+        ("sent 'Cookie': 'A1=d=1; B=2', then", "sent 'Cookie': '********', then"),
+        ("('Set-Cookie', 'A1=d')", "('Set-Cookie', '********')"),
         ("cookie: A1=1; A2=2\nnext", "cookie: ********\nnext"),
         ("headers={'Accept': 'x', 'X-Id': '7'})", "headers=********"),
-        ('{"X-Api-Key": "k\\"ey", "a": 1}', '{"X-Api-Key": ********, "a": 1}'),
+        ('{"X-Api-Key": "k\\"ey", "a": 1}', '{"X-Api-Key": "********", "a": 1}'),
         ("api_token=abc, symbol=AAPL", "api_token=********, symbol=AAPL"),
         ("password = hunter2", "password = ********"),
         ("got bearer abc123==", "got bearer ********"),

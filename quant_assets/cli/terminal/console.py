@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from quant_assets.reference.secrets import masked
 from quant_assets.reference.texts import printable
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """A sentence to standard error."""
-    _print(Console(stderr=True), text)
+    """A sentence to standard error; it may quote what was typed, so it is masked."""
+    _print(Console(stderr=True), masked(text))
 
 
 def _print(console: Console, text: str) -> None:

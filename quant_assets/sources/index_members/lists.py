@@ -16,7 +16,7 @@ from quant_assets.contracts.one_subject import only_for
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.reference.identity import InvalidSymbolError
-from quant_assets.reference.secrets import masked_addresses
+from quant_assets.reference.secrets import masked
 from quant_assets.sources.index_members.headers import (
     NO_SYMBOL,
     SYMBOL,
@@ -56,7 +56,7 @@ class MembershipLists:
         """Read every list. Raises SourceUnavailable, RateLimited and BadAnswer."""
         answers = []
         for location in self.locations:
-            with only_for(SOURCE, masked_addresses(location)):
+            with only_for(SOURCE, masked(location)):
                 answers.append(self._read(location))
         days = [answer.listed_on for answer in answers if answer.listed_on]
         return UniverseAnswer(
@@ -70,7 +70,7 @@ class MembershipLists:
         )
 
     def _read(self, location: str) -> UniverseAnswer:
-        body, shown = self._bytes(location), masked_addresses(location)
+        body, shown = self._bytes(location), masked(location)
         if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
             page = read_page(body, shown, SOURCE)
             return page if is_address(location) else as_of_last_edit(page, body)

@@ -22,7 +22,7 @@ from quant_assets.fetching.http import (
     read_path,
 )
 from quant_assets.fetching.pace import Pace, Paced, PacingError, PacingFileError, as_source_error
-from quant_assets.reference.secrets import masked_addresses
+from quant_assets.reference.secrets import masked
 from quant_assets.sources.index_members.html import WHAT_TO_DO, as_of_last_edit, read_page
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class WikipediaSource:
             return as_of_last_edit(read_page(body, self.url, SOURCE), body)
         response = self._response()
         self._check_kind(response)
-        return read_page(response.body, masked_addresses(self.url), SOURCE)
+        return read_page(response.body, masked(self.url), SOURCE)
 
     def _response(self) -> Response:
         headers = {"User-Agent": user_agent(self.contact)}
@@ -98,5 +98,5 @@ class WikipediaSource:
         """Raise BadAnswer for what is no page."""
         kind = response.content_type.split(";")[0].strip().lower()
         if kind not in _HTML:
-            shown = masked_addresses(self.url)
+            shown = masked(self.url)
             raise BadAnswer(SOURCE, f"{shown} is {kind or 'of no type'}, not HTML. {WHAT_TO_DO}")
