@@ -22,6 +22,7 @@ from quant_assets.loading.report import LoadReport, Outage, SymbolReport, outage
 from quant_assets.loading.tally import Tally
 from quant_assets.loading.tasks import Task, write_tasks
 from quant_assets.loading.work import Asking, Plan, Window
+from quant_assets.warehouse.writer_lock import WarehouseBusyError
 
 Decided = Callable[[Sequence[str], Mapping[str, str]], None]
 """Called with symbols that are done with, no connection open, and what went wrong by symbol."""
@@ -224,6 +225,9 @@ class LoadRun(Generic[A, C]):
         """On any exception put back the tasks that were begun, and let go of the symbols."""
         try:
             yield
+        except WarehouseBusyError:
+            # It was waited for once. What was begun here, the next load takes over.
+            raise
         except BaseException as error:
             journal = self.recording.journal
             try:

@@ -23,13 +23,13 @@ from typing import TypeVar
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
+from quant_assets.warehouse.damage import WarehouseGoneError, explained, missing
 from quant_assets.warehouse.migrations import applied_version, bring_up_to_date, keep_copy
 from quant_assets.warehouse.writer_lock import (
     Clock,
     SchemaVersionError,
     WarehouseBusyError,
     WarehouseError,
-    WarehouseMissingError,
     WriterLock,
     utc_now,
 )
@@ -78,7 +78,7 @@ class Warehouse:
         """One transaction under the writer lock: committed on leaving, undone on any exception.
 
         Creates the file, or copies and migrates an older one, first. Raises WarehouseBusyError,
-        SchemaVersionError, WarehouseError.
+        SchemaVersionError, and the errors of ``damage``.
         """
         with self.locked(purpose), closing(self._open_migrated()) as con:
             con.execute("begin")
@@ -133,7 +133,7 @@ class Warehouse:
         WarehouseBusyError, SchemaVersionError.
         """
         if not self.exists():
-            raise WarehouseMissingError(self.path)
+            raise missing(self.path)
         with self._one_thread(), self._attached() as con:
             found = applied_version(con)
             if found != self._schema.version:
@@ -158,6 +158,8 @@ class Warehouse:
             if interrupt is None or isinstance(interrupt, Exception):
                 raise
             raise interrupt from None
+        except duckdb.Error as error:
+            raise explained(error, self.path) or error from error
         finally:
             lock.release()
 
@@ -195,7 +197,13 @@ class Warehouse:
                 con.execute(f"detach {name}")
 
     def _create(self) -> None:
-        """Make the file beside its place and rename it, so that no kill leaves half a file."""
+        """Make the file beside its place and rename it, so that no kill leaves half a file.
+
+        Raises WarehouseGoneError where published copies show that there was one.
+        """
+        gone = missing(self.path)
+        if isinstance(gone, WarehouseGoneError):
+            raise gone
         beside = self.path.with_suffix(".new")
         beside.unlink(missing_ok=True)
         con = duckdb.connect(str(beside), config={"storage_compatibility_version": STORAGE_VERSION})
@@ -242,7 +250,7 @@ class Warehouse:
                 return connect()
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 if not _is_lock_conflict(error):
-                    raise WarehouseError(
+                    raise explained(error, self.path) or WarehouseError(
                         f"{self.path} can't be opened as a DuckDB database: {error}"
                     ) from error
                 if time.monotonic() >= deadline:

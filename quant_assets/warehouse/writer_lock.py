@@ -97,15 +97,18 @@ class WriterLock:
             self._lock.release()
 
     def is_held(self) -> bool:
-        """Whether any process holds the lock. The note of a holder that died is deleted."""
+        """Whether any process holds the lock; who may not write the folder takes the word of the
+        note. The note of a holder that died is deleted.
+        """
         if not self._note.exists():
             return False
         try:
             self._lock.acquire(timeout=0)
-        except filelock.Timeout:
+            self._note.unlink(missing_ok=True)
+        except (filelock.Timeout, OSError):
             return True
-        self._note.unlink(missing_ok=True)
-        self._lock.release()
+        finally:
+            self._lock.release()
         return False
 
     def holder(self) -> str:

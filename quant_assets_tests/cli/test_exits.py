@@ -42,6 +42,7 @@ FORESEEN = {
     "OpenSessionError": USAGE,
     "PacingError": BROKEN,
     "PacingFileError": BROKEN,
+    "PublishedCopyDamagedError": BROKEN,
     "RateLimited": BROKEN,
     "Refused": BROKEN,
     "RefusedUniverseError": USAGE,
@@ -66,7 +67,11 @@ FORESEEN = {
     "UnknownUniverseError": USAGE,
     "UnwantedAnswerError": BROKEN,
     "WarehouseBusyError": BROKEN,
+    "WarehouseDamagedError": BROKEN,
     "WarehouseError": BROKEN,
+    "WarehouseFullError": BROKEN,
+    "WarehouseGoneError": BROKEN,
+    "WarehouseLogError": BROKEN,
     "WarehouseMissingError": BROKEN,
 }
 """The exit code of each error whose message the command line prints as it stands."""

@@ -27,7 +27,8 @@ from quant_assets.schema.catalog import SCHEMA, SCHEMA_VERSION, Schema
 from quant_assets.schema.membership import UNIVERSES
 from quant_assets.schema.prices import CORPORATE_ACTIONS, DAILY_PRICES
 from quant_assets.schema.securities import SYMBOL_HISTORY
-from quant_assets.warehouse.published_copy import newest_published, open_published, publish
+from quant_assets.warehouse.damage import copies_of
+from quant_assets.warehouse.published_copy import open_published, publish
 from quant_assets.warehouse.warehouse import STORAGE_VERSION, Warehouse
 from quant_assets.warehouse.writer_lock import (
     SchemaVersionError,
@@ -637,7 +638,7 @@ def test_a_copy_is_published_only_where_something_changed(warehouse: Warehouse) 
     assert publish(warehouse) is None
     add(warehouse, "second")
     newer = publish(warehouse)
-    assert newer == newest_published(warehouse.path.parent)
+    assert newer == copies_of(warehouse.path)[-1]
     assert newer == copy.with_name("warehouse-00000002.duckdb")
     with open_published(warehouse.path.parent) as con:
         assert named(con) == ["first", "second"]
@@ -699,10 +700,10 @@ def test_a_copy_that_was_killed_halfway_is_never_seen(warehouse: Warehouse) -> N
     add(warehouse, "second")
     with other_process(publish_half, warehouse.path) as (process, pipe):
         assert hear(pipe) == "halfway"
-        assert newest_published(warehouse.path.parent) == first
+        assert copies_of(warehouse.path)[-1] == first
         process.kill()
         process.join()
-    assert newest_published(warehouse.path.parent) == first
+    assert copies_of(warehouse.path)[-1] == first
     publish(impatient(warehouse, wait=0))
     with connect(home=warehouse.path.parent) as con:
         assert named(con) == ["first", "second"]
