@@ -63,7 +63,10 @@ WITH_DAGSTER = ("definitions", "orchestration")
 FACES = ("", "read")
 """Packages whose ``__init__`` hands names on."""
 
-OPENS_DUCKDB = ("warehouse.warehouse", "warehouse.migrations", "warehouse.published_copy")
+OPENS_DUCKDB = (
+    *("warehouse.warehouse", "warehouse.migrations", "warehouse.published_copy"),
+    "warehouse.damage",
+)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,11 @@ class Pending:
 
     def _is_long_ago(self, symbol: str, days: int, now: dt.datetime) -> bool:
         asked = self.asked_for_all_at.get(symbol)
-        return asked is None or now - asked.replace(tzinfo=dt.UTC) >= dt.timedelta(days=days)
+        if asked is None:
+            return True
+        passed = now - asked.replace(tzinfo=dt.UTC)
+        # A time to come was stored by a clock that ran ahead.
+        return not dt.timedelta(0) <= passed < dt.timedelta(days=days)
 
 
 def recorded_symbols(con: duckdb.DuckDBPyConnection, dataset: str, source: str) -> int:

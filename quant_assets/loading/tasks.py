@@ -16,10 +16,14 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from quant_assets.fetching.pace_counters import LONGEST_BLOCK_SECONDS
 from quant_assets.schema.loads import LOAD_TASKS, PRIORITIES, TASK_STATES
 from quant_assets.warehouse.writing import Writing
 
 MOST_ATTEMPTS = 5
+
+LONGEST_WAIT = dt.timedelta(seconds=LONGEST_BLOCK_SECONDS)
+"""For how long a source is left alone, at most."""
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, RATE_LIMITED = TASK_STATES
 
@@ -120,8 +124,15 @@ class Task:
         return self.state == FAILED and self.attempts >= MOST_ATTEMPTS
 
     def waits(self, now: dt.datetime) -> bool:
-        """Whether it is not to be asked yet; ``now`` is UTC, naive."""
-        return self.state == RATE_LIMITED and self.retry_at is not None and now < self.retry_at
+        """Whether it is not to be asked yet; ``now`` is UTC, naive.
+
+        A time further off than any wait was stored by a clock that ran ahead, and holds nothing.
+        """
+        return (
+            self.state == RATE_LIMITED
+            and self.retry_at is not None
+            and now < self.retry_at <= now + LONGEST_WAIT
+        )
 
     def covers(self, start: dt.date, end: dt.date) -> bool:
         return self.start_session <= start and end <= self.end_session

@@ -87,16 +87,18 @@ class SessionCoverage:
     def complete(self) -> bool:
         return self.symbols > 0 and not self.lacking
 
-    def to_request(self) -> tuple[str, ...]:
-        """The symbols to be requested. Those that failed on the session have a back-off of their
-        own, and those given up on it are left to a user.
+    def to_request(self, now: dt.datetime) -> tuple[str, ...]:
+        """The symbols to be requested at ``now`` (aware). Those that wait hold no others; those
+        that failed on the session have a back-off of their own, and those given up on it are left
+        to a user.
         """
         failed = {
             symbol
             for symbol, task in self.lacking.items()
             if task and task.state == FAILED and task.covers(self.session, self.session)
         }
-        return tuple(s for s in self.lacking if s not in self.unattended | failed)
+        waiting = {s for s, task in self.lacking.items() if task and task.waits(naive_utc(now))}
+        return tuple(s for s in self.lacking if s not in self.unattended | failed | waiting)
 
     def waiting_until(self, now: dt.datetime) -> dt.datetime | None:
         """When a source that is being left alone may be requested again, if any is; UTC, naive."""
@@ -189,7 +191,8 @@ def retries(platform: Platform, table: Table, now: dt.datetime) -> Retries:
     due = tuple(
         task
         for task, failed_at in failed
-        if not task.given_up and failed_at + back_off(task.attempts) <= naive_utc(now)
+        if not task.given_up
+        and not failed_at <= naive_utc(now) < failed_at + back_off(task.attempts)
     )
     return Retries(due, len(failed) - len(due) - len(given_up), given_up)
 

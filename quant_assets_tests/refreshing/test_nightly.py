@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.loading.tasks import Task
+from quant_assets.loading.tasks import Task, write_tasks
 from quant_assets.reference.calendars import Calendar
 from quant_assets.refreshing.nightly import (
     SessionCoverage,
@@ -81,7 +81,7 @@ def test_which_symbols_lack_a_session_is_read_off_the_data(world: World) -> None
     assert session_coverage(world.platform, DAILY_PRICES, THU) == SessionCoverage(THU, present=3)
     found = session_coverage(world.platform, DAILY_PRICES, FRI)
     assert found.lacking == {symbol: _completed(symbol) for symbol in ("AAA", "BBB", "CCC")}
-    assert found.to_request() == ("AAA", "BBB", "CCC")
+    assert found.to_request(EVENING) == ("AAA", "BBB", "CCC")
     world.load("AAA", "CCC", end=FRI)
     assert (
         session_coverage(world.platform, DAILY_PRICES, FRI).describe()
@@ -115,10 +115,33 @@ def test_a_task_decides_which_symbols_are_to_be_requested() -> None:
         "HELD": TASK.begun().limited("lags", later),
     }
     found = SessionCoverage(FRI, 3, 1, lacking, frozenset({"ARCHIVE"}))
-    assert found.to_request() == ("NEVER", "YESTERDAY", "LEFT", "HELD")
+    assert found.to_request(EVENING) == ("NEVER", "YESTERDAY", "LEFT")
     assert found.waiting_until(EVENING) == later
-    assert found.waiting_until(EVENING + dt.timedelta(minutes=5)) is None
+    then = EVENING + dt.timedelta(minutes=5)
+    assert found.to_request(then) == ("NEVER", "YESTERDAY", "LEFT", "HELD")
+    assert found.waiting_until(then) is None
     assert (found.symbols, found.complete) == (11, False)
+
+
+def test_a_time_that_a_clock_stored_which_ran_ahead_holds_nobody() -> None:
+    """A source is left alone for an hour at most."""
+    within = EVENING.replace(tzinfo=None) + dt.timedelta(hours=1)
+    ahead = within + dt.timedelta(days=700)
+    lacking = {
+        "SOON": TASK.begun().limited("lags", within),
+        "AHEAD": TASK.begun().limited("lags", ahead),
+    }
+    found = SessionCoverage(FRI, 3, 1, lacking)
+    assert found.to_request(EVENING) == ("AHEAD",)
+    assert found.waiting_until(EVENING) == within
+
+
+def test_a_failure_of_a_day_to_come_is_tried_again_at_once(world: World) -> None:
+    with world.platform.warehouse.writing(RUN) as writing:
+        write_tasks(writing, [TASK.begun().failed("no answer")])
+        writing.con.execute("update load_tasks set updated_at = updated_at + interval 2 years")
+    found = retries(world.platform, DAILY_PRICES, EVENING)
+    assert ([task.symbol for task in found.due], found.waiting) == ([TASK.symbol], 0)
 
 
 def test_a_sentence_names_twenty_and_counts_the_rest() -> None:
@@ -133,10 +156,11 @@ def test_a_sentence_names_twenty_and_counts_the_rest() -> None:
 def test_an_archive_that_is_not_kept_up_is_not_requested_at_night(world: World) -> None:
     with world.platform.warehouse.writing(RUN) as writing:
         writing.con.execute("update daily_prices set source = 'files:old'")
-    assert session_coverage(world.platform, DAILY_PRICES, FRI).to_request() == ("AAA", "BBB", "CCC")
+    coverage = session_coverage(world.platform, DAILY_PRICES, FRI)
+    assert coverage.to_request(EVENING) == ("AAA", "BBB", "CCC")
     months_later = dt.date(2024, 8, 30)
     world.now = new_york(months_later, "19:00")
-    assert session_coverage(world.platform, DAILY_PRICES, months_later).to_request() == ()
+    assert session_coverage(world.platform, DAILY_PRICES, months_later).to_request(world.now) == ()
 
 
 def test_retries_are_kept_apart_from_what_waits_and_what_was_given_up(world: World) -> None:

@@ -109,7 +109,7 @@ def crypto_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformParam
     pairs = session_coverage(platform, PRICES.table, always.last_closed_session(at), always)
     if not pairs.symbols:
         return dg.SkipReason("No pairs are known here; load one to have it kept up.")
-    due = list(pairs.to_request())
+    due = list(pairs.to_request(at))
     if not due:
         return dg.SkipReason(pairs.describe())
     why, key = f"{named(due)} up to {pairs.session}", f"{at:%Y-%m-%dT%H}"

@@ -108,13 +108,12 @@ def _looked_in_vain(instance: dg.DagsterInstance, session: dt.date) -> bool:
 
 def _probe(instance: dg.DagsterInstance, coverage: SessionCoverage, now: dt.datetime) -> Request:
     """Request a session's prices, unless their source is to be left alone."""
-    waiting_until = coverage.waiting_until(now)
-    if waiting_until:
-        why = f"{coverage.describe()} Left alone until {waiting_until:%H:%M} UTC."
-        return dg.SkipReason(why)
-    due = coverage.to_request()
+    due, waiting_until = coverage.to_request(now), coverage.waiting_until(now)
     if not due:
-        return dg.SkipReason(f"{coverage.describe()} No symbol is to be requested now.")
+        why = "No symbol is to be requested now."
+        if waiting_until:
+            why = f"Left alone until {waiting_until:%H:%M} UTC."
+        return dg.SkipReason(f"{coverage.describe()} {why}")
     session = coverage.session
     before, asked_at = _last_probe(instance, session)
     if asked_at and now < asked_at + LOOK_AGAIN:
