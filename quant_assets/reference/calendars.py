@@ -26,6 +26,9 @@ FIRST_DAY = dt.date(1990, 1, 2)
 YEAR_AHEAD = dt.timedelta(days=366)
 """A calendar knows the sessions of the coming year at least."""
 
+YEARS_AHEAD = 5 * YEAR_AHEAD
+"""How far the library is asked: partitions are made of it once in the life of a process."""
+
 NEW_YORK = ZoneInfo("America/New_York")
 
 SETTLING = dt.timedelta(minutes=20)
@@ -139,14 +142,22 @@ class Calendar:
         return tuple(day for day in weekdays(start, end) if day not in open_days)
 
 
-@lru_cache(maxsize=8)
-def exchange_calendar(name: str, extra_closures: tuple[dt.date, ...] = ()) -> Calendar:
+def exchange_calendar(
+    name: str, extra_closures: tuple[dt.date, ...] = (), today: dt.date | None = None
+) -> Calendar:
     """The calendar of an exchange, by its ISO 10383 code such as ``XNYS``.
 
     ``extra_closures`` are days off that the library does not know, such as a day of mourning
-    announced last week.
+    announced last week. It reaches a year beyond ``today`` at least, by default the machine's; a
+    process that runs for long asks for it anew, and so never comes to its end.
     """
-    known = known_closes(name, dt.datetime.now(dt.UTC).date())
+    day = today or dt.datetime.now(dt.UTC).date()
+    return _calendar(name, extra_closures, day.replace(day=1))
+
+
+@lru_cache(maxsize=8)
+def _calendar(name: str, extra_closures: tuple[dt.date, ...], month: dt.date) -> Calendar:
+    known = known_closes(name, month + dt.timedelta(days=31))
     for day in extra_closures:
         known.pop(day, None)
     return Calendar(name, tuple(known), tuple(known.values()))
@@ -156,7 +167,7 @@ def known_closes(name: str, today: dt.date) -> dict[dt.date, dt.datetime]:
     """Each session and its close (UTC, naive): of the stored list while it reaches a year ahead."""
     stored = stored_closes() if name == "XNYS" else {}
     enough = max(stored, default=FIRST_DAY) >= today + YEAR_AHEAD
-    return stored if enough else library_closes(name)
+    return stored if enough else library_closes(name, today + YEARS_AHEAD)
 
 
 def stored_closes() -> dict[dt.date, dt.datetime]:
@@ -178,8 +189,8 @@ def stored_closes() -> dict[dt.date, dt.datetime]:
     return found
 
 
-def library_closes(name: str, until: dt.date | None = None) -> dict[dt.date, dt.datetime]:
-    """Each session and its close (UTC, naive), by exchange_calendars; a year ahead unless told."""
+def library_closes(name: str, until: dt.date) -> dict[dt.date, dt.datetime]:
+    """Each session and its close (UTC, naive), by exchange_calendars."""
     import exchange_calendars  # noqa: PLC0415 - slow to import, seldom needed
     import pandas as pd  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
+from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity, is_pair, known_identities
 from quant_assets.reference.spin_offs import KnownSpinOff, known_spin_offs
@@ -97,7 +97,7 @@ class Platform(Sources):
 
     def calendar_of(self, symbol: str) -> Calendar:
         """The calendar of a symbol's market; a pair such as BTC-USD is traded day and night."""
-        return exchange_calendar(ALWAYS_OPEN) if is_pair(symbol) else self.calendar
+        return self.always_open if is_pair(symbol) else self.calendar
 
     def by_calendar(self, symbols: Sequence[str]) -> list[tuple[Calendar, tuple[str, ...]]]:
         """Symbols that share a calendar, together; each in its order."""

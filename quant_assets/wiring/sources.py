@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant_assets.reference.calendars import Calendar, exchange_calendar
+from quant_assets.reference.calendars import ALWAYS_OPEN, Calendar, exchange_calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.writer_lock import Clock, utc_now
 
@@ -55,9 +54,15 @@ class Sources:
     settings: Settings
     clock: Clock = utc_now
 
-    @cached_property
+    @property
     def calendar(self) -> Calendar:
-        return exchange_calendar(EXCHANGE, self.settings.extra_closures)
+        """The exchange's, which always reaches beyond the clock."""
+        return exchange_calendar(EXCHANGE, self.settings.extra_closures, self.clock().date())
+
+    @property
+    def always_open(self) -> Calendar:
+        """That of pairs, which are traded day and night."""
+        return exchange_calendar(ALWAYS_OPEN, today=self.clock().date())
 
     @property
     def source_names(self) -> tuple[str, ...]:

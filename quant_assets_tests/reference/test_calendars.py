@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 
 import quant_assets
 from quant_assets.reference.calendars import (
+    ALWAYS_OPEN,
     FIRST_DAY,
+    YEAR_AHEAD,
+    YEARS_AHEAD,
     Calendar,
     CalendarRangeError,
     exchange_calendar,
@@ -220,14 +223,26 @@ def test_each_stored_session_and_close_is_the_library_s() -> None:
 
 def test_a_stored_list_that_ends_within_the_year_gives_way_to_the_library() -> None:
     assert known_closes("XNYS", dt.date(2029, 12, 30)) == stored_closes()
-    assert known_closes("XNYS", dt.date(2029, 12, 31)) == library_closes("XNYS")
+    day = dt.date(2029, 12, 31)
+    assert known_closes("XNYS", day) == library_closes("XNYS", day + YEARS_AHEAD)
+
+
+@pytest.mark.parametrize("market", ["XNYS", ALWAYS_OPEN, "XLON"])
+def test_a_process_that_has_run_for_years_knows_the_sessions_of_the_next(market: str) -> None:
+    for year in (2026, 2027, 2030, 2034):
+        now = dt.datetime(year, 11, 29, 2, tzinfo=dt.UTC)
+        calendar = exchange_calendar(market, today=now.date())
+        assert calendar.last_closed_session(now) > now.date() - dt.timedelta(days=5)
+        assert calendar.last_day >= now.date() + YEAR_AHEAD
+        assert calendar.is_session(dt.date(year, 12, 25)) == (market == ALWAYS_OPEN)
 
 
 def test_other_markets_are_the_library_s() -> None:
     london = exchange_calendar("XLON")
     assert london.is_session(dt.date(2024, 7, 4))
     assert not london.is_session(dt.date(2024, 8, 26))  # the summer bank holiday
-    assert dict(zip(london.sessions, london.closes_at, strict=True)) == library_closes("XLON")
+    known = dict(zip(london.sessions, london.closes_at, strict=True))
+    assert known == library_closes("XLON", london.last_day)
 
 
 ASK_FOR_SESSIONS = """

@@ -17,7 +17,6 @@ from quant_assets.orchestration.automation.jobs import (
 )
 from quant_assets.orchestration.automation.run_requests import PlatformParam, Request, reason
 from quant_assets.orchestration.runs.dataset_asset import MARKET, PRICES
-from quant_assets.reference.calendars import ALWAYS_OPEN, exchange_calendar
 from quant_assets.refreshing.nightly import (
     EVENING,
     NEW_YORK,
@@ -104,8 +103,7 @@ def membership_request(
     description="Pairs such as BTC-USD, whose day ends at midnight UTC; only where any are loaded.",
 )
 def crypto_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
-    always = exchange_calendar(ALWAYS_OPEN)
-    at = context.scheduled_execution_time
+    always, at = platform.always_open, context.scheduled_execution_time
     pairs = session_coverage(platform, PRICES.table, always.last_closed_session(at), always)
     if not pairs.symbols:
         return dg.SkipReason("No pairs are known here; load one to have it kept up.")
