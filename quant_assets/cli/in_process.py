@@ -16,6 +16,7 @@ from dagster._core.utils import make_new_run_id
 
 from quant_assets.definitions import build_definitions
 from quant_assets.journal.progress import Progress, unwatched
+from quant_assets.orchestration.instance.history_files import said_of
 from quant_assets.orchestration.instance.instance import (
     IN_PROCESS,
     PROCESS_TAG,
@@ -117,8 +118,10 @@ def _run(
     )
     run_id = make_new_run_id()
     runs = platform.warehouse.runs
+    home = platform.settings.home_path
     with (
-        open_instance(platform.settings.home_path) as instance,
+        said_of(home / "dagster"),
+        open_instance(home) as instance,
         alive(runs, run_id),
         _ending_dead_runs(instance, runs),
     ):

@@ -26,6 +26,7 @@ FORESEEN = {
     "BlockedSymbolError": BROKEN,
     "ForeignListingError": USAGE,
     "FutureListError": USAGE,
+    "HistoryDamagedError": BROKEN,
     "ImplausibleUniverseError": USAGE,
     "IndexUniverseError": USAGE,
     "InvalidSymbolError": USAGE,

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from quant_assets.orchestration.instance.history_files import check_history
 from quant_assets.warehouse.liveness import is_alive
 
 MODULE = "quant_assets.definitions"
@@ -73,9 +74,13 @@ def _component(module: str, name: str, **config: object) -> dict[str, object]:
 
 
 def prepare(home: Path) -> Path:
-    """Write the configuration of a data folder; returns the folder to use as DAGSTER_HOME."""
+    """Write the configuration of a data folder; returns the folder to use as DAGSTER_HOME.
+
+    Raises HistoryDamagedError.
+    """
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
+    check_history(folder)
     workspace = {
         "load_from": [{"python_module": {"module_name": MODULE, "location_name": LOCATION}}]
     }
