@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test faults properties quarter check ui bench clean
+.PHONY: install demo test faults properties quarter check reference ui bench clean
 
 install: .venv/.installed
 
@@ -36,6 +36,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -m quant_assets.definitions
+
+# What docs/ says of every table and every command; the suite tells when it is out of date.
+reference: install
+	$(BIN)/quant-assets config dictionary > docs/data-dictionary.md
+	$(BIN)/python -m typer quant_assets.cli.app utils docs --name quant-assets > docs/commands.md
 
 ui: install
 	$(BIN)/quant-assets ui --port 3000

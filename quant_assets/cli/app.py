@@ -16,6 +16,7 @@ import typer
 
 from quant_assets.cli import options
 from quant_assets.cli.data_folder import data_folder_app
+from quant_assets.cli.examples import give_examples
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.cli.files import files_app
 from quant_assets.cli.loads import live_app, load_and_show, symbols_in
@@ -278,6 +279,9 @@ def market(
         say(f"{len(shown)} of {len(frame):,} securities, on {lists} of {' and '.join(days)}.")
     else:
         print_frame(frame, form)
+
+
+give_examples(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

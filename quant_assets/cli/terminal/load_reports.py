@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,17 +41,31 @@ def print_demo(facts: Mapping[str, Any]) -> None:
         (facts["seconds"], "seconds"),
     ):
         table.add_row(f"{number:,}", what)
+    command = as_typed()
     say("A simulated market, materialized through Dagster into DuckDB:")
     Console().print(table)
     say(
         f"The data is in {facts['data']}\n\n"
         "What to do next:\n"
-        "  quant-assets ui            the asset graph and its symbol-days in the browser\n"
-        "  quant-assets status        what the database holds\n"
-        "  quant-assets prices XDADA  its last 30 days\n"
-        "  quant-assets market        every listed security with its size\n"
-        "  README.md                  the tour goes on there, with your own archive"
+        f"  {command} ui            the asset graph and its symbol-days in the browser\n"
+        f"  {command} status        what the database holds\n"
+        f"  {command} prices XDADA  its last 30 days\n"
+        f"  {command} market        every listed security with its size\n"
+        "  README.md goes on from there, with an archive of yours and with real prices, each in a "
+        "data folder of its own"
     )
+
+
+def as_typed() -> str:
+    """The command line's name as a user can type it: with its path, where a shell would not find
+    it or would find another.
+    """
+    ours = Path(sys.executable).with_name("quant-assets")
+    found = shutil.which("quant-assets")
+    if (found and os.path.samefile(found, ours)) or not ours.exists():
+        return "quant-assets"
+    path = os.path.relpath(ours)
+    return shlex.quote(path if not path.startswith("..") else str(ours))
 
 
 def print_report(report: LoadReport) -> None:
