@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.secrets import MASK, SECRET_WORDS, masked
@@ -87,6 +87,17 @@ class Settings(Frozen):
     simulated: SimulatedSettings = SimulatedSettings()
     files: Mapping[str, FilesArchive] = Field(default_factory=dict)
     datasets: Mapping[str, DatasetSettings] = Field(default_factory=dict)
+
+    @field_validator("home")
+    @classmethod
+    def _duckdb_opens_files_there(cls, home: Path, given: ValidationInfo) -> Path:
+        path = os.path.abspath(given.data.get("root", Path()) / home)
+        if "?" in path or any("\ud800" <= letter <= "\udfff" for letter in path):
+            raise ValueError(
+                "DuckDB opens no file whose path has a question mark or is not UTF-8; choose "
+                "another folder"
+            )
+        return home
 
     @field_validator("yahoo_url")
     @classmethod
@@ -223,9 +234,9 @@ def _explain(problem: Mapping[str, object], path: Path | None) -> str:
     if problem["type"] == "extra_forbidden":
         source = f"{path} or the environment" if path else "the environment"
         return f"Unknown setting {where} in {source}. quant-assets config show lists all settings."
-    given = (
-        "" if isinstance(problem["input"], Mapping) else f", given {masked(repr(problem['input']))}"
-    )
+    value = problem["input"]
+    shown = masked(repr(str(value) if isinstance(value, Path) else value))
+    given = "" if isinstance(value, Mapping) else f", given {shown}"
     if any(word in where.lower() for word in SECRET_WORDS):
         given = ""
     return f"Setting {where}{given}: {problem['msg']}."

@@ -55,6 +55,7 @@ FORESEEN = {
     "SpinOffListError": USAGE,
     "StillThrottled": BROKEN,
     "SymbolListError": USAGE,
+    "TooLongAPathError": USAGE,
     "TooManyChangesError": USAGE,
     "UnforeseenAnswerError": BROKEN,
     "UniverseExistsError": USAGE,

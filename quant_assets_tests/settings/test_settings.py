@@ -269,3 +269,9 @@ def test_shown_settings_are_plain_values_with_the_folder_in_force(folder: Path) 
     assert json.loads(json.dumps(visible)) == visible
     assert visible["home"] == str(folder / "project" / "from_file")
     assert visible["extra_closures"] == ["2025-01-09"]
+
+
+@pytest.mark.parametrize("name", ["q?x=1", "caf\udce9"])
+def test_a_data_folder_that_duckdb_cannot_open_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"Setting home, given .* DuckDB opens no file whose"):
+        load_settings({"QUANT_ASSETS_HOME": name}, working_directory=tmp_path)

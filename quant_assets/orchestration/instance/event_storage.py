@@ -8,13 +8,15 @@ new version. Stock storage works too, slowly. Nothing of our own tables is known
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +29,9 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.events import ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.loader import LoadingContext
+from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.base import (
     AssetRecord,
-    EventLogStorage,
     PlannedMaterializationInfo,
 )
 from dagster._core.storage.event_log.schema import (
@@ -38,13 +40,17 @@ from dagster._core.storage.event_log.schema import (
 )
 from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
     ConsolidatedSqliteEventLogStorage,
+    ConsolidatedSqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
 from dagster._utils.concurrency import ConcurrencyClaimStatus
+from watchdog.observers import Observer
 
 from quant_assets.orchestration.instance.event_json import without_empty_fields
 
@@ -70,6 +76,7 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         Path(base_dir).mkdir(parents=True, exist_ok=True)
         self._colouring = threading.Lock()
         super().__init__(base_dir, inst_data)
+        self._conn_string = _address(Path(self.get_db_path()))  # type: ignore[no-untyped-call]
 
     def _init_db(self) -> None:
         # The page size has to be there before the first write, which is that of the journal mode.
@@ -96,6 +103,22 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
 
     def index_connection(self) -> AbstractContextManager[db.Connection]:
         return self._connect()
+
+    def watch(
+        self, run_id: str, cursor: str | None, callback: Callable[[EventLogEntry, str], Any]
+    ) -> None:
+        """Tell ``callback`` of the events of a run as they come, for open pages.
+
+        Dagster takes the path for a pattern, and would hear nothing in a folder with brackets.
+        """
+        if not self._obs:
+            handler = ConsolidatedSqliteEventLogStorageWatchdog(self)  # type: ignore[no-untyped-call]
+            handler._patterns = [glob.escape(handler._log_path)]
+            observer = Observer()
+            observer.start()
+            observer.schedule(handler, self._base_dir)
+            self._obs = observer  # type: ignore[assignment]
+        super().watch(run_id, cursor, callback)  # type: ignore[no-untyped-call]
 
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
@@ -311,6 +334,13 @@ def _is_of_asset(event: EventLogEntry) -> bool:
     )
 
 
+def _address(file: Path) -> str:
+    """The URL of a database file. Dagster joins a path to ``sqlite:///`` as it stands, and a ``?``
+    or ``%`` in a folder's name then means another file.
+    """
+    return db.URL.create("sqlite", database=os.path.abspath(file)).render_as_string()
+
+
 HISTORY = "history"
 EVENTS = f"{HISTORY}/events"
 
@@ -323,8 +353,10 @@ def _create(base: Path) -> None:
     """
     beside = base / "creating"
     shutil.rmtree(beside, ignore_errors=True)
-    DagsterSqliteStorage(str(beside))
-    BatchedEventLogStorage(str(beside / EVENTS))
+    with tempfile.TemporaryDirectory() as plain:  # whatever the name of the data folder
+        DagsterSqliteStorage(plain)
+        BatchedEventLogStorage(f"{plain}/{EVENTS}")
+        shutil.copytree(plain, beside)
     for made in sorted(beside.iterdir(), key=lambda path: path.name == HISTORY):
         if not (base / made.name).exists():
             made.rename(base / made.name)
@@ -345,17 +377,12 @@ class BatchedSqliteStorage(DagsterSqliteStorage):
         with filelock.FileLock(base / "creation.lock"):
             if not (base / HISTORY).exists():
                 _create(base)
-            super().__init__(base_dir, inst_data)
-            self._batched = BatchedEventLogStorage(str(base / EVENTS))
-
-    @property
-    def event_log_storage(self) -> EventLogStorage:
-        return self._batched
-
-    def register_instance(self, instance: dg.DagsterInstance) -> None:
-        super().register_instance(instance)
-        if not self._batched.has_instance:
-            self._batched.register_instance(instance)
+        # Without DagsterSqliteStorage.__init__, which has addresses of its own.
+        self.base_dir, self._inst_data = base_dir, inst_data
+        self._run_storage = SqliteRunStorage(_address(base / HISTORY / "runs.db"))
+        self._schedule_storage = SqliteScheduleStorage(_address(base / "schedules/schedules.db"))
+        self._event_log_storage = BatchedEventLogStorage(str(base / EVENTS))  # type: ignore[assignment]
+        DagsterStorage.__init__(self)  # type: ignore[no-untyped-call,arg-type]
 
     @classmethod
     def from_config_value(

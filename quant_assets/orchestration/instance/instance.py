@@ -12,8 +12,10 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.instance.ref import InstanceRef
 
 from quant_assets.orchestration.instance.history_files import check_history
+from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.liveness import is_alive
 
 MODULE = "quant_assets.definitions"
@@ -24,6 +26,9 @@ PROCESS_TAG = "quant_assets/process"
 
 IN_PROCESS = {"quant_assets/in_process": "true"}
 """Tag of runs executed by the command line in its own process."""
+
+LONGEST_PATH_BYTES = 460
+"""SQLite opens no file whose path is longer than 512 bytes, its own endings included."""
 
 TICK_DAYS = {"skipped": 3, "success": 30, "failure": 30}
 """How long a tick of a schedule or sensor is kept, by what came of it. Most come to nothing."""
@@ -73,11 +78,24 @@ def _component(module: str, name: str, **config: object) -> dict[str, object]:
     return {"module": module, "class": name, "config": config}
 
 
+class TooLongAPathError(UsageError, ValueError):
+    """A data folder so deep that SQLite can't open the files of Dagster's history in it."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"The path of the data folder has {len(os.fsencode(home))} bytes, and Dagster's "
+            f"history takes one of up to {LONGEST_PATH_BYTES}. Nothing was changed; use a data "
+            "folder with a shorter path (QUANT_ASSETS_HOME)."
+        )
+
+
 def prepare(home: Path) -> Path:
     """Write the configuration of a data folder; returns the folder to use as DAGSTER_HOME.
 
-    Raises HistoryDamagedError.
+    Raises TooLongAPathError, HistoryDamagedError.
     """
+    if len(os.fsencode(home)) > LONGEST_PATH_BYTES:
+        raise TooLongAPathError(home)
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     check_history(folder)
@@ -99,8 +117,15 @@ def _keep(path: Path, text: str) -> None:
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """The instance of a data folder, made on first use."""
-    return dg.DagsterInstance.from_config(str(prepare(home)))
+    """The instance of a data folder, made on first use.
+
+    Its configuration is handed over, since Dagster takes the path of ``dagster.yaml`` for a pattern
+    and falls back on its own storage where a folder's name has brackets. Raises TooLongAPathError.
+    """
+    overrides = {**instance_config(str(home))}
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(prepare(home)), overrides=overrides)
+    )
 
 
 def end_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -57,6 +58,8 @@ from dagster._core.storage.partition_status_cache import (
 )
 from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.utils import make_new_run_id
 from dagster._serdes import deserialize_value, serialize_value
@@ -70,7 +73,11 @@ from quant_assets.orchestration.instance.event_storage import (
     BatchedEventLogStorage,
     BatchedSqliteStorage,
 )
-from quant_assets.orchestration.instance.instance import instance_config, open_instance
+from quant_assets.orchestration.instance.instance import (
+    TooLongAPathError,
+    instance_config,
+    open_instance,
+)
 
 PRICES, OTHER = dg.AssetKey("daily_prices"), dg.AssetKey(["other", "asset"])
 OURS, THEIRS, THIRD = (f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2, 3))
@@ -967,7 +974,8 @@ RELIED_UPON = [
     (EventLogStorage, "get_asset_status_cache_values", "partitions_defs_by_key context"),
     (EventLogStorage, "free_concurrency_slots_for_run", "run_id"),
     (DagsterSqliteStorage, "__init__", "base_dir inst_data"),
-    (DagsterSqliteStorage, "register_instance", "instance"),
+    (SqliteRunStorage, "__init__", "conn_string inst_data"),
+    (SqliteScheduleStorage, "__init__", "conn_string inst_data"),
     (SqlRunStorage, "connect", ""),
     (SqlRunStorage, "get_backfill", "backfill_id"),
 ]
@@ -1024,6 +1032,52 @@ def test_dagster_uses_the_storage_of_the_configuration_itself(home: Path) -> Non
     assert folders == [home / EVENTS / "event_log.db"] * 2
 
 
+@pytest.mark.parametrize(
+    "name", ["100%25", 'a b\'s "q"', "[ab]*{c}", "#é中😀\\$HOME;", "-x", "new\nline", "x" * 240]
+)
+def test_a_folder_of_any_name_keeps_its_history_to_itself(
+    tmp_path: Path, prepared: Path, name: str
+) -> None:
+    home = Path(shutil.copytree(prepared, tmp_path / name))
+    with open_instance(home) as instance:
+        instance.add_dynamic_partitions("letters", ["a"])
+        instance.event_log_storage.store_event_batch([])
+        assert instance.get_runs_count() == 0
+        assert instance.all_instigator_state() == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert ask(home / EVENTS / "event_log.db", "select partition from dynamic_partitions") == [
+        ("a",)
+    ]
+
+
+def test_an_open_page_hears_of_events_in_a_folder_with_brackets(
+    tmp_path: Path, prepared: Path
+) -> None:
+    home = Path(shutil.copytree(prepared, tmp_path / "[ab]"))
+    heard = threading.Event()
+    with open_instance(home) as instance, open_instance(home) as elsewhere:
+        run = a_run(instance)
+        instance.watch_event_logs(run.run_id, None, lambda _event, _cursor: heard.set())
+        elsewhere.report_engine_event("begun", run)
+        # SQLite writes beside its file until the last connection is closed.
+        assert heard.wait(20)
+
+
+def test_the_history_is_made_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    home = tmp_path / "100%25 [ab]"
+    with open_instance(home) as instance:
+        assert instance.get_runs_count() == 0
+    assert [path.name for path in tmp_path.iterdir()] == [home.name]
+    assert {"history", "schedules"} <= {path.name for path in (home / "dagster").iterdir()}
+
+
+def test_a_path_too_long_for_sqlite_is_refused_and_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / ("x" * 240) / ("y" * 240)
+    with pytest.raises(TooLongAPathError, match="Nothing was changed; use a data folder with a"):
+        open_instance(home)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Counting(BatchedEventLogStorage):
     """Counts the events of each batch."""
 
@@ -1037,7 +1091,7 @@ class Counting(BatchedEventLogStorage):
 class CountingStorage(BatchedSqliteStorage):
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         super().__init__(base_dir, inst_data)
-        self._batched = Counting(str(Path(base_dir) / "history" / "events"))
+        self._event_log_storage = Counting(str(Path(base_dir) / "history" / "events"))
 
 
 @pytest.fixture
