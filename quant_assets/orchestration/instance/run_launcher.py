@@ -14,6 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from functools import cache
 from multiprocessing.context import ForkServerContext
@@ -106,9 +107,20 @@ def _server() -> ForkServerContext:
 def _execute(instance_ref: InstanceRef, runs: str, run_id: str) -> None:
     """What the forked process does: execute one run, as ``dagster api execute_run`` would."""
     setup_interrupt_handlers()
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     with (
         capture_interrupts(),
         alive(Path(runs), run_id),
         dg.DagsterInstance.from_ref(instance_ref) as instance,
     ):
         _execute_run_command_body(run_id, instance, lambda event: None, False)
+
+
+def _end_with_launcher() -> None:
+    """Interrupt this run once the process that launched it is gone, however that ended: one that
+    was killed leaves its runs behind.
+    """
+    launcher = multiprocessing.parent_process()
+    if launcher is not None:
+        launcher.join()
+        os.kill(os.getpid(), signal.SIGTERM)

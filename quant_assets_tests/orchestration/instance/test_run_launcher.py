@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -241,6 +243,30 @@ def test_a_killed_run_is_seen_ended_and_its_place_freed(launching: Launching) ->
     assert launching.run(run_id).status is FAILED
     assert launching.pool() == []
     assert end_dead_runs(launching.instance, launching.runs) == []
+
+
+def launch_and_stay(home: Path, run_id: str) -> None:
+    """What a daemon does that is killed while a run is under way."""
+    with open_instance(home) as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        instance.run_launcher.launch_run(LaunchRunContext(run, None))
+        threading.Event().wait()
+
+
+def test_a_run_ends_with_the_process_that_launched_it_even_if_that_is_killed(
+    launching: Launching,
+) -> None:
+    (launching.path / "hold").touch()
+    run_id = launching.create()
+    launcher = multiprocessing.get_context("spawn").Process(
+        target=launch_and_stay, args=(launching.path, run_id)
+    )
+    launcher.start()
+    wait_for((launching.path / "started").exists)
+    launcher.kill()
+    assert launching.ended(run_id) is FAILED
+    launcher.join()
 
 
 def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
