@@ -75,6 +75,11 @@ class Settings(Frozen):
         default=True,
         description="Whether the Dagster daemon refreshes by itself; false for a sandbox.",
     )
+    follow_index: bool | None = Field(
+        default=None,
+        description="Whether the daemon looks at the index by itself. Unless set: where the index "
+        "was imported, or nothing is stored yet.",
+    )
     log_level: Literal["debug", "info", "warning", "error", "off"] = Field(
         default="off", description="Lowest level of log entries that the terminal shows."
     )

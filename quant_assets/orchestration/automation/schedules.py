@@ -17,6 +17,7 @@ from quant_assets.orchestration.automation.jobs import (
 )
 from quant_assets.orchestration.automation.run_requests import PlatformParam, Request, reason
 from quant_assets.orchestration.runs.dataset_asset import MARKET, PRICES
+from quant_assets.refreshing.following import following
 from quant_assets.refreshing.nightly import (
     EVENING,
     NEW_YORK,
@@ -45,8 +46,10 @@ hourly = partial(running_schedule, cron_schedule="5 * * * *", execution_timezone
 )
 def nightly(context: dg.ScheduleEvaluationContext, platform: PlatformParam) -> Request:
     day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-    return _day_off(platform, day) or membership_request(
-        nightly.name, f"nightly {day}", day, run_key=str(day)
+    return (
+        _day_off(platform, day)
+        or _not_followed(platform)
+        or membership_request(nightly.name, f"nightly {day}", day, run_key=str(day))
     )
 
 
@@ -61,7 +64,14 @@ def membership_hourly(context: dg.ScheduleEvaluationContext, platform: PlatformP
     except NoListsError as error:
         return dg.SkipReason(str(error))
     session = expected_session(platform.calendar, at)
-    return membership_request(membership_hourly.name, f"the look of {at:%H:%M} UTC", session)
+    return _not_followed(platform) or membership_request(
+        membership_hourly.name, f"the look of {at:%H:%M} UTC", session
+    )
+
+
+def _not_followed(platform: Platform) -> dg.SkipReason | None:
+    found = following(platform)
+    return None if found.follows else dg.SkipReason(found.why)
 
 
 def _day_off(platform: Platform, day: dt.date) -> dg.SkipReason | None:

@@ -24,6 +24,7 @@ from quant_assets.orchestration.automation.run_requests import (
 )
 from quant_assets.orchestration.automation.schedules import SESSION, membership_request
 from quant_assets.orchestration.runs.dataset_asset import PRICES, UNIVERSE
+from quant_assets.refreshing.following import following
 from quant_assets.refreshing.nightly import (
     LOOK_AGAIN,
     SessionCoverage,
@@ -85,7 +86,9 @@ def _look_at_membership(
 
 
 def _membership_known(instance: dg.DagsterInstance, platform: Platform, session: dt.date) -> bool:
-    """Whether the index was looked at since a session's evening, or can't be."""
+    """Whether the index was looked at since a session's evening, or is not to be, or can't be."""
+    if not following(platform).follows:
+        return True
     event = instance.get_latest_materialization_event(UNIVERSE)
     made = event.asset_materialization if event else None
     looked_at = made.metadata.get(LOOKED_AT) if made else None
