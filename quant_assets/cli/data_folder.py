@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
+
+if TYPE_CHECKING:
+    from quant_assets.wiring.platform import Platform
 
 data_folder_app = typer.Typer()
 config_app = typer.Typer(help="The settings in force.", no_args_is_help=True)
@@ -40,13 +45,59 @@ def ui(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="Port of the web page.", min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only", help="Pages to look at: nothing can be changed, nothing runs by itself."
+        ),
+    ] = False,
 ) -> None:
     """The Dagster UI over this data folder, by default on http://127.0.0.1:3000."""
-    from quant_assets.serving.ui import serve_ui
+    from quant_assets.serving.ui import serving, wait
 
-    home = options.platform_of(context).settings.home_path
-    complain(f"Dagster UI on http://{host}:{port} over {home}")
-    serve_ui(home, host, port, context.find_root().params["config"], os.environ)
+    platform = options.platform_of(context)
+    settings, config = platform.settings, context.find_root().params["config"]
+    ask = _confirm if sys.stdin.isatty() and sys.stderr.isatty() else None
+    kept_up = "Nothing can be changed here." if read_only else what_is_kept_up(platform, ask)
+    with serving(
+        settings.home_path,
+        host,
+        port,
+        config,
+        os.environ,
+        allowed_hosts=settings.allowed_hosts,
+        read_only=read_only,
+    ) as services:
+        shown = f"[{host}]" if ":" in host else host
+        complain(f"Dagster UI on http://{shown}:{port} over {settings.home_path}")
+        complain(kept_up)
+        wait(services)
+        complain("Stopping." if read_only else "Stopping; a run under way ends, its rows stay.")
+
+
+def what_is_kept_up(platform: Platform, ask: Callable[[str], bool] | None) -> str:
+    """The sentence that says which symbols the daemon keeps up. ``ask`` is asked once whether to
+    follow the index where a folder has chosen symbols; None where no terminal is attached.
+    """
+    from quant_assets.refreshing.following import following, keep_answer
+    from quant_assets.warehouse.writer_lock import WarehouseError
+
+    if not platform.settings.automation:
+        return "Nothing is refreshed by itself, as automation = false is set."
+    try:
+        found = following(platform)
+        if found.chosen and ask:
+            some = counted(len(found.chosen), "symbol")
+            question = f"This folder has {some} of your choice. Add the some 500 of the S&P 500?"
+            keep_answer(platform, follows=ask(question))
+            found = following(platform)
+    except WarehouseError as error:
+        return str(error)
+    return found.why
+
+
+def _confirm(question: str) -> bool:
+    return typer.confirm(question, default=False, err=True)
 
 
 @data_folder_app.command()

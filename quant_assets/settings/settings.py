@@ -80,6 +80,9 @@ class Settings(Frozen):
         description="Whether the daemon looks at the index by itself. Unless set: where the index "
         "was imported, or nothing is stored yet.",
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="Further names by which browsers reach the UI, as of a proxy."
+    )
     log_level: Literal["debug", "info", "warning", "error", "off"] = Field(
         default="off", description="Lowest level of log entries that the terminal shows."
     )
@@ -221,7 +224,7 @@ def _from_environment(environment: Mapping[str, str], here: Path) -> dict[str, o
 
 def _listed(key: str, text: str) -> object:
     """Settings that hold several values are separated by commas in the environment."""
-    several = key in ("extra_closures", "source_order", "sources", "paths")
+    several = key in ("allowed_hosts", "extra_closures", "source_order", "sources", "paths")
     return [part.strip() for part in text.split(",") if part.strip()] if several else text
 
 

@@ -14,6 +14,7 @@ from quant_assets.cli.in_process import _was_interrupted
 from quant_assets.reference.errors import ForeseenError
 
 FORESEEN = {
+    "AddressError": USAGE,
     "AmbiguousSymbolError": USAGE,
     "AnotherMarketError": USAGE,
     "BadAnswer": BROKEN,
@@ -24,6 +25,7 @@ FORESEEN = {
     "CustomUniverseError": USAGE,
     "DecisionError": USAGE,
     "BlockedSymbolError": BROKEN,
+    "FolderServedError": BROKEN,
     "ForeignListingError": USAGE,
     "FutureListError": USAGE,
     "HistoryDamagedError": BROKEN,
@@ -44,10 +46,12 @@ FORESEEN = {
     "PacingError": BROKEN,
     "PacingFileError": BROKEN,
     "PublishedCopyDamagedError": BROKEN,
+    "PortTakenError": BROKEN,
     "RateLimited": BROKEN,
     "Refused": BROKEN,
     "RefusedUniverseError": USAGE,
     "SchemaVersionError": BROKEN,
+    "ServicesEndedError": BROKEN,
     "SessionUnderWayError": USAGE,
     "SettingsError": USAGE,
     "SourceError": BROKEN,

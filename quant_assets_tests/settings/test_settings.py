@@ -275,3 +275,9 @@ def test_shown_settings_are_plain_values_with_the_folder_in_force(folder: Path) 
 def test_a_data_folder_that_duckdb_cannot_open_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=r"Setting home, given .* DuckDB opens no file whose"):
         load_settings({"QUANT_ASSETS_HOME": name}, working_directory=tmp_path)
+
+
+def test_the_names_of_the_ui_are_separated_by_commas_in_the_environment(tmp_path: Path) -> None:
+    names = {"QUANT_ASSETS_ALLOWED_HOSTS": "db.example, db"}
+    settings = load_settings(names, working_directory=tmp_path)
+    assert settings.allowed_hosts == ("db.example", "db")
