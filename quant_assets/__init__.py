@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "MissingDataWarning",
     "connect",
     "delistings",
     "market",
@@ -21,6 +22,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from quant_assets.read import (
+        MissingDataWarning,
         connect,
         delistings,
         market,

@@ -8,10 +8,12 @@ from quant_assets.read.membership_frames import (
     universe_conflicts,
     universes,
 )
+from quant_assets.read.missing import MissingDataWarning
 from quant_assets.read.opening import connect
 from quant_assets.read.price_frames import prices
 
 __all__ = [
+    "MissingDataWarning",
     "connect",
     "delistings",
     "market",

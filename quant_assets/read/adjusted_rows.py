@@ -100,7 +100,7 @@ def price_rows(
             f"select {', '.join(['security_id', 'session', *columns])}"  # noqa: S608 - our columns
             f" from daily_prices p where security_id {which}"
             " and session between $first and $last and list_contains($sources, source)"
-            + _best(choice),
+            + best(choice),
             {"first": first, "last": last, "sources": list(choice.sources)},
         )
     )
@@ -125,7 +125,7 @@ def actions(con: duckdb.DuckDBPyConnection, choice: Choice, after: dt.date) -> E
             " select p.security_id, p.session, p.source, p.close, p.basis_on, p.currency"
             " from daily_prices p where session > $after and list_contains($sources, source)"
             "  and (security_id, session) in (select security_id, ex_date from reported)"
-            + _best(choice)
+            + best(choice)
             + ") select t.security_id, t.ex_date, t.ratio, t.amount, t.value_factor, t.basis_on,"
             " t.kind, t.kind = 'spin_off' as in_kind, t.currency::varchar as paid_in,"
             " p.close, p.basis_on as close_basis, p.currency::varchar as priced_in"
@@ -190,7 +190,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
             " from daily_prices p"
             f" where security_id in ({listed_ids(incomplete['security_id'].unique().to_pylist())})"
             "  and list_contains($sources, source)"
-            + _best(choice)
+            + best(choice)
             + "), closes as (select n.security_id, n.ex_date, x.close, x.basis_on as close_basis,"
             "  coalesce(x.priced_in, b.priced_in) as priced_in,"
             "  b.close as close_before, b.basis_on as before_basis"
@@ -207,7 +207,7 @@ def _with_closes_around(con: duckdb.DuckDBPyConnection, choice: Choice, rows: pa
     )
 
 
-def _best(choice: Choice) -> str:
+def best(choice: Choice) -> str:
     """SQL that keeps the row of the preferred source; none where there is only one source."""
     if len(choice.sources) < 2:
         return ""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
-from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
+from quant_assets.read.adjusted_rows import UnknownSourceError
+from quant_assets.read.arguments import Day, day_of
+from quant_assets.read.missing import MissingDataWarning
+from quant_assets.read.opening import settings_of, warehouse_of
+from quant_assets.schema.market import MARKET_SNAPSHOT
 from quant_assets.settings.settings import Settings
+from quant_assets.warehouse.writer_lock import Clock, utc_now
 from quant_assets.warehouse.writing import as_arrow
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ def market(
     source: str | None = None,
     home: Path | str | None = None,
     settings: Settings | None = None,
+    clock: Clock = utc_now,
 ) -> pd.DataFrame:
     """Every listed security of the US market, by the last snapshot up to a day; today by default.
 
@@ -39,11 +47,13 @@ def market(
 
     ``frame.attrs`` has ``on``, ``lists`` (each source and list with the session shown) and
     ``not_believed`` (how many rows show an earlier market capitalisation than that of session).
-    Raises WarehouseError.
+    Where no snapshot up to the day is stored, the frame is empty, ``frame.attrs["missing"]`` says
+    so, and a ``MissingDataWarning`` is given. Raises ArgumentError (``on`` is no day, or in the
+    future), UnknownSourceError, WarehouseError.
     """
     import pandas as pd  # noqa: PLC0415 - importing this function loads no pandas
 
-    day = dt.datetime.now(dt.UTC).date() if on is None else day_of(on)
+    day = clock().date() if on is None else day_of("on", on, clock)
     with warehouse_of(settings or settings_of(home)).reading() as con:
         bound = {"on": day, "source": source}
         [(newest,)] = con.execute(
@@ -51,6 +61,8 @@ def market(
             " where session <= $on and ($source is null or source = $source)",
             bound,
         ).fetchall()
+        if newest is None and source is not None:
+            _require_source(con, source)
         bound["since"] = (newest or day) - LISTS_WITHIN
         lists = con.execute(_LISTS, bound).fetchall()
         rows = as_arrow(con.execute(_ROWS, bound))
@@ -65,7 +77,19 @@ def market(
         "lists": {f"{name} {feed}": str(session) for name, feed, session in lists},
         "not_believed": int(stale.sum()),
     }
+    if frame.empty:
+        why = f"no snapshot up to {day} is stored"
+        frame.attrs["missing"] = {MARKET_SNAPSHOT.name: why}
+        load_it = f"quant-assets refresh --datasets {MARKET_SNAPSHOT.name} loads one"
+        warnings.warn(f"The frame is empty: {why}; {load_it}.", MissingDataWarning, stacklevel=2)
     return frame
+
+
+def _require_source(con: duckdb.DuckDBPyConnection, source: str) -> None:
+    rows = con.execute("select distinct source from market_snapshot order by 1").fetchall()
+    stored = [row[0] for row in rows]
+    if source not in stored:
+        raise UnknownSourceError(source, stored)
 
 
 _LISTS = (

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from quant_assets.membership.unknown import UnknownUniverseError
-from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
+from quant_assets.read.arguments import Day, day_of, require_choice
+from quant_assets.read.opening import settings_of, warehouse_of
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.settings.settings import Settings
+from quant_assets.warehouse.writer_lock import Clock, utc_now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +31,7 @@ def universe(
     on: Day | None = None,
     home: Path | str | None = None,
     settings: Settings | None = None,
+    clock: Clock = utc_now,
 ) -> pd.DataFrame:
     """The members of a universe on a day; today by default.
 
@@ -45,9 +48,10 @@ def universe(
     been the ticker of that day. For days before ``known_from`` the frame has only the members that
     later lists date back so far, not all there were; of an index, BeforeHistoryWarning says so.
 
-    Raises UnknownUniverseError where the universe is not stored, WarehouseError.
+    Raises ArgumentError (``on`` is no day, or in the future), UnknownUniverseError where the
+    universe is not stored, WarehouseError.
     """
-    day = day_of(on) if on is not None else dt.datetime.now(dt.UTC).date()
+    day = clock().date() if on is None else day_of("on", on, clock)
     with warehouse_of(settings or settings_of(home)).reading() as con:
         _require_universe(con, name)
         frame = _typed(con.execute(_MEMBERS, {"name": name, "on": day}).df())
@@ -111,7 +115,8 @@ def universe_changes(
     effective_on (the first session on which it holds), announced_on, detected_at (UTC), source and
     reason. Days are datetime64 without a zone.
 
-    Raises UnknownUniverseError, InvalidSymbolError, WarehouseError.
+    Raises ArgumentError (``since`` is no day), UnknownUniverseError, InvalidSymbolError,
+    WarehouseError.
     """
     return _of_universe(
         "select change_id, universe, kind, symbol, former_symbol, security_id, effective_on,"
@@ -119,7 +124,7 @@ def universe_changes(
         " where ($since is null or effective_on >= $since) and $whose order by change_id",
         name,
         symbol,
-        {"since": None if since is None else day_of(since)},
+        {"since": None if since is None else day_of("since", since)},
         settings or settings_of(home),
     )
 
@@ -140,8 +145,9 @@ def universe_conflicts(
     lasts), cause, decided_by (the source that was followed) and detected_at (UTC). Days are
     datetime64 without a zone.
 
-    Raises UnknownUniverseError, InvalidSymbolError, WarehouseError.
+    Raises ArgumentError, UnknownUniverseError, InvalidSymbolError, WarehouseError.
     """
+    require_choice("open_only", open_only, (True, False))
     return _of_universe(
         "select universe, symbol, security_id, source, says_member, from_on, until_on, cause,"
         " decided_by, detected_at from membership_conflicts t"

@@ -1,8 +1,7 @@
-"""Opening the warehouse for a reader, and the days that readers may give."""
+"""Opening the warehouse for a reader."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from pathlib import Path
 
@@ -11,9 +10,6 @@ import duckdb
 from quant_assets.settings.settings import Settings, load_settings
 from quant_assets.warehouse.published_copy import open_published
 from quant_assets.warehouse.warehouse import Warehouse
-
-Day = dt.date | str
-"""A date, a text such as 2024-05-21, or a datetime or pandas Timestamp, whose time is dropped."""
 
 
 def connect(*, home: Path | str | None = None) -> duckdb.DuckDBPyConnection:
@@ -32,9 +28,3 @@ def settings_of(home: Path | str | None) -> Settings:
 
 def warehouse_of(settings: Settings) -> Warehouse:
     return Warehouse(settings.warehouse_path, lock_wait_seconds=settings.lock_wait_seconds)
-
-
-def day_of(day: Day) -> dt.date:
-    import pandas as pd  # noqa: PLC0415 - importing a reading function loads no pandas
-
-    return pd.Timestamp(day).date()

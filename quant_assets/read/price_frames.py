@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +23,20 @@ from quant_assets.price_rules.adjustment import (
     total_return_factors,
 )
 from quant_assets.read.adjusted_rows import Events, actions, choose, days, ints, price_rows
+from quant_assets.read.arguments import ArgumentError, Day, day_of, days_of, require_choice
 from quant_assets.read.identity import labels_of
-from quant_assets.read.opening import Day, day_of, settings_of, warehouse_of
+from quant_assets.read.missing import Span, missing_of, warn_of_missing
+from quant_assets.read.opening import settings_of, warehouse_of
+from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.settings.settings import Settings
+from quant_assets.warehouse.writer_lock import Clock, utc_now
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Adjust = Literal["none", "split", "total_return"]
 Field = Literal["open", "high", "low", "close", "volume"]
+Shape = Literal["tidy", "wide"]
 
 FIELDS: tuple[Field, ...] = ("open", "high", "low", "close", "volume")
 
@@ -47,13 +52,14 @@ def prices(
     adjust: Adjust = "none",
     adjust_to: Day | None = None,
     fields: Sequence[Field] = FIELDS,
-    shape: Literal["tidy", "wide"] = "tidy",
+    shape: Shape = "tidy",
     spin_offs: bool = True,
     source: str | None = None,
     home: Path | str | None = None,
     settings: Settings | None = None,
+    clock: Clock = utc_now,
 ) -> pd.DataFrame:
-    """Daily prices from ``start`` to ``end``, both included.
+    """Daily prices from ``start`` to ``end``, both included; neither is in the future.
 
     ``symbols`` are tickers, security ids, or None for everything loaded. A ticker stands for the
     company that bears it in these days, under all of its names. A ticker that several companies
@@ -70,7 +76,8 @@ def prices(
     with ``adjust="none"`` and an ``adjust_to``. Rules: ``price_rules/adjustment.py``.
 
     Where several sources have a row, the preferred one (``source_order``) is taken, or only rows of
-    ``source``. ``settings`` are used as they are, in place of those found for ``home``.
+    ``source``. ``settings`` are used as they are, in place of those found for ``home``; ``clock``
+    gives the present, an aware time.
 
     Returns a frame sorted by symbol and session. Tidy: columns symbol (str), session
     (datetime64, the trading day, no zone) and the fields (float64; currency per share, volume in
@@ -80,23 +87,36 @@ def prices(
     An amount in another currency than the prices is left out where no rate is known (pence and
     pounds are): ``frame.attrs["left_out"]`` then lists such events.
 
-    Raises UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these
-    days), WarehouseError.
+    A frame that lacks something comes with a ``MissingDataWarning``, and
+    ``frame.attrs["missing"]`` then gives the reason for each symbol: never loaded, nothing in this
+    range, or how many sessions are lacking, and what the source said. Sessions that have not
+    closed, days before a listing or after a delisting and days that the source confirmed to be
+    empty are not lacking.
+
+    Raises ArgumentError (a ValueError: a choice, a field or a day that is none),
+    UnknownSymbolError, AmbiguousSymbolError (a ticker that named several companies in these days),
+    UnknownSourceError, WarehouseError.
     """
     import pandas as pd  # noqa: PLC0415 - importing this function loads no pandas
 
-    first, last = day_of(start), day_of(end)
+    first, last = days_of(start, end, clock)
+    to = None if adjust_to is None else day_of("adjust_to", adjust_to, clock)
+    require_choice("adjust", adjust, get_args(Adjust))
+    require_choice("shape", shape, get_args(Shape))
+    require_choice("spin_offs", spin_offs, (True, False))
     chosen = _fields(fields)
     settings = settings or settings_of(home)
     with warehouse_of(settings).reading() as con:
         labels = labels_of(con, symbols, first, last)
         choice = choose(con, labels, settings.source_order, source)
-        to = None if adjust_to is None else day_of(adjust_to)
         as_stored = adjust == "none" and to is None
         columns = {*chosen} if as_stored else {*chosen, "basis_on"}
         rows = price_rows(con, choice, first, last, columns)
         after = min(first, to) if to else first
         events = None if as_stored else actions(con, choice, after)
+        calendar = exchange_calendar("XNYS", settings.extra_closures)
+        span = Span.of(first, last, calendar, clock())
+        missing = missing_of(con, choice, labels, rows, span, named=symbols is not None)
     factors = None if events is None else _factors(rows, events.actions, adjust, to, spin_offs)
     sessions = days(rows, "session")
     symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
@@ -114,14 +134,17 @@ def prices(
     shown = tidy if shape == "tidy" else _wide(tidy, chosen)
     if left_out := _left_out(events, labels, adjust, spin_offs=spin_offs):
         shown.attrs["left_out"] = left_out
+    if missing:
+        shown.attrs["missing"] = missing
+        warn_of_missing(missing, len(labels), span)
     return shown
 
 
 def _fields(fields: Sequence[Field]) -> tuple[Field, ...]:
-    unknown = [field for field in fields if field not in FIELDS]
-    if unknown or isinstance(fields, str):
-        raise ValueError(f"fields is a list of {', '.join(FIELDS)}; got {fields!r}.")
-    return tuple(fields)
+    given = () if isinstance(fields, str) or fields is None else tuple(fields)
+    if not given or any(field not in FIELDS for field in given):
+        raise ArgumentError(f"fields is a list of {', '.join(FIELDS)}; got {fields!r}.")
+    return given
 
 
 def _factors(

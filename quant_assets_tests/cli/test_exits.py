@@ -17,6 +17,7 @@ FORESEEN = {
     "AddressError": USAGE,
     "AmbiguousSymbolError": USAGE,
     "AnotherMarketError": USAGE,
+    "ArgumentError": USAGE,
     "BadAnswer": BROKEN,
     "BudgetSpent": BROKEN,
     "CalendarRangeError": USAGE,
@@ -94,7 +95,8 @@ def error_classes() -> dict[str, type[Exception]]:
     while left:
         for each in left.pop().__subclasses__():
             left.append(each)
-            if each.__module__.split(".")[0] == "quant_assets":
+            ours = each.__module__.split(".")[0] == "quant_assets"
+            if ours and not issubclass(each, Warning):
                 found[each.__name__] = each
     bases = {ForeseenError, *ForeseenError.__subclasses__()}
     return {

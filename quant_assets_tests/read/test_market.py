@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from quant_assets.contracts.source import SourceUnavailable
+from quant_assets.read.adjusted_rows import UnknownSourceError
 from quant_assets.read.market_frames import market as read_market
+from quant_assets.read.missing import MissingDataWarning
 from quant_assets.reference.calendars import Calendar
 from quant_assets.settings.settings import Settings
 from quant_assets.warehouse.warehouse import Warehouse
@@ -104,8 +106,11 @@ def test_a_frame_has_these_columns_of_these_types_and_a_row_a_security(screener:
 
 
 def test_an_empty_warehouse_gives_an_empty_frame_of_the_same_types(screener: Evenings) -> None:
-    for frame in (seen(screener, THURSDAY), seen(screener)):
+    for on in (THURSDAY, None):
+        with pytest.warns(MissingDataWarning, match=r"no snapshot up to 20.* is stored; quant-ass"):
+            frame = seen(screener, on)
         assert frame.empty
+        assert frame.attrs["missing"].keys() == {"market_snapshot"}
         assert dict(frame.dtypes) == COLUMNS
         assert (frame.attrs["lists"], frame.attrs["not_believed"]) == ({}, 0)
 
@@ -166,7 +171,8 @@ def test_a_source_that_is_named_is_shown_alone(screener: Evenings, directory: Ev
     assert frame["last_sale"].isna().all()
     assert frame["volume"].isna().all()
     assert dict(frame.dtypes) == COLUMNS
-    assert seen(screener, THURSDAY, "nobody").empty
+    with pytest.raises(UnknownSourceError, match="nobody are stored; stored: nasdaq, nasdaqtrader"):
+        seen(screener, THURSDAY, "nobody")
 
 
 def test_the_last_sale_of_the_day_before_is_shown_rather_than_none_of_today(

@@ -1,0 +1,262 @@
+"""What a frame of prices lacks, and why: the sessions requested less those stored, and less those
+that a source confirmed to be empty.
+
+A frame that lacks nothing costs one count of its rows; only securities that are short of sessions
+are looked up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from quant_assets.price_rules.adjustment import Ints
+from quant_assets.read.adjusted_rows import Choice, best, days
+from quant_assets.reference.calendars import Calendar
+from quant_assets.reference.identity import is_pair
+from quant_assets.schema.prices import DAILY_PRICES
+from quant_assets.warehouse.writing import as_arrow, listed_ids
+
+Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+SHOWN = 3
+"""Symbols a warning names before it says how many more there are."""
+
+
+class MissingDataWarning(UserWarning):
+    """A read whose frame lacks something that was requested; ``attrs["missing"]`` says what.
+
+    ``warnings.simplefilter("error", MissingDataWarning)`` makes an error of it.
+    """
+
+
+@dataclass(frozen=True)
+class Span:
+    """The days of a read: ``exchange`` and ``pairs`` tell of each day from ``first`` to ``last``
+    whether a session of it has closed.
+    """
+
+    first: dt.date
+    last: dt.date
+    exchange: Flags
+    pairs: Flags
+
+    @classmethod
+    def of(cls, first: dt.date, last: dt.date, calendar: Calendar, now: dt.datetime) -> Span:
+        moment = now.astimezone(dt.UTC).replace(tzinfo=None)
+        # The first session not closed yet, also where the calendar ends before today.
+        closed = bisect_right(calendar.closes_at, moment)
+        upto = min(bisect_right(calendar.sessions, last), closed)
+        sessions = calendar.session_array[bisect_left(calendar.sessions, first) : upto]
+        exchange = np.zeros((last - first).days + 1, dtype=bool)
+        exchange[(sessions - np.datetime64(first)).astype(int)] = True
+        # A pair's day ends at midnight in UTC.
+        pairs = np.arange(len(exchange)) < (moment.date() - first).days
+        return cls(first, last, exchange, pairs)
+
+    @property
+    def in_words(self) -> str:
+        one = self.first == self.last
+        return f"on {self.first}" if one else f"from {self.first} to {self.last}"
+
+
+def missing_of(
+    con: duckdb.DuckDBPyConnection,
+    choice: Choice,
+    labels: Mapping[int, str],
+    rows: pa.Table,
+    span: Span,
+    *,
+    named: bool,
+) -> dict[str, str]:
+    """What each symbol lacks, by symbol and sorted; ``rows`` are those of the read.
+
+    A security that is confirmed to have nothing in these days lacks something only if it was
+    ``named``, or where no session has closed in them.
+    """
+    ids = rows["security_id"].to_numpy()
+    counts = np.bincount(ids, minlength=max(labels, default=0) + 1)
+    sessions = np.count_nonzero(span.exchange)
+    named = named or not sessions
+    short = [
+        security
+        for security, label in labels.items()
+        if counts[security] != sessions or not sessions or is_pair(label)
+    ]
+    if not short:
+        return {}
+    pairs = np.array([is_pair(labels[security]) for security in short])
+    wanted = np.where(pairs[:, None], span.pairs, span.exchange)
+    places = np.full(len(counts), -1)
+    places[short] = np.arange(len(short))
+    at = places[ids]
+    stored = np.zeros_like(wanted)
+    offset = (span.first - dt.date(1970, 1, 1)).days
+    stored[at[at >= 0], days(rows, "session")[at >= 0] - offset] = True
+    lacking = wanted & ~stored
+    if not (lacking.any() or (named and not stored.any(axis=1).all())):
+        return {}
+    found = _Found(span, short, wanted, stored, lacking)
+    found.read_ledger(con, choice, places, offset)
+    why = found.reasons(con, named=named)
+    return dict(sorted((labels[security], text) for security, text in why.items()))
+
+
+def warn_of_missing(missing: Mapping[str, str], requested: int, span: Span) -> None:
+    """One warning of all that is missing, at the line that called the reading function."""
+    if not missing:
+        return
+    if set(missing.values()) == {_no_session(span)}:
+        text = f"{_no_session(span).capitalize()}: the frame has no row of {_few(list(missing))}."
+    else:
+        shown = "; ".join(f"{symbol}: {why}" for symbol, why in list(missing.items())[:SHOWN])
+        more = f"; and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        text = (
+            f"Data is missing of {len(missing):,} of {requested:,} symbols: {shown}{more}. "
+            'attrs["missing"] of the frame has the reason of each.'
+        )
+    warnings.warn(text, MissingDataWarning, stacklevel=3)
+
+
+def _few(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - SHOWN:,} more" if len(symbols) > SHOWN else ""
+    return ", ".join(symbols[:SHOWN]) + more
+
+
+def _no_session(span: Span) -> str:
+    return f"no session has closed {span.in_words}"
+
+
+@dataclass
+class _Found:
+    """The securities that may lack something, a line each, over the days of ``span``."""
+
+    span: Span
+    securities: Sequence[int]
+    wanted: Flags
+    stored: Flags
+    lacking: Flags
+
+    def read_ledger(
+        self, con: duckdb.DuckDBPyConnection, choice: Choice, places: Ints, offset: int
+    ) -> None:
+        """Take what was requested and has no row: confirmed days are not lacking. Of several
+        sources the preferred one decides.
+        """
+        found = as_arrow(
+            con.execute(
+                "select security_id, session, outcome, reason from symbol_day_ledger p"  # noqa: S608 - our own ids
+                f" where dataset = '{DAILY_PRICES.name}'"
+                f" and security_id in ({listed_ids(self.securities)})"
+                " and session between $first and $last and list_contains($sources, source)"
+                + best(choice),
+                {
+                    "first": self.span.first,
+                    "last": self.span.last,
+                    "sources": list(choice.sources),
+                },
+            )
+        )
+        self.at = places[found["security_id"].to_numpy()], days(found, "session") - offset
+        self.outcome = found["outcome"].to_numpy()
+        self.reason = found["reason"]
+        empty = self.outcome == "empty"
+        self.lacking[self.at[0][empty], self.at[1][empty]] = False
+
+    def reasons(self, con: duckdb.DuckDBPyConnection, *, named: bool) -> dict[int, str]:
+        without = ~self.stored.any(axis=1)
+        doubtful = self.lacking.any(axis=1) | (without & named)
+        if not doubtful.any():
+            return {}
+        lines = np.flatnonzero(doubtful).tolist()
+        about = _about(con, [self.securities[line] for line in lines])
+        why = {}
+        for line in lines:
+            known = about[self.securities[line]]
+            self._leave_out_unlisted(line, known)
+            text = self._reason(line, known, named=named)
+            if text:
+                why[self.securities[line]] = text
+        return why
+
+    def _leave_out_unlisted(self, line: int, known: _About) -> None:
+        first = self.span.first
+        if known.listed_on:
+            self.lacking[line, : max((known.listed_on - first).days, 0)] = False
+        if known.delisted_on:
+            self.lacking[line, max((known.delisted_on - first).days, 0) :] = False
+
+    def _reason(self, line: int, known: _About, *, named: bool) -> str:
+        gaps = np.flatnonzero(self.lacking[line])
+        told = self._told(line)
+        if not self.stored[line].any():
+            if not (named or gaps.size):
+                return ""
+            if known.first is None:
+                return f"never loaded{told or known.failed}"
+            if not self.wanted[line].any():
+                return _no_session(self.span)
+            where = f"; stored are {known.first} to {known.last}"
+            return f"nothing in this range{told or known.failed or where}"
+        if not gaps.size:
+            return ""
+        first, last = (self.span.first + dt.timedelta(days=int(gap)) for gap in gaps[[0, -1]])
+        when = f"{first}" if first == last else f"{first} to {last}"
+        total = np.count_nonzero(self.wanted[line])
+        return (
+            f"{gaps.size:,} of {total:,} sessions lacking, {when}"
+            f"{told or known.failed or ': never requested'}"
+        )
+
+    def _told(self, line: int) -> str:
+        """The commonest reason of a security's days in the ledger: of lacking days, if any."""
+        here = np.flatnonzero(self.at[0] == line)
+        lacking = [at for at in here if self.lacking[line, self.at[1][at]]]
+        if not lacking and self.lacking[line].any():
+            return ""
+        told = Counter(
+            ("in quarantine: " if self.outcome[at] == "quarantined" else "")
+            + self.reason[int(at)].as_py()
+            for at in (lacking or here)
+        )
+        return f": {told.most_common(1)[0][0].rstrip('.')}" if told else ""
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is known of a security: when it was listed, the first and last session stored of it, and
+    why its last request failed.
+    """
+
+    listed_on: dt.date | None
+    delisted_on: dt.date | None
+    first: dt.date | None
+    last: dt.date | None
+    error: str | None
+
+    @property
+    def failed(self) -> str:
+        return f": {self.error.rstrip('.')}" if self.error else ""
+
+
+def _about(con: duckdb.DuckDBPyConnection, securities: Sequence[int]) -> dict[int, _About]:
+    listed = listed_ids(securities)
+    rows = con.execute(
+        "select s.security_id, s.listed_on, s.delisted_on, p.first_on, p.last_on, t.error"  # noqa: S608 - our own ids
+        " from securities s left join (select security_id, min(session) as first_on,"
+        f"  max(session) as last_on from daily_prices where security_id in ({listed}) group by 1) p"
+        " using (security_id) left join (select h.security_id, any_value(t.error) as error"
+        "  from load_tasks t join symbol_history h using (symbol)"
+        f"  where t.dataset = '{DAILY_PRICES.name}' and t.state in ('failed', 'rate_limited')"
+        f"   and h.valid_to is null and h.security_id in ({listed}) group by 1) t"
+        f" using (security_id) where s.security_id in ({listed})"
+    ).fetchall()
+    return {security: _About(*what) for security, *what in rows}
