@@ -19,7 +19,7 @@ from quant_assets.cli.data_folder import data_folder_app
 from quant_assets.cli.examples import give_examples
 from quant_assets.cli.exits import ATTENTION, BROKEN, DONE, Commands
 from quant_assets.cli.files import files_app
-from quant_assets.cli.loads import live_app, load_and_show, symbols_in
+from quant_assets.cli.loads import live_app, symbols_in, workplace
 from quant_assets.cli.terminal.console import complain, counted, progress, say, show_json, working
 from quant_assets.cli.universes import universe_app
 
@@ -133,41 +133,32 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load daily prices and corporate actions: only what is missing, unless --force."""
-    from quant_assets.loading.work import Window
-    from quant_assets.reference.listings import refuse_foreign
-    from quant_assets.refreshing.load_steps import How
-    from quant_assets.refreshing.steps import known_symbols, window_steps
-    from quant_assets.warehouse.published_copy import publish
+    from quant_assets.operations import loads
 
-    if start and days:
-        raise typer.BadParameter("--start and --days say the same; give one of them.")
     if dagster and (fail_fast or allow_mixing):
         raise typer.BadParameter("--fail-fast and --allow-mixing are not for a --dagster run.")
     platform = options.platform_of(context)
-    chosen = platform.price_source(source)
-    until = end or platform.calendar.last_closed_session(platform.clock())
-    since = start or until - dt.timedelta(days=days or platform.settings.default_days)
-    if since > until:
-        raise typer.BadParameter(f"--start {since} is after --end {until}.")
-    refuse_foreign(symbols_in(symbols))
-    wanted = symbols_in(symbols) or chosen.symbols() or known_symbols(platform)
-    window = Window(wanted, since, until)
+    work = workplace(platform, quiet=as_json, dry_run=dry_run)
+    named = symbols_in(symbols)
     if dagster and not dry_run:
+        window = loads.backfill_window(work, named, start, end, days=days, source=source)
         _backfill_in_dagster(platform, window, source, force=force, as_json=as_json)
         return
-    how = How(
-        platform.asking,
+    reports = loads.backfill(
+        named,
+        start,
+        end,
+        days=days,
+        source=source,
         force=force,
         dry_run=dry_run,
         fail_fast=fail_fast,
         allow_mixing=allow_mixing,
+        within=work,
     )
-    reports = load_and_show(platform, window_steps(platform, source, window), how, quiet=as_json)
     if as_json:
         for report in reports:
             print(report.to_json())
-    if not dry_run and platform.warehouse.exists():
-        publish(platform.warehouse)
     raise typer.Exit(ATTENTION if any(report.needs_attention for report in reports) else DONE)
 
 
@@ -221,13 +212,10 @@ def prices(
     from quant_assets import read
     from quant_assets.cli.terminal.tables import print_prices
 
-    if adjust not in ("none", "split", "total_return"):
-        raise typer.BadParameter(f"--adjust {adjust}: it is none, split or total_return.")
     platform = options.platform_of(context)
-    until = end or platform.calendar.last_closed_session(platform.clock())
+    last_closed = platform.calendar.last_closed_session(platform.clock())
+    until = end or max(last_closed, start or last_closed)
     since = start or until - dt.timedelta(days=30)
-    if since > until:
-        raise typer.BadParameter(f"--start {since} is after --end {until}.")
     frame = read.prices(
         [int(text) if text.isdecimal() else text for text in symbols],
         since,
@@ -236,6 +224,7 @@ def prices(
         adjust_to=adjust_to,
         source=source,
         settings=platform.settings,
+        clock=platform.clock,
     )
     print_prices(frame, options.form_of(csv, as_json))
     for event in frame.attrs.get("left_out", ()):
@@ -243,9 +232,12 @@ def prices(
             "{symbol} paid {amount:g} {currency} on {ex_date} and is priced in {prices_in}: no "
             "rate is known, so it is left out.".format(**event)
         )
+    missing = frame.attrs.get("missing", {})
+    for symbol, why in missing.items():
+        complain(f"Missing: {symbol}: {why}.")
     if frame.empty:
         complain(f"There are no rows of {', '.join(symbols)} from {since} to {until}.")
-        raise typer.Exit(ATTENTION)
+    raise typer.Exit(ATTENTION if frame.empty or missing else DONE)
 
 
 @app.command()
@@ -263,7 +255,7 @@ def market(
     from quant_assets.cli.terminal.tables import print_frame
 
     platform = options.platform_of(context)
-    frame = read.market(on=on, settings=platform.settings)
+    frame = read.market(on=on, settings=platform.settings, clock=platform.clock)
     form = options.form_of(csv, as_json)
     if frame.empty:
         what = f"No snapshot up to {on} is stored" if on else "No snapshot is stored"

@@ -5,8 +5,6 @@ Part of the command line in ``app``: words in, plain objects called.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,12 +20,9 @@ if TYPE_CHECKING:
     from quant_assets.contracts.source import SourceProfile
     from quant_assets.journal.progress import Progress
     from quant_assets.loading.report import LoadReport
-    from quant_assets.refreshing.load_steps import How
+    from quant_assets.operations.workplace import Workplace
     from quant_assets.refreshing.steps import Step
     from quant_assets.wiring.platform import Platform
-
-ALL = "all"
-"""The word for every dataset that is enabled."""
 
 live_app = typer.Typer()
 sources_app = typer.Typer(help="Where the data comes from.", no_args_is_help=True)
@@ -58,41 +53,23 @@ def refresh(
     Of prices without --symbols or --universe: the members of the index and all symbols loaded
     before. market_snapshot comes whole.
     """
-    from quant_assets.reference.listings import refuse_foreign
-    from quant_assets.refreshing.load_steps import How
-    from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
-    from quant_assets.refreshing.whole_steps import WHOLE
-    from quant_assets.schema.catalog import SCHEMA
+    from quant_assets.operations import loads
 
     platform = options.platform_of(context)
-    chosen = _datasets(platform, datasets)
-    _check(chosen, priority, universe=universe, source=source, symbols=symbols)
-    named = symbols_in(symbols)
-    steps: list[Step] = []
-    for name in chosen:
-        if name in WHOLE:
-            steps += _whole_steps(platform, name, source, pass_over=len(chosen) > 1)
-            continue
-        try:
-            steps += refresh_steps(
-                platform, symbols=named, universe=universe, source=source, table=SCHEMA[name]
-            )
-        except NothingToRefreshError as error:
-            if len(chosen) == 1:
-                raise
-            complain(f"{name}: {error}")
-    refuse_foreign(named)
-    asking = dataclasses.replace(
-        platform.asking,
-        look_back_everywhere=True,
-        priority=priority or None,
-        most_requests=max_requests,
-        # A symbol that is named is loaded even where its task waits or was given up.
-        heed_tasks=not (named or force),
+    reports = loads.refresh(
+        symbols_in(symbols),
+        universe=universe,
+        datasets=[part.strip() for part in datasets.split(",")],
+        source=source,
+        priority=priority,
+        force=force,
+        max_requests=max_requests,
+        fail_fast=fail_fast,
+        accept=accept,
+        dry_run=dry_run,
+        within=workplace(platform, quiet=as_json, dry_run=dry_run),
     )
-    how = How(asking, force=force, dry_run=dry_run, fail_fast=fail_fast, accept=accept)
-    reports = load_and_show(platform, steps, how, quiet=as_json)
-    _end(platform, reports, as_json=as_json)
+    _end(reports, as_json=as_json)
 
 
 @live_app.command()
@@ -105,17 +82,15 @@ def resume(
     as_json: options.Json = False,
 ) -> None:
     """Continue loads that were stopped, rate-limited or failed."""
-    from quant_assets.refreshing.load_steps import How
+    from quant_assets.operations import loads
 
-    platform = options.platform_of(context)
-    steps = _steps_to_resume(platform, given_up=retry_failed)
-    if not steps and not as_json:
+    work = workplace(options.platform_of(context), quiet=as_json, dry_run=dry_run)
+    reports = loads.resume(retry_failed=retry_failed, dry_run=dry_run, within=work)
+    if not reports and not as_json:
         say("There is nothing to resume.")
-        if _steps_to_resume(platform, given_up=True):
+        if loads.steps_to_resume(work, given_up=True):
             say("Some symbols were given up; resume --retry-failed loads them again.")
-    asking = dataclasses.replace(platform.asking, heed_tasks=not retry_failed)
-    reports = load_and_show(platform, steps, How(asking, dry_run=dry_run), quiet=as_json)
-    _end(platform, reports, as_json=as_json)
+    _end(reports, as_json=as_json)
 
 
 @live_app.command()
@@ -128,35 +103,33 @@ def quickstart(
     """From an empty folder to prices and a first chart."""
     from quant_assets import read
     from quant_assets.cli.terminal.load_reports import print_charts, print_next_steps
-    from quant_assets.reference.identity import canonical_symbol
-    from quant_assets.reference.listings import refuse_foreign
-    from quant_assets.refreshing.load_steps import How
-    from quant_assets.refreshing.steps import refresh_steps
+    from quant_assets.operations import loads
+    from quant_assets.refreshing.windows import days_before
     from quant_assets.wiring.sources import YAHOO
 
     platform = options.platform_of(context)
-    named = tuple(dict.fromkeys(canonical_symbol(text) for text in symbols))
     end = platform.calendar.last_closed_session(platform.clock())
-    start = end - dt.timedelta(days=days)
-    chosen = source or platform.settings.source or YAHOO
-    refuse_foreign(named)
-    steps = refresh_steps(platform, symbols=named, source=chosen, start=start)
-    reports = load_and_show(platform, steps, How(platform.asking))
-    frame = (
-        read.prices(
-            [symbol for report in reports for symbol in _stored_symbols(report)],
+    start = days_before(platform.calendar, end, days)
+    reports = loads.refresh(
+        symbols,
+        source=source or platform.settings.source or YAHOO,
+        start=start,
+        within=workplace(platform),
+    )
+    stored = [symbol for report in reports for symbol in _stored_symbols(report)]
+    if stored:
+        frame = read.prices(
+            stored,
             start,
             platform.clock().date(),
             adjust="split",
             settings=platform.settings,
+            clock=platform.clock,
         )
-        if any(_stored_symbols(report) for report in reports)
-        else None
-    )
-    if frame is not None and not frame.empty:
-        print_charts(frame)
-        print_next_steps(platform.settings.home_path, named)
-    _end(platform, reports, shown=True)
+        if not frame.empty:
+            print_charts(frame)
+            print_next_steps(platform.settings.home_path, stored)
+    _end(reports, shown=True)
 
 
 @sources_app.command("check")
@@ -215,83 +188,15 @@ def runs(
     print_frame(frame, options.form_of(csv, as_json))
 
 
-def _datasets(platform: Platform, text: str) -> tuple[str, ...]:
-    """The datasets that ``--datasets`` names."""
-    from quant_assets.schema.catalog import DATASETS
-
-    named = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in named:
-        if name not in (*DATASETS, ALL):
-            known = ", ".join((*DATASETS, ALL))
-            raise typer.BadParameter(f"--datasets {name or '(none)'}: known are {known}.")
-    if ALL in named:
-        return tuple(name for name in DATASETS if platform.sources_of(name))
-    return named
+def symbols_in(text: str) -> list[str] | None:
+    """The tickers of an option; None where it was not given."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
 
 
-def _check(
-    datasets: Sequence[str], priority: str, *, universe: str, source: str, symbols: str
-) -> None:
-    from quant_assets.refreshing.whole_steps import WHOLE
-    from quant_assets.schema.loads import PRIORITIES
-
-    whole = [name for name in datasets if name in WHOLE]
-    if whole and (universe or symbols):
-        raise typer.BadParameter(
-            f"{whole[0]} comes whole; --symbols and --universe are not for it."
-        )
-    if source and len(datasets) > 1:
-        raise typer.BadParameter("--source is for one dataset; name it with --datasets.")
-    if priority and priority not in PRIORITIES:
-        raise typer.BadParameter(f"--priority {priority}: it is {', '.join(PRIORITIES)}.")
-
-
-def _steps_to_resume(platform: Platform, *, given_up: bool) -> list[Step]:
-    from quant_assets.refreshing.steps import open_steps
-    from quant_assets.refreshing.whole_steps import WHOLE, open_datasets
-    from quant_assets.schema.catalog import DATASETS, SCHEMA
-
-    steps: list[Step] = []
-    for name in DATASETS:
-        if name not in WHOLE:
-            steps += open_steps(platform, given_up=given_up, table=SCHEMA[name])
-    for name in open_datasets(platform, given_up=given_up):
-        steps += _whole_steps(platform, name, pass_over=True)
-    return steps
-
-
-def _whole_steps(
-    platform: Platform, dataset: str, source: str = "", *, pass_over: bool
-) -> list[Step]:
-    """The steps of a dataset that comes whole; with ``pass_over`` none where it can't be requested
-    now, which is told.
-    """
-    from quant_assets.reference.calendars import SessionUnderWayError
-    from quant_assets.refreshing.whole_steps import whole_steps
-    from quant_assets.wiring.platform import NotEnabledError
-
-    try:
-        return whole_steps(platform, dataset, source)
-    except (SessionUnderWayError, NotEnabledError) as error:
-        if not pass_over:
-            raise
-        complain(str(error))
-        return []
-
-
-def symbols_in(text: str) -> tuple[str, ...]:
-    from quant_assets.reference.identity import canonical_symbol
-
-    named = [canonical_symbol(part) for part in text.split(",") if part.strip()]
-    return tuple(dict.fromkeys(named))
-
-
-def load_and_show(
-    platform: Platform, steps: Sequence[Step], how: How, *, quiet: bool = False
-) -> list[LoadReport]:
-    """Load each step, and print its report unless ``quiet``."""
+def workplace(platform: Platform, *, quiet: bool = False, dry_run: bool = False) -> Workplace:
+    """The platform of a command, which prints its progress and each report unless ``quiet``."""
     from quant_assets.cli.terminal.load_reports import print_budget, print_report
-    from quant_assets.refreshing.load_steps import load_steps
+    from quant_assets.operations.workplace import Workplace
 
     @contextmanager
     def watch(step: Step, source: SourceProfile) -> Iterator[Progress]:
@@ -300,17 +205,16 @@ def load_and_show(
         with progress(quiet=quiet) as watched:
             yield watched
 
-    reports: list[LoadReport] = []
-    for report in load_steps(platform, steps, how, watch=watch):
-        reports.append(report)
+    def show(report: LoadReport) -> None:
         if quiet:
-            continue
+            return
         print_report(report)
-        if how.dry_run and report.symbols and platform.is_paced(report.source):
+        if dry_run and report.symbols and platform.is_paced(report.source):
             seconds = platform.pacer(report.source).expected_seconds(len(report.symbols))
             requests = counted(len(report.symbols), "request")
             say(f"{requests} to {report.source}, about {seconds:,.0f} s.")
-    return reports
+
+    return Workplace(platform, watch, show, complain)
 
 
 def _stored_symbols(report: LoadReport) -> list[str]:
@@ -318,14 +222,8 @@ def _stored_symbols(report: LoadReport) -> list[str]:
     return [row.symbol for row in report.symbols if row.security_id is not None]
 
 
-def _end(
-    platform: Platform, reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False
-) -> None:
-    """Publish the warehouse, and end the command: 1 where a load needs attention."""
-    from quant_assets.warehouse.published_copy import publish
-
-    if platform.warehouse.exists() and not any(report.dry_run for report in reports):
-        publish(platform.warehouse)
+def _end(reports: Sequence[LoadReport], *, as_json: bool = False, shown: bool = False) -> None:
+    """End the command: 1 where a load needs attention."""
     if as_json:
         show_json({"loads": [json.loads(report.to_json()) for report in reports]})
     attention = any(report.needs_attention for report in reports)

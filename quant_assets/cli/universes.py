@@ -6,18 +6,19 @@ Part of the command line in ``app``: words in, plain objects called.
 from __future__ import annotations
 
 import datetime as dt
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from quant_assets.cli import options
 from quant_assets.cli.exits import ATTENTION, DONE
-from quant_assets.cli.terminal.console import complain, show_json
+from quant_assets.cli.loads import workplace
+from quant_assets.cli.terminal.console import show_json
 
 if TYPE_CHECKING:
     from quant_assets.cli.terminal.tables import Form
+    from quant_assets.membership.custom import CustomChange
 
 DEFAULT = "sp500"
 
@@ -63,8 +64,10 @@ def show(
 
     if universe and name and universe != name:
         raise typer.BadParameter(f"{universe} and --name {name} are two universes; give one.")
-    settings = options.platform_of(context).settings
-    frame = read.universe(universe or name or DEFAULT, on=on, settings=settings)
+    platform = options.platform_of(context)
+    frame = read.universe(
+        universe or name or DEFAULT, on=on, settings=platform.settings, clock=platform.clock
+    )
     if csv or as_json:
         print_frame(frame, options.form_of(csv, as_json))
     else:
@@ -147,8 +150,10 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a universe of your own, with its first members if you name some."""
+    from quant_assets.operations.universes import universe_create
+
     form = options.form_of(csv, as_json)
-    _change_members(context, "create", name, symbols, lists, skip_invalid=skip_invalid, form=form)
+    _change(context, universe_create, name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("add")
@@ -163,8 +168,10 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Make symbols members of a universe of your own, from today on."""
+    from quant_assets.operations.universes import universe_add
+
     form = options.form_of(csv, as_json)
-    _change_members(context, "add", name, symbols, lists, skip_invalid=skip_invalid, form=form)
+    _change(context, universe_add, name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("remove")
@@ -179,8 +186,10 @@ def remove(
     as_json: options.Json = False,
 ) -> None:
     """End memberships of a universe of your own today; its past stays on record."""
+    from quant_assets.operations.universes import universe_remove
+
     form = options.form_of(csv, as_json)
-    _change_members(context, "remove", name, symbols, lists, skip_invalid=skip_invalid, form=form)
+    _change(context, universe_remove, name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("import")
@@ -207,19 +216,13 @@ def import_lists(
     """
     from quant_assets.cli.terminal.universes import print_import, print_import_rows
     from quant_assets.contracts.membership import Remark
-    from quant_assets.membership.custom import is_custom
-    from quant_assets.refreshing.membership import refresh_membership
-    from quant_assets.sources.index_members.lists import MembershipLists
-    from quant_assets.warehouse.published_copy import publish
+    from quant_assets.membership.custom import CustomChange
+    from quant_assets.operations.universes import universe_import
 
-    platform = options.platform_of(context)
-    if is_custom(platform.warehouse, name):
-        if on or accept:
-            raise typer.BadParameter(f"{name} is a universe of your own: no --on and no --accept.")
-        _change_members(context, "add", name, (), lists, form=options.form_of(csv, as_json))
-    source = MembershipLists(tuple(lists)) if lists else None
-    report = refresh_membership(platform, name, source, on=on, accept=accept)
-    publish(platform.warehouse)
+    work = workplace(options.platform_of(context))
+    report = universe_import(name, lists or (), on=on, accept=accept, within=work)
+    if isinstance(report, CustomChange):
+        _end(report, options.form_of(csv, as_json))
     if as_json:
         show_json({**vars(report), "intervals": len(report.intervals)})
     elif csv:
@@ -244,13 +247,10 @@ def take_back_list(
 ) -> None:
     """Undo one accepted list, such as one with a wrong day, and decide the members anew."""
     from quant_assets.cli.terminal.universes import print_import, print_import_rows
-    from quant_assets.membership.take_back import take_back
-    from quant_assets.reference.identity import known_identities
-    from quant_assets.warehouse.published_copy import publish
+    from quant_assets.operations.universes import universe_take_back
 
-    warehouse = options.platform_of(context).warehouse
-    report = take_back(warehouse, name, on, known_identities(), source)
-    publish(warehouse)
+    work = workplace(options.platform_of(context))
+    report = universe_take_back(name, on, source=source, within=work)
     if as_json:
         show_json({**vars(report), "intervals": len(report.intervals)})
     elif csv:
@@ -259,67 +259,24 @@ def take_back_list(
         print_import(report)
 
 
-def _change_members(
+def _change(
     context: typer.Context,
-    verb: Literal["create", "add", "remove"],
+    change: Callable[..., CustomChange],
     name: str,
     words: Sequence[str] | None,
     lists: Sequence[str] | None,
     *,
     form: Form,
-    skip_invalid: bool = False,
+    skip_invalid: bool,
 ) -> NoReturn:
-    """Change a universe of the user's own, publish it and print the change; ends the command."""
+    """Change a universe of the user's own and print the change; ends the command."""
+    symbols = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
+    work = workplace(options.platform_of(context))
+    _end(change(name, symbols, lists=lists or (), skip_invalid=skip_invalid, within=work), form)
+
+
+def _end(changed: CustomChange, form: Form) -> NoReturn:
     from quant_assets.cli.terminal.universes import print_changed
-    from quant_assets.membership.custom import add_members, create_universe, remove_members
-    from quant_assets.reference.identity import known_identities
-    from quant_assets.reference.listings import WHY_NOT, foreign_listing, refuse_foreign
-    from quant_assets.warehouse.published_copy import publish
 
-    if verb != "create" and not (words or lists):
-        raise typer.BadParameter("No symbol was named. Give some, or a list with --from FILE.")
-    warehouse = options.platform_of(context).warehouse
-    symbols, abroad = _symbols(words, lists), list[str]()
-    if verb != "remove":
-        if not skip_invalid:
-            refuse_foreign(symbols)
-        abroad = [f"{found}. {WHY_NOT}." for each in symbols if (found := foreign_listing(each))]
-        symbols = [symbol for symbol in symbols if not foreign_listing(symbol)]
-    if verb == "remove":
-        changed = remove_members(warehouse, name, symbols, skip_invalid=skip_invalid)
-    else:
-        change = create_universe if verb == "create" else add_members
-        changed = change(warehouse, name, symbols, known_identities(), skip_invalid=skip_invalid)
-    publish(warehouse)
     print_changed(changed, form)
-    for sentence in abroad:
-        complain(f"Left out: {sentence}")
-    raise typer.Exit(ATTENTION if abroad or changed.symbols("invalid") else DONE)
-
-
-def _symbols(words: Sequence[str] | None, lists: Sequence[str] | None) -> list[str]:
-    """The symbols given as words, commas or not, and those of the lists."""
-    given = [part.strip() for word in words or () for part in word.split(",") if part.strip()]
-    for location in lists or ():
-        given += _read_list(location)
-    return given
-
-
-def _read_list(location: str) -> tuple[str, ...]:
-    """The symbols of a list. Raises SymbolListError and SourceError."""
-    from quant_assets.contracts.source import BadAnswer
-    from quant_assets.fetching.http import fetch, is_address, read_path
-    from quant_assets.membership.custom_errors import SymbolListError
-    from quant_assets.reference.secrets import masked
-    from quant_assets.sources.index_members.rows import read_symbols
-
-    if location == "-":
-        body, shown = sys.stdin.read().encode(), "standard input"
-    elif is_address(location):
-        body, shown = fetch(location, "list", headers={}).body, masked(location)
-    else:
-        body, shown = read_path(location, "list"), masked(location)
-    try:
-        return read_symbols(body, shown, "list")
-    except BadAnswer as error:
-        raise SymbolListError(str(error)) from error
+    raise typer.Exit(ATTENTION if changed.symbols("invalid") else DONE)

@@ -21,6 +21,7 @@ from quant_assets.membership.unknown import UnknownUniverseError
 from quant_assets.reference.calendars import Calendar
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import Name, bearer_on
+from quant_assets.refreshing.windows import days_before
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.schema.table import Table
 from quant_assets.securities.names import read_names
@@ -199,7 +200,7 @@ def refresh_steps(
         first = known.first_of(security, chosen) or start
         if first is None and not loads:
             first = known.first_session_beside(security)
-        new = last - dt.timedelta(days=platform.settings.default_days)
+        new = days_before(calendar, last, platform.settings.default_days)
         groups[chosen, calendar.name, last][symbol] = first or new
     steps = _steps(platform, groups, table, force=full)
     if not (symbols or universe):

@@ -210,7 +210,10 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     ),
     (("backfill", "--start", "2024-13-01"), "'2024-13-01' is not a day; write one like 2024-05-31"),
     (("backfill", "--start", "May"), "'May' is not a day"),
-    (("backfill", "--start", "2024-06-01", "--end", "2024-05-01"), "2024-06-01 is after --end"),
+    (
+        ("backfill", "--start", "2024-06-01", "--end", "2024-05-01"),
+        "start 2024-06-01 is after end 2024-05-01",
+    ),
     (("backfill", "--start", "2024-06-01", "--days", "3"), "--start and --days"),
     (("backfill", "--start", "2030-01-02", "--end", "2030-01-05"), "No session from 2030-01-02 on"),
     (("backfill", *WEEK, "--symbols", "A B"), "'A B' is not a symbol"),
@@ -223,7 +226,10 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("demo",), "Use another data folder (QUANT_ASSETS_HOME)"),
     (("prices", "NOPE"), "NOPE is not known here"),
     (("prices", "99"), "Security 99 is not known here"),
-    (("prices", "AAPL", "--adjust", "full"), "--adjust full: it is none, split or total_return"),
+    (
+        ("prices", "AAPL", "--adjust", "full"),
+        "adjust is one of 'none', 'split', 'total_return'; got 'full'",
+    ),
     (("prices", "AAPL", "--source", "nope"), "No rows of source nope are stored"),
     (("prices",), "Missing argument"),
     (("nonsense",), "No such command 'nonsense'"),

@@ -112,23 +112,23 @@ def test_a_refresh_that_names_no_dataset_is_of_prices_alone(shell: Shell) -> Non
 WRONG: list[tuple[tuple[str, ...], str]] = [
     (
         ("--datasets", "nonsense"),
-        "--datasets nonsense: known are daily_prices, market_snapshot, all.",
+        "There is no dataset 'nonsense'; known are daily_prices, market_snapshot, all.",
     ),
     (
         ("--datasets", "market_snapshot,nonsense"),
-        "--datasets nonsense: known are daily_prices, market_snapshot, all.",
+        "There is no dataset 'nonsense'; known are daily_prices, market_snapshot, all.",
     ),
     (
         ("--datasets", "market_snapshot", "--symbols", "AAPL"),
-        "market_snapshot comes whole; --symbols and --universe are not for it.",
+        "market_snapshot comes whole; symbols and universe are not for it.",
     ),
     (
         ("--datasets", "daily_prices,market_snapshot", "--universe", "sp500"),
-        "market_snapshot comes whole; --symbols and --universe are not for it.",
+        "market_snapshot comes whole; symbols and universe are not for it.",
     ),
     (
         ("--datasets", "daily_prices,market_snapshot", "--source", "simulated"),
-        "--source is for one dataset; name it with --datasets.",
+        "source is for one dataset; name it with datasets.",
     ),
     (
         ("--datasets", "market_snapshot", "--source", "yahoo"),

@@ -23,7 +23,6 @@ from quant_assets.schema.table import Table
 from quant_assets.warehouse.warehouse import Warehouse
 
 DONE, ATTENTION, USAGE, BROKEN = 0, 1, 2, 3
-NO_END = dt.date(2100, 1, 1)
 
 SETTINGS = """\
 home = "data"
@@ -270,7 +269,7 @@ def test_a_universe_of_ones_own_is_made_changed_and_shown(shell: Shell) -> None:
         {"symbol": "MSFT", "what": "removed", "note": ""},
         {"symbol": "XOM", "what": "not a member", "note": ""},
     ]
-    shown = shell("show", "mine", "--on", str(NO_END))
+    shown = shell("show", "mine")
     assert [line[0] for line in lines(shown.stdout)[1:3]] == ["AAPL", "BRK.B"]
     assert "A universe of your own, last changed on" in shown.stdout
     kinds = [row["kind"] for row in json.loads(shell("changes", "mine", "--json").stdout)]
