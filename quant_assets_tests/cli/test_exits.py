@@ -23,6 +23,7 @@ FORESEEN = {
     "CalendarRangeError": USAGE,
     "CircuitOpen": BROKEN,
     "ClaimedElsewhereError": BROKEN,
+    "ConfigError": USAGE,
     "CustomUniverseError": USAGE,
     "DecisionError": USAGE,
     "BlockedSymbolError": BROKEN,

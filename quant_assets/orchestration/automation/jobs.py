@@ -2,7 +2,8 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
@@ -20,9 +21,11 @@ from quant_assets.orchestration.runs.symbol_days import (
     refresh_and_report,
     report_stored,
 )
+from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.refreshing.load_steps import How
-from quant_assets.refreshing.steps import NothingToRefreshError, refresh_steps
+from quant_assets.refreshing.steps import refresh_steps
+from quant_assets.refreshing.windows import NoSymbolsError, ReversedDaysError, window_of
 from quant_assets.warehouse.published_copy import publish
 
 ProgressParam = dg.ResourceParam[Progress]
@@ -36,6 +39,28 @@ class BackfillConfig(LoadConfig):
     end: str
 
 
+class ConfigError(UsageError, ValueError):
+    """A value of a launchpad's config that can't be used."""
+
+
+@contextmanager
+def _failing_in_a_sentence() -> Iterator[None]:
+    """Fail the run with the message of a usage error, and no traceback; another try is no use."""
+    try:
+        yield
+    except UsageError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _day(name: str, text: str) -> dt.date | None:
+    if not text:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{name} {text!r} is not a day; write one like 2024-05-31.") from None
+
+
 @dg.op(pool=PRICES.pool, description="Load any rectangle of daily_prices in one run.")
 def load_rectangle(
     context: dg.OpExecutionContext,
@@ -43,9 +68,11 @@ def load_rectangle(
     platform: PlatformParam,
     progress: ProgressParam,
 ) -> None:
-    tickers = [canonical_symbol(symbol) for symbol in config.symbols]
-    start, end = dt.date.fromisoformat(config.start), dt.date.fromisoformat(config.end)
-    sessions = platform.calendar.between(start, end)
+    with _failing_in_a_sentence():
+        tickers = [canonical_symbol(symbol) for symbol in config.symbols]
+        start, end = _day("start", config.start), _day("end", config.end)
+        window = window_of(platform, tickers, start, end, on_note=context.log.info)
+        sessions = platform.calendar.between(window.start, window.end)
     # A ticker the source does not know gets its partition too, where it is shown red.
     add_tickers(context.instance, tickers)
     requested = dict.fromkeys(tickers, sessions)
@@ -97,20 +124,20 @@ def refresh_job(asset: DatasetAsset, description: str) -> dg.JobDefinition:
         progress: ProgressParam,
     ) -> None:
         context.log.info(config.why or "Started by hand.")
-        try:
+        with _failing_in_a_sentence():
+            start, end = _day("start", config.start), _day("end", config.end)
+            if start and end and start > end:
+                raise ReversedDaysError(start, end)
             steps = refresh_steps(
                 platform,
                 symbols=[canonical_symbol(symbol) for symbol in config.symbols],
                 universe=config.universe,
                 source=config.source,
-                start=dt.date.fromisoformat(config.start) if config.start else None,
-                end=dt.date.fromisoformat(config.end) if config.end else None,
+                start=start,
+                end=end,
                 full=config.full,
                 table=asset.table,
             )
-        except NothingToRefreshError as error:
-            context.log.info(str(error))
-            return
         asking = dataclasses.replace(
             platform.asking,
             look_back_everywhere=True,
@@ -182,7 +209,10 @@ class TellConfig(dg.Config):
 def tell_of_tickers(
     context: dg.OpExecutionContext, config: TellConfig, platform: PlatformParam
 ) -> None:
-    tickers = [canonical_symbol(symbol) for symbol in config.symbols]
+    with _failing_in_a_sentence():
+        tickers = [canonical_symbol(symbol) for symbol in config.symbols]
+        if not tickers:
+            raise NoSymbolsError
     reported = report_stored(context, platform, tickers, asset=PRICES)
     context.log.info(f"{reported.good} symbol-days present, {reported.written} events written.")
 
