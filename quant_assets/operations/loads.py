@@ -239,7 +239,7 @@ def _symbols(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Canonical symbols, each once. Raises NoSymbolsError, InvalidSymbolError."""
     if given is None:
         return None
-    some = (given,) if isinstance(given, str) else given
+    some = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     named = tuple(dict.fromkeys(canonical_symbol(text) for text in some))
     if not named:
         raise NoSymbolsError

@@ -5,7 +5,7 @@ is refused with what would be one.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -32,6 +32,26 @@ def require_choice(name: str, value: object, choices: Sequence[str | bool]) -> N
         raise ArgumentError(f"{name} is one of {listed}; got {value!r}.")
 
 
+def listed_symbols(symbols: object) -> list[str | int]:
+    """The tickers and security ids of a read; NumPy's numbers, as in a column of ids, become plain.
+
+    Raises ArgumentError; whether a text is a symbol is not looked at.
+    """
+    items: Iterable[object] = [symbols]
+    if isinstance(symbols, Iterable) and not isinstance(symbols, str | bytes):
+        items = symbols
+    listed: list[str | int] = []
+    for item in items:
+        if isinstance(item, str):
+            listed.append(item)
+        # True is a whole number to Python.
+        elif isinstance(item, int | np.integer) and not isinstance(item, bool):
+            listed.append(int(item))
+        else:
+            raise ArgumentError(f"symbols are tickers or security ids, or None; got {item!r}.")
+    return listed
+
+
 def day_of(name: str, day: Day, clock: Clock | None = None) -> dt.date:
     """The day that an argument names; with a ``clock``, one that has begun somewhere on earth.
 
@@ -47,7 +67,9 @@ def day_of(name: str, day: Day, clock: Clock | None = None) -> dt.date:
 
 def days_of(start: Day, end: Day, clock: Clock) -> tuple[dt.date, dt.date]:
     """The first and the last day of a read. Raises ArgumentError."""
-    first, last = day_of("start", start, clock), day_of("end", end, clock)
+    # The end first: a command that is given it alone reckons the start from it.
+    last = day_of("end", end, clock)
+    first = day_of("start", start, clock)
     if first > last:
         raise ArgumentError(f"start={first} is after end={last}.")
     return first, last

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
-import numpy as np
 
+from quant_assets.read.arguments import listed_symbols
 from quant_assets.reference.identity import (
     AmbiguousSymbolError,
     Name,
@@ -34,12 +34,9 @@ def labels_of(
         stored = con.execute("select distinct security_id from daily_prices").fetchall()
         names = read_names(con, securities=[row[0] for row in stored])
         return _distinct_labels(_latest_names(names, last))
-    requested = [symbols] if isinstance(symbols, str | int | np.integer) else list(symbols)
-    # A column of ids of a frame has numpy's integers, which are no int.
-    ids = [int(item) for item in requested if isinstance(item, int | np.integer)]
-    tickers = [
-        canonical_symbol(item) for item in requested if not isinstance(item, int | np.integer)
-    ]
+    requested = listed_symbols(symbols)
+    ids = [item for item in requested if isinstance(item, int)]
+    tickers = [canonical_symbol(item) for item in requested if isinstance(item, str)]
     named: dict[int, Name] = {}
     if ids:
         latest = _latest_names(read_names(con, securities=ids), last)

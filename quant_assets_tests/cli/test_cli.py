@@ -215,6 +215,15 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
         "start 2024-06-01 is after end 2024-05-01",
     ),
     (("backfill", "--start", "2024-06-01", "--days", "3"), "--start and --days"),
+    (
+        ("backfill", "--start", "2024-05-25", "--end", "2024-05-26"),
+        "None of 2024-05-25 to 2024-05-",
+    ),
+    (("backfill", "--symbols", ","), "No symbol is named"),
+    (("prices", "AAPL", "--start", "2024-05-22", "--end", "2024-05-21"), "2024-05-22 is after end"),
+    (("prices", "AAPL", "--end", "2999-01-01"), "end=2999-01-01 is in the future"),
+    (("market", "--on", "2999-01-01"), "on=2999-01-01 is in the future"),
+    (("universe", "show", "--on", "2999-01-01"), "on=2999-01-01 is in the future"),
     (("backfill", "--start", "2030-01-02", "--end", "2030-01-05"), "No session from 2030-01-02 on"),
     (("backfill", *WEEK, "--symbols", "A B"), "'A B' is not a symbol"),
     (("backfill", "--dagster", "--fail-fast"), "not for a --dagster run"),
@@ -364,6 +373,24 @@ def test_days_without_prices_need_attention(
     told = loaded("prices", "AAPL", "--start", "2020-01-02", "--end", "2020-02-01", *form)
     assert (told.exit_code, told.stdout) == (ATTENTION, printed)
     assert "no rows of AAPL from 2020-01-02 to 2020-02-01" in told.stderr
+    assert "Missing: AAPL: nothing in this range; stored are 2024-05-20 to" in told.stderr
+
+
+def test_a_symbol_that_lacks_sessions_needs_attention_and_says_which(loaded: Shell) -> None:
+    told = loaded("prices", "AAPL", "--start", "2024-05-20", "--end", "2024-05-24", "--csv")
+    assert (told.exit_code, len(told.stdout.splitlines())) == (ATTENTION, 4)
+    assert told.stderr == (
+        "Missing: AAPL: 2 of 5 sessions lacking, 2024-05-23 to 2024-05-24: never requested.\n"
+    )
+
+
+def test_a_backfill_begins_with_the_first_session_known(shell: Shell) -> None:
+    for words in (("--start", "1990-01-01"), ("--days", "20000")):
+        told = shell("backfill", *words, "--end", "2024-05-22", "--dry-run")
+        assert told.exit_code == DONE
+        assert "2 symbols, " in told.stdout
+        assert ", 1990-01-02 to 2024-05-22; " in told.stdout
+        assert told.stderr.startswith("Sessions are known from 1990-01-02 on; the load begins the")
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quant_assets.read.arguments import ArgumentError, day_of, days_of
+from quant_assets.read.arguments import ArgumentError, day_of, days_of, listed_symbols
 from quant_assets.read.market_frames import market
 from quant_assets.read.membership_frames import universe, universe_changes, universe_conflicts
 from quant_assets.read.price_frames import prices
@@ -105,6 +105,14 @@ def test_a_day_that_has_begun_anywhere_is_not_in_the_future() -> None:
 def test_every_read_refuses_a_day_to_come(read: Callable[[str], object], name: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{name}=2024-12-31 is in the future"):
         read("2024-12-31")
+
+
+@pytest.mark.parametrize("wrong", [True, 3.5, [None], [float("nan")], ["AAPL", False], b"AAPL"])
+def test_a_symbol_is_a_ticker_or_an_id(wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="symbols are tickers or security ids, or None; got"):
+        listed_symbols(wrong)
+    assert listed_symbols({"AAPL": 1, 7: 2}) == ["AAPL", 7]
+    assert listed_symbols(np.int64(7)) == [7]
 
 
 def test_changes_may_be_asked_for_since_any_day_and_no_number(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def market_snapshot(
     progress: dg.ResourceParam[Progress],
 ) -> dg.MaterializeResult[None]:
     reports = load_whole(context, platform, config, progress, asset=MARKET)
-    frame = market(settings=platform.settings)
+    frame = market(settings=platform.settings, clock=platform.clock)
     largest = frame.nlargest(8, "market_cap")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(MARKET.code_version),

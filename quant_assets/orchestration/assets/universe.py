@@ -51,7 +51,9 @@ def sp500_universe(
             f"No source names the index's members; the {report.members} known stay.\n{reasons}",
             allow_retries=False,
         )
-    members = universe("sp500", on=looked_at.date(), settings=platform.settings)
+    members = universe(
+        "sp500", on=looked_at.date(), settings=platform.settings, clock=platform.clock
+    )
     return dg.MaterializeResult(
         data_version=CONTRACT,
         metadata={
