@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,7 +105,7 @@ def missing_of(
         return {}
     found = _Found(span, short, wanted, stored, lacking)
     found.read_ledger(con, choice, places, offset)
-    why = found.reasons(con, named=named)
+    why = found.reasons(con, choice, named=named)
     return dict(sorted((labels[security], text) for security, text in why.items()))
 
 
@@ -148,13 +147,14 @@ class _Found:
     def read_ledger(
         self, con: duckdb.DuckDBPyConnection, choice: Choice, places: Ints, offset: int
     ) -> None:
-        """Take what was requested and has no row: confirmed days are not lacking. Of several
-        sources the preferred one decides.
+        """Take what was requested and has no row, by line: confirmed days are not lacking. Of
+        several sources the preferred one decides.
         """
         found = as_arrow(
             con.execute(
-                "select security_id, session, outcome, reason from symbol_day_ledger p"  # noqa: S608 - our own ids
-                f" where dataset = '{DAILY_PRICES.name}'"
+                "select security_id, session, outcome = 'empty' as confirmed,"  # noqa: S608 - our own ids
+                " if(outcome = 'quarantined', 'in quarantine: ', '') || reason as why"
+                f" from symbol_day_ledger p where dataset = '{DAILY_PRICES.name}'"
                 f" and security_id in ({listed_ids(self.securities)})"
                 " and session between $first and $last and list_contains($sources, source)"
                 + best(choice),
@@ -165,69 +165,61 @@ class _Found:
                 },
             )
         )
-        self.at = places[found["security_id"].to_numpy()], days(found, "session") - offset
-        self.outcome = found["outcome"].to_numpy()
-        self.reason = found["reason"]
-        empty = self.outcome == "empty"
-        self.lacking[self.at[0][empty], self.at[1][empty]] = False
+        lines = places[found["security_id"].to_numpy()]
+        order = np.argsort(lines, kind="stable")
+        encoded = found["why"].combine_chunks().dictionary_encode()
+        self.lines = lines[order]
+        self.days = (days(found, "session") - offset)[order]
+        self.codes = encoded.indices.to_numpy()[order]
+        self.texts = encoded.dictionary.to_pylist()
+        confirmed = found["confirmed"].to_numpy()[order]
+        self.lacking[self.lines[confirmed], self.days[confirmed]] = False
 
-    def reasons(self, con: duckdb.DuckDBPyConnection, *, named: bool) -> dict[int, str]:
-        without = ~self.stored.any(axis=1)
-        doubtful = self.lacking.any(axis=1) | (without & named)
-        if not doubtful.any():
-            return {}
+    def reasons(
+        self, con: duckdb.DuckDBPyConnection, choice: Choice, *, named: bool
+    ) -> dict[int, str]:
+        """What each security lacks, and why, by security."""
+        doubtful = self.lacking.any(axis=1) | (~self.stored.any(axis=1) & named)
         lines = np.flatnonzero(doubtful).tolist()
-        about = _about(con, [self.securities[line] for line in lines])
+        about = _about(con, choice, [self.securities[line] for line in lines]) if lines else {}
         why = {}
         for line in lines:
             known = about[self.securities[line]]
-            self._leave_out_unlisted(line, known)
-            text = self._reason(line, known, named=named)
-            if text:
-                why[self.securities[line]] = text
+            on_market = known.on_market(self.span)
+            gaps = np.flatnonzero(self.lacking[line] & on_market)
+            if not self.stored[line].any() and (named or gaps.size):
+                why[self.securities[line]] = self._nothing(line, known)
+            elif gaps.size:
+                wanted = np.count_nonzero(self.wanted[line] & on_market)
+                first, last = (self.span.first + dt.timedelta(int(gap)) for gap in gaps[[0, -1]])
+                when = f"{first}" if first == last else f"{first} to {last}"
+                told = self._told(line, gaps) or known.failed or ": never requested"
+                why[self.securities[line]] = (
+                    f"{gaps.size:,} of {wanted:,} sessions lacking, {when}{told}"
+                )
         return why
 
-    def _leave_out_unlisted(self, line: int, known: _About) -> None:
-        first = self.span.first
-        if known.listed_on:
-            self.lacking[line, : max((known.listed_on - first).days, 0)] = False
-        if known.delisted_on:
-            self.lacking[line, max((known.delisted_on - first).days, 0) :] = False
+    def _nothing(self, line: int, known: _About) -> str:
+        """Why there is no row at all."""
+        told = self._told(line, np.flatnonzero(self.lacking[line])) or known.failed
+        if known.first is None:
+            return f"never loaded{told}"
+        if not self.wanted[line].any():
+            return _no_session(self.span)
+        stored = f"; stored are {known.first} to {known.last}"
+        return f"nothing in this range{known.off_market(self.span) or told or stored}"
 
-    def _reason(self, line: int, known: _About, *, named: bool) -> str:
-        gaps = np.flatnonzero(self.lacking[line])
-        told = self._told(line)
-        if not self.stored[line].any():
-            if not (named or gaps.size):
-                return ""
-            if known.first is None:
-                return f"never loaded{told or known.failed}"
-            if not self.wanted[line].any():
-                return _no_session(self.span)
-            where = f"; stored are {known.first} to {known.last}"
-            return f"nothing in this range{told or known.failed or where}"
-        if not gaps.size:
+    def _told(self, line: int, gaps: Ints) -> str:
+        """The commonest reason in the ledger of days without a row; of ``gaps``, if there are any.
+        Empty where most of them are not in it.
+        """
+        here = slice(*np.searchsorted(self.lines, [line, line + 1]))
+        codes = self.codes[here]
+        if gaps.size:
+            codes = codes[np.isin(self.days[here], gaps)]
+        if not codes.size or 2 * codes.size < gaps.size:
             return ""
-        first, last = (self.span.first + dt.timedelta(days=int(gap)) for gap in gaps[[0, -1]])
-        when = f"{first}" if first == last else f"{first} to {last}"
-        total = np.count_nonzero(self.wanted[line])
-        return (
-            f"{gaps.size:,} of {total:,} sessions lacking, {when}"
-            f"{told or known.failed or ': never requested'}"
-        )
-
-    def _told(self, line: int) -> str:
-        """The commonest reason of a security's days in the ledger: of lacking days, if any."""
-        here = np.flatnonzero(self.at[0] == line)
-        lacking = [at for at in here if self.lacking[line, self.at[1][at]]]
-        if not lacking and self.lacking[line].any():
-            return ""
-        told = Counter(
-            ("in quarantine: " if self.outcome[at] == "quarantined" else "")
-            + self.reason[int(at)].as_py()
-            for at in (lacking or here)
-        )
-        return f": {told.most_common(1)[0][0].rstrip('.')}" if told else ""
+        return f": {self.texts[np.bincount(codes).argmax()].rstrip('.')}"
 
 
 @dataclass(frozen=True)
@@ -246,17 +238,35 @@ class _About:
     def failed(self) -> str:
         return f": {self.error.rstrip('.')}" if self.error else ""
 
+    def on_market(self, span: Span) -> Flags:
+        """Of each day of ``span``, whether the security was listed."""
+        day = np.arange(len(span.exchange))
+        since = (self.listed_on - span.first).days if self.listed_on else 0
+        until = (self.delisted_on - span.first).days if self.delisted_on else len(day)
+        return (day >= since) & (day < until)
 
-def _about(con: duckdb.DuckDBPyConnection, securities: Sequence[int]) -> dict[int, _About]:
+    def off_market(self, span: Span) -> str:
+        if self.listed_on and self.listed_on > span.last:
+            return f": listed on {self.listed_on}"
+        if self.delisted_on and self.delisted_on <= span.first:
+            return f": off the market since {self.delisted_on}"
+        return ""
+
+
+def _about(
+    con: duckdb.DuckDBPyConnection, choice: Choice, securities: Sequence[int]
+) -> dict[int, _About]:
     listed = listed_ids(securities)
     rows = con.execute(
         "select s.security_id, s.listed_on, s.delisted_on, p.first_on, p.last_on, t.error"  # noqa: S608 - our own ids
         " from securities s left join (select security_id, min(session) as first_on,"
-        f"  max(session) as last_on from daily_prices where security_id in ({listed}) group by 1) p"
+        f"  max(session) as last_on from daily_prices where security_id in ({listed})"
+        "  and list_contains($sources, source) group by 1) p"
         " using (security_id) left join (select h.security_id, any_value(t.error) as error"
         "  from load_tasks t join symbol_history h using (symbol)"
         f"  where t.dataset = '{DAILY_PRICES.name}' and t.state in ('failed', 'rate_limited')"
         f"   and h.valid_to is null and h.security_id in ({listed}) group by 1) t"
-        f" using (security_id) where s.security_id in ({listed})"
+        f" using (security_id) where s.security_id in ({listed})",
+        {"sources": list(choice.sources)},
     ).fetchall()
     return {security: _About(*what) for security, *what in rows}

@@ -193,6 +193,29 @@ def test_days_off_the_market_are_not_lacking(full: Shelf) -> None:
             [TUESDAY, FRIDAY, security_of(writing, "AAPL")],
         )
     assert lacks(full) == {}
+    hole(full, "AAPL", WEDNESDAY)
+    assert lacks(full) == {"AAPL": "1 of 3 sessions lacking, 2024-05-22: never requested"}
+    assert lacks(full, "AAPL", start=FRIDAY) == {
+        "AAPL": "nothing in this range: off the market since 2024-05-24"
+    }
+    assert lacks(full, "AAPL", end=MONDAY) == {
+        "AAPL": "nothing in this range: listed on 2024-05-21"
+    }
+
+
+def test_the_commonest_reason_is_told_and_none_where_most_days_were_never_requested(
+    full: Shelf,
+) -> None:
+    hole(full, "AAPL", MONDAY, TUESDAY, WEDNESDAY)
+    outcome(full, "AAPL", [MONDAY], "failed", "timed out")
+    assert lacks(full)["AAPL"].endswith("2024-05-20 to 2024-05-22: never requested")
+    outcome(full, "AAPL", [TUESDAY, WEDNESDAY], "failed", "no such symbol")
+    assert lacks(full)["AAPL"].endswith("2024-05-20 to 2024-05-22: no such symbol")
+
+
+def test_a_source_that_is_named_lacks_what_only_another_has(full: Shelf) -> None:
+    full.put(FakeSource(bars("MSFT", FULL), name="other"))
+    assert lacks(full, ["AAPL", "MSFT"], source="other") == {"AAPL": "never loaded"}
 
 
 def test_the_preferred_source_tells_of_a_day_that_several_lack(full: Shelf) -> None:
