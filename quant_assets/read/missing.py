@@ -71,24 +71,26 @@ def missing_of(
     con: duckdb.DuckDBPyConnection,
     choice: Choice,
     labels: Mapping[int, str],
-    rows: pa.Table,
-    span: Span,
+    ids: Ints,
+    sessions: Ints,
     *,
+    span: Span,
+    only: str | None,
     named: bool,
 ) -> dict[str, str]:
-    """What each symbol lacks, by symbol and sorted; ``rows`` are those of the read.
+    """What each symbol lacks, by symbol and sorted; ``ids`` and ``sessions`` (days since
+    1970-01-01) are those of the rows of the read.
 
-    A security that is confirmed to have nothing in these days lacks something only if it was
-    ``named``, or where no session has closed in them.
+    With ``only``, of that source alone. A security that is confirmed to have nothing in these days
+    lacks something only if it was ``named``, or where no session has closed in them.
     """
-    ids = rows["security_id"].to_numpy()
-    counts = np.bincount(ids, minlength=max(labels, default=0) + 1)
-    sessions = np.count_nonzero(span.exchange)
-    named = named or not sessions
+    counts = np.bincount(ids, minlength=max(labels, default=0) + 1).tolist()
+    complete = np.count_nonzero(span.exchange)
+    named = named or not complete
     short = [
         security
         for security, label in labels.items()
-        if counts[security] != sessions or not sessions or is_pair(label)
+        if counts[security] != complete or not complete or is_pair(label)
     ]
     if not short:
         return {}
@@ -96,16 +98,16 @@ def missing_of(
     wanted = np.where(pairs[:, None], span.pairs, span.exchange)
     places = np.full(len(counts), -1)
     places[short] = np.arange(len(short))
-    at = places[ids]
     stored = np.zeros_like(wanted)
-    offset = (span.first - dt.date(1970, 1, 1)).days
-    stored[at[at >= 0], days(rows, "session")[at >= 0] - offset] = True
+    picked = np.flatnonzero((places >= 0)[ids])
+    at = sessions[picked] - (span.first - dt.date(1970, 1, 1)).days
+    stored[places[ids[picked]], at] = True
     lacking = wanted & ~stored
     if not (lacking.any() or (named and not stored.any(axis=1).all())):
         return {}
-    found = _Found(span, short, wanted, stored, lacking)
-    found.read_ledger(con, choice, places, offset)
-    why = found.reasons(con, choice, named=named)
+    found = _Found(con, choice, only, span, short, places, wanted, stored, lacking)
+    found.leave_out_confirmed()
+    why = found.reasons(named=named)
     return dict(sorted((labels[security], text) for security, text in why.items()))
 
 
@@ -136,52 +138,71 @@ def _no_session(span: Span) -> str:
 
 @dataclass
 class _Found:
-    """The securities that may lack something, a line each, over the days of ``span``."""
+    """The securities that may lack something, a line each, over the days of ``span``; ``places``
+    has the line of each security, or -1.
+    """
 
+    con: duckdb.DuckDBPyConnection
+    choice: Choice
+    only: str | None
     span: Span
     securities: Sequence[int]
+    places: Ints
     wanted: Flags
     stored: Flags
     lacking: Flags
 
-    def read_ledger(
-        self, con: duckdb.DuckDBPyConnection, choice: Choice, places: Ints, offset: int
-    ) -> None:
-        """Take what was requested and has no row, by line: confirmed days are not lacking. Of
-        several sources the preferred one decides.
+    def leave_out_confirmed(self) -> None:
+        """Days that a source confirmed to be empty are not lacking."""
+        found = self._ledger("outcome = 'empty' as confirmed")
+        confirmed = found["confirmed"].to_numpy()
+        at = self._at(found)
+        self.lacking[at[0][confirmed], at[1][confirmed]] = False
+
+    def _ledger(self, what: str) -> pa.Table:
+        """What was requested and has no row. Of several sources the preferred one decides.
+
+        Days are literals, and sources left out where any will do: DuckDB binds and compares them
+        for longer than it reads.
         """
-        found = as_arrow(
-            con.execute(
-                "select security_id, session, outcome = 'empty' as confirmed,"  # noqa: S608 - our own ids
-                " if(outcome = 'quarantined', 'in quarantine: ', '') || reason as why"
-                f" from symbol_day_ledger p where dataset = '{DAILY_PRICES.name}'"
+        bound = {"only": self.only} if self.only else {}
+        ranked = best(self.choice)
+        return as_arrow(
+            self.con.execute(
+                f"select security_id, session, {what} from symbol_day_ledger p"  # noqa: S608 - our own
+                f" where dataset = '{DAILY_PRICES.name}'"
                 f" and security_id in ({listed_ids(self.securities)})"
-                " and session between $first and $last and list_contains($sources, source)"
-                + best(choice),
-                {
-                    "first": self.span.first,
-                    "last": self.span.last,
-                    "sources": list(choice.sources),
-                },
+                f" and session between date '{self.span.first}' and date '{self.span.last}'"
+                + (" and source = $only" if self.only else "")
+                + ranked,
+                bound | ({"sources": list(self.choice.sources)} if ranked else {}),
             )
         )
-        lines = places[found["security_id"].to_numpy()]
+
+    def _at(self, found: pa.Table) -> tuple[Ints, Ints]:
+        """The lines of rows of the ledger, and their places among the days."""
+        offset = (self.span.first - dt.date(1970, 1, 1)).days
+        return self.places[found["security_id"].to_numpy()], days(found, "session") - offset
+
+    def _read_reasons(self) -> None:
+        """The reasons in the ledger, sorted by line."""
+        why = "if(outcome = 'quarantined', 'in quarantine: ', '') || reason as why"
+        found = self._ledger(why)
+        lines, at = self._at(found)
         order = np.argsort(lines, kind="stable")
         encoded = found["why"].combine_chunks().dictionary_encode()
-        self.lines = lines[order]
-        self.days = (days(found, "session") - offset)[order]
+        self.lines, self.days = lines[order], at[order]
         self.codes = encoded.indices.to_numpy()[order]
         self.texts = encoded.dictionary.to_pylist()
-        confirmed = found["confirmed"].to_numpy()[order]
-        self.lacking[self.lines[confirmed], self.days[confirmed]] = False
 
-    def reasons(
-        self, con: duckdb.DuckDBPyConnection, choice: Choice, *, named: bool
-    ) -> dict[int, str]:
+    def reasons(self, *, named: bool) -> dict[int, str]:
         """What each security lacks, and why, by security."""
         doubtful = self.lacking.any(axis=1) | (~self.stored.any(axis=1) & named)
         lines = np.flatnonzero(doubtful).tolist()
-        about = _about(con, choice, [self.securities[line] for line in lines]) if lines else {}
+        if not lines:
+            return {}
+        self._read_reasons()
+        about = _about(self.con, self.only, [self.securities[line] for line in lines])
         why = {}
         for line in lines:
             known = about[self.securities[line]]
@@ -254,19 +275,19 @@ class _About:
 
 
 def _about(
-    con: duckdb.DuckDBPyConnection, choice: Choice, securities: Sequence[int]
+    con: duckdb.DuckDBPyConnection, only: str | None, securities: Sequence[int]
 ) -> dict[int, _About]:
     listed = listed_ids(securities)
     rows = con.execute(
         "select s.security_id, s.listed_on, s.delisted_on, p.first_on, p.last_on, t.error"  # noqa: S608 - our own ids
         " from securities s left join (select security_id, min(session) as first_on,"
         f"  max(session) as last_on from daily_prices where security_id in ({listed})"
-        "  and list_contains($sources, source) group by 1) p"
+        "  and ($only is null or source = $only) group by 1) p"
         " using (security_id) left join (select h.security_id, any_value(t.error) as error"
         "  from load_tasks t join symbol_history h using (symbol)"
         f"  where t.dataset = '{DAILY_PRICES.name}' and t.state in ('failed', 'rate_limited')"
         f"   and h.valid_to is null and h.security_id in ({listed}) group by 1) t"
         f" using (security_id) where s.security_id in ({listed})",
-        {"sources": list(choice.sources)},
+        {"only": only},
     ).fetchall()
     return {security: _About(*what) for security, *what in rows}

@@ -116,10 +116,13 @@ def prices(
         events = None if as_stored else actions(con, choice, after)
         calendar = exchange_calendar("XNYS", settings.extra_closures)
         span = Span.of(first, last, calendar, clock())
-        missing = missing_of(con, choice, labels, rows, span, named=symbols is not None)
+        ids, sessions = ints(rows, "security_id"), days(rows, "session")
+        named = symbols is not None
+        missing = missing_of(
+            con, choice, labels, ids, sessions, span=span, only=source, named=named
+        )
     factors = None if events is None else _factors(rows, events.actions, adjust, to, spin_offs)
-    sessions = days(rows, "session")
-    symbols_sorted, codes = _codes(labels, rows["security_id"].to_numpy())
+    symbols_sorted, codes = _codes(labels, ids)
     order = np.argsort(sort_key(codes, sessions), kind="stable")[np.count_nonzero(codes < 0) :]
     frame: dict[str, object] = {
         "symbol": symbols_sorted.take(codes[order]),
