@@ -127,7 +127,9 @@ class EvidenceStore:
             run.symbol == symbol and run.covers(day) and (other, run.listed_on) != (family, day)
             for other, run in lists
         ) or any(
-            s.symbol == symbol and s.kind in (INTERVAL, ADDED) and s.from_on <= day
+            s.symbol == symbol
+            and s.kind in (INTERVAL, ADDED)
+            and s.from_on <= day < (s.until_on or dt.date.max)
             for s in self.statements.get(security, ())
         )
 

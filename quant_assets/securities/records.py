@@ -205,11 +205,18 @@ class SecurityRecords:
                 self._note(name)
                 self._changed_names.add(row.symbol)
             elif held[0].valid_to != row.valid_to and (
-                row.valid_to or self._securities[security_id].delisted_on is None
+                row.valid_to or not self._gave_up(security_id, held[0])
             ):
                 # The name was in use when it was recorded, and has been given up since.
                 self._replace(held[0], replace(held[0], valid_to=row.valid_to))
         return security_id
+
+    def _gave_up(self, security_id: int, name: Name) -> bool:
+        """Whether a security was delisted, or got another ticker when ``name`` ended, since
+        somebody looked it up.
+        """
+        delisted = self._securities[security_id].delisted_on is not None
+        return delisted or any(n.valid_from == name.valid_to for n in self._names_of(security_id))
 
     def _add(self, symbol: str, start: dt.date, end: dt.date | None) -> int:
         security_id = self._new_security()

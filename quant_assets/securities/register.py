@@ -135,20 +135,20 @@ class Register(SecurityRecords):
     def rename(self, security_id: int, symbol: str, on: dt.date) -> None:
         """Give the security the ticker ``symbol`` from ``on``, in place of its former ticker."""
         own = [name for name in self._names_of(security_id) if name.covers(on)]
-        if any(name.symbol == symbol for name in own):
-            return
         for name in own:
-            self._end(name, on)
-        self._give(symbol, on, security_id)
+            if name.symbol != symbol:
+                self._end(name, on)
+        if all(name.symbol != symbol for name in own):
+            self._give(symbol, on, security_id)
 
     def forget_names(self, security_id: int, on: dt.date, proven: Collection[str]) -> None:
         """Forget the tickers that a security was given on ``on``, except those ``proven``, and give
         those that ended on that day back to their bearers; what was looked up stays.
         """
-        if self._securities[security_id].slug is not None:
-            return
+        slug = self._securities[security_id].slug
+        kept = {*proven, *(i.symbol for i in self.known if slug and i.slug == slug)}
         own = [n for n in self._names_of(security_id) if n.valid_from == on]
-        for given in [n for n in own if n.symbol not in proven]:
+        for given in [n for n in own if n.symbol not in kept]:
             self._end(given, on)
             ended = [n for n in self._names[given.symbol] if n.valid_to == on]
             for name in [*ended, *(n for n in self._names_of(security_id) if n.valid_to == on)]:

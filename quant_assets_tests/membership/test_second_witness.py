@@ -16,6 +16,7 @@ from quant_assets.contracts.membership import (
 from quant_assets.membership.refusals import FutureListError, TooManyChangesError
 from quant_assets.membership.take_back import NoSuchListError, take_back
 from quant_assets.membership.take_over import import_universe
+from quant_assets.reference.identity import KnownIdentity
 from quant_assets.sources.index_members.headers import read_members
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets_tests.membership.index_page import (
@@ -104,6 +105,60 @@ def test_a_new_ticker_with_a_dated_row_needs_no_second_list(warehouse: Warehouse
     row = ("September 3, 2024", "MSFX", "Microsoft", "MSFT", "Microsoft", "Renamed.")
     report = bring(warehouse, page(with_cell(MEMBERS, 0, 0, "MSFX"), (row,)), "2024-09-03")
     assert report.renamed == ("MSFT → MSFX",)
+
+
+FACEBOOK = (
+    KnownIdentity("meta", "FB", dt.date(2012, 5, 18), dt.date(2022, 6, 9), "Meta", "1326801"),
+    KnownIdentity("meta", "META", dt.date(2022, 6, 9), None, "Meta", "1326801"),
+)
+META = ("META", "Meta", "", "", "2013-12-23", "1326801")
+
+
+def bring_known(warehouse: Warehouse, symbol: str, on: str, *, accept: bool = False) -> None:
+    answer = page((*MEMBERS, (symbol, *META[1:])), ())
+    day = dt.date.fromisoformat(on)
+    import_universe(warehouse, answer, FACEBOOK, on=day, accept=accept, sizes=range(1, 40))
+
+
+def test_a_former_ticker_in_one_cell_is_no_new_ticker(warehouse: Warehouse) -> None:
+    known = (
+        MembershipInterval("FB", dt.date(2013, 12, 23), dt.date(2022, 6, 9)),
+        MembershipInterval("META", dt.date(2022, 6, 9), None),
+    )
+    history = UniverseAnswer("list:history.csv", intervals=known)
+    import_universe(warehouse, history, FACEBOOK, on=dt.date(2024, 9, 2))
+    for symbol, on in (("META", "02"), ("META", "03"), ("FB", "04"), ("META", "05")):
+        bring_known(warehouse, symbol, f"2024-09-{on}")
+        found = [name for name in names(warehouse) if name.split()[0] in ("FB", "META")]
+        assert found == ["FB 2012-05-18 2022-06-09", "META 2022-06-09"], on
+
+
+def test_a_company_that_was_looked_up_goes_back_to_its_ticker(warehouse: Warehouse) -> None:
+    for symbol, on in (("META", "02"), ("METX", "03"), ("METX", "04"), ("META", "05")):
+        bring_known(warehouse, symbol, f"2024-09-{on}")
+    found = [name for name in names(warehouse) if name.startswith("MET")]
+    assert found == [
+        *("META 2022-06-09 2024-09-03", "META 2024-09-05"),
+        "METX 2024-09-03 2024-09-05",
+    ]
+
+
+def test_a_ticker_that_was_given_up_stays_so_when_a_history_comes(warehouse: Warehouse) -> None:
+    for symbol, on in (("META", "02"), ("METX", "03"), ("METX", "04")):
+        bring_known(warehouse, symbol, f"2024-09-{on}")
+    stay = MembershipInterval("META", dt.date(2022, 6, 9), None)
+    history = UniverseAnswer("list:history.csv", intervals=(stay,))
+    import_universe(warehouse, history, FACEBOOK, on=dt.date(2024, 9, 4))
+    found = [name for name in names(warehouse) if name.startswith("MET")]
+    assert found == ["META 2022-06-09 2024-09-03", "METX 2024-09-03"]
+
+
+def test_a_list_that_renamed_a_looked_up_company_is_taken_back(warehouse: Warehouse) -> None:
+    bring_known(warehouse, "META", "2024-09-02")
+    bring_known(warehouse, "METX", "2024-09-03", accept=True)
+    take_back(warehouse, "sp500", dt.date(2024, 9, 3), FACEBOOK)
+    found = [name for name in names(warehouse) if name.startswith("MET")]
+    assert found == ["META 2022-06-09"]
 
 
 @pytest.mark.parametrize("cell", ["JNJ†", "JNJ*", "J NJ", "", "MSFT"])
