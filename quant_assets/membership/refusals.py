@@ -58,7 +58,15 @@ class ImplausibleUniverseError(RefusedUniverseError):
 
 
 class TooManyChangesError(RefusedUniverseError):
-    """A list that differs too much from the last accepted list of its source."""
+    """A list that differs too much from the last accepted list of its source, or from what is known
+    where it is the first.
+    """
+
+    advice = (
+        "If it is of another day, give that day with --on; if the list before it was wrong, undo "
+        "that one with quant-assets universe take-back; if it is right, say quant-assets universe "
+        "import --accept."
+    )
 
     def __init__(
         self,

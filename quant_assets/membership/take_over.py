@@ -208,12 +208,16 @@ class _Import:
         }
         if len(lacking) <= identified.unknown:
             entries |= lacking  # rows that can't be read are no absence
-        if not self.accept and last_list is not None and self.sizes:
-            if len(entries) not in self.sizes:
+        if not self.accept and self.sizes:
+            if last_list is not None and len(entries) not in self.sizes:
                 raise ImplausibleUniverseError(
                     self.universe, self.answer.source, len(entries), self.sizes
                 )
-            self._refuse_upheaval(entries, (*identified.renamed, *identified.claimed))
+            renamed = (*identified.renamed, *identified.claimed)
+            if self.evidence.days.get(self.family):
+                self._refuse_upheaval(entries, renamed, self.sizes)
+            elif len(entries) in self.sizes:
+                self._refuse_strangers(entries, renamed, self.sizes)
         self.evidence.add_list(self.family, self.day, entries, trusted=trusted)
         if latest:
             for security, line in identified.constituents.items():
@@ -272,30 +276,69 @@ class _Import:
         return {security: day for security, day in left.items() if security not in traded}
 
     def _refuse_upheaval(
-        self, entries: Mapping[int, ListEntry], renamed: Sequence[Renaming]
+        self, entries: Mapping[int, ListEntry], renamed: Sequence[Renaming], sizes: range
     ) -> None:
         """Raises TooManyChangesError by the family's last list before, else its first after.
 
-        What goes back to a list of the days before is no change, and every new ticker is one.
+        What goes back to a list of the days before is no change, and every new ticker is one. A
+        list whose size is impossible proves nothing against a possible one.
         """
-        days = self.evidence.days.get(self.family, [])
-        if not days:
-            return
+        days = self.evidence.days[self.family]
         since = max((d for d in days if d <= self.day), default=days[0])
         before = self.evidence.on_list(self.family, since)
+        if len(before) not in sizes:
+            return
         earlier = [d for d in days if d < since]
         recent = [d for d in earlier if d >= since - SILENCE] or earlier[-1:]
         was_listed = partial(self.evidence.listed, self.family)
-        new = sorted(
+        new = [
             entry.symbol
             for s, entry in entries.items()
             if s not in before and not any(was_listed(s, d) for d in recent)
-        )
-        gone = sorted(
+        ]
+        gone = [
             run.symbol
             for s, run in before.items()
             if s not in entries and all(was_listed(s, d) for d in recent)
-        )
+        ]
+        self._refuse_too_many(new, gone, renamed, since)
+
+    def _refuse_strangers(
+        self, entries: Mapping[int, ListEntry], renamed: Sequence[Renaming], sizes: range
+    ) -> None:
+        """Raises TooManyChangesError for a family's first list, by the members as decided so far:
+        a history or another family's lists know them.
+        """
+        members = {
+            security: row.symbol
+            for security, rows in self.before.items()
+            for row in rows
+            if row.effective_on <= self.day
+            and (row.removed_on is None or self.day < row.removed_on)
+        }
+        since = self._last_known()
+        if since is None or len(members) not in sizes:
+            return
+        new = [entry.symbol for s, entry in entries.items() if s not in members]
+        gone = [symbol for s, symbol in members.items() if s not in entries]
+        self._refuse_too_many(new, gone, renamed, since)
+
+    def _last_known(self) -> dt.date | None:
+        """The last day, until that of the list, of a list or of a date that a source states."""
+        listed = {day for days in self.evidence.days.values() for day in days}
+        stated = (s for several in self.evidence.statements.values() for s in several)
+        dated = {day for s in stated for day in (s.from_on, s.until_on)}
+        return max((d for d in listed | dated if d and d <= self.day), default=None)
+
+    def _refuse_too_many(
+        self, new: list[str], gone: list[str], renamed: Sequence[Renaming], since: dt.date
+    ) -> None:
+        """Raises TooManyChangesError; changes that the page announces count as well."""
+        listed = {line.symbol for line in self.answer.constituents}
+        ahead = [change for change in self.answer.changes if change.on > self.day]
+        joining = {c.added for c in ahead if c.added} - listed
+        leaving = {c.removed for c in ahead if c.removed} & listed
+        new, gone = sorted({*new, *joining}), sorted({*gone, *leaving})
         allowed = allowed_changes(since, self.day)
         if max(len(new), len(gone)) + len(renamed) > allowed:
             raise TooManyChangesError(

@@ -209,6 +209,33 @@ def test_going_back_to_the_list_before_is_no_upheaval(warehouse: Warehouse) -> N
     assert sorted(report.waiting) == ["QAA", "QAB"]
 
 
+OTHERS: Cells = tuple((f"Z{row[0]}", f"Z {row[1]}", *row[2:5], f"9{row[5]}") for row in MANY)
+
+
+def test_the_first_list_of_a_source_is_judged_by_the_members_known(warehouse: Warehouse) -> None:
+    stays = tuple(MembershipInterval(row[0], dt.date(2005, 1, 3), None) for row in MANY)
+    history = UniverseAnswer("list:history.csv", intervals=stays)
+    import_universe(warehouse, history, (), on=dt.date(2024, 9, 2))
+    with pytest.raises(TooManyChangesError, match="brings 30 new members .* and lacks 30 "):
+        bring(warehouse, page(OTHERS, ()), "2005-02-03", sizes=range(30, 40))
+    assert bring(warehouse, page(MANY, ()), "2005-02-03", sizes=range(30, 40)).members == 30
+
+
+def test_a_list_after_one_of_an_impossible_size_is_no_upheaval(warehouse: Warehouse) -> None:
+    bring(warehouse, page(OTHERS[:20], ()), "2024-09-02", sizes=range(30, 40))
+    for day in ("2024-09-03", "2024-09-04"):
+        report = bring(warehouse, page(MANY, ()), day, sizes=range(30, 40))
+    assert (report.members, len(report.removed)) == (30, 20)
+
+
+def test_announced_changes_count_among_the_changes(warehouse: Warehouse) -> None:
+    bring(warehouse, page(MANY, CHANGES), "2024-09-02")
+    rows = tuple(("September 9, 2024", "", "", row[0], row[1], "Nonsense.") for row in MANY[:11])
+    with pytest.raises(TooManyChangesError, match=r"brings 1 new members .* and lacks 11 \(QAA"):
+        bring(warehouse, page(MANY, (*rows, *CHANGES)), "2024-09-03")
+    assert bring(warehouse, page(MANY, (*rows[:4], *CHANGES)), "2024-09-03").members == 30
+
+
 @pytest.mark.parametrize(("listed", "gone"), [("08-25", "08-31"), ("09-02", "08-30")])
 def test_a_leaver_goes_when_its_successor_comes(
     warehouse: Warehouse, listed: str, gone: str

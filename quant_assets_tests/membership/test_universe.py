@@ -295,8 +295,9 @@ def test_a_list_with_more_changes_than_the_time_explains_changes_nothing(
     assert str(refused.value) == (
         "The list brings 23 new members (QTG, QTH, QTI, QTJ, QTK, … 18 more) and lacks 23 (QAA, "
         "QAB, QAC, QAD, QAE, … 18 more); the time since 2024-05-31 explains 22 at most. The list "
-        "of list:now.csv was refused and nothing of sp500 was changed. If it is right, say "
-        "quant-assets universe import --accept."
+        "of list:now.csv was refused and nothing of sp500 was changed. If it is of another day, "
+        "give that day with --on; if the list before it was wrong, undo that one with quant-assets "
+        "universe take-back; if it is right, say quant-assets universe import --accept."
     )
     after = everything(warehouse)
     assert sorted(row[3] for row in after.pop("membership_lists")) == [False] * 4 + [True]
