@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from quant_assets.contracts.membership import UniverseAnswer, UniverseSource
 from quant_assets.contracts.source import SourceError
 from quant_assets.loading.tasks import withdraw_of_former_tickers
+from quant_assets.membership.deciding.evidence import AHEAD
 from quant_assets.membership.refusals import PLAUSIBLE_SIZE, RefusedUniverseError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_over import import_universe
@@ -61,6 +62,28 @@ def _ahead(platform: Platform) -> list[str]:
     ]
 
 
+def _without_days_to_come(answer: UniverseAnswer, today: dt.date) -> UniverseAnswer:
+    """An answer whose history tells of no day farther ahead than a change is announced: members
+    that join later are left out, those that leave later are members still.
+    """
+    last = today + AHEAD
+    later = [i for i in answer.intervals if max(i.effective_on, i.removed_on or today) > last]
+    if not later:
+        return answer
+    kept = (
+        replace(i, removed_on=None) if i.removed_on and i.removed_on > last else i
+        for i in answer.intervals
+        if i.effective_on <= last
+    )
+    until = f" to {later[0].removed_on}" if later[0].removed_on else ""
+    which = f"{later[0].symbol} from {later[0].effective_on}{until}"
+    notice = (
+        f"{answer.source}: {len(later)} row{'s'[: len(later) > 1]} with a day after {last} that "
+        f"nobody can know yet, such as {which}; the day was left out."
+    )
+    return replace(answer, intervals=tuple(kept), notices=(*answer.notices, notice))
+
+
 @dataclass(frozen=True)
 class _Refresh:
     platform: Platform
@@ -101,6 +124,7 @@ class _Refresh:
 
     def import_answer(self, source: UniverseSource, answer: UniverseAnswer) -> UniverseReport:
         """Import an answer; before the members of the index, the history of the library."""
+        answer = _without_days_to_come(answer, self.platform.clock().date())
         notices = self._import_bundled() if self._is_of_index(answer) else []
         report = self._import(source, answer)
         return replace(report, notices=(*notices, *report.notices))

@@ -20,6 +20,7 @@ from quant_assets.reference.index_removals import LOOKED_UP
 from quant_assets.refreshing.membership import refresh_membership
 from quant_assets.settings.settings import load_settings
 from quant_assets.sources.index_members.bundled_history import BundledHistory
+from quant_assets.sources.index_members.lists import MembershipLists
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.wiring.platform import Platform
 
@@ -71,6 +72,20 @@ def test_a_list_of_another_size_is_no_list_of_the_index(tmp_path: Path) -> None:
     flags = {"home": tmp_path, "universe": {"constituents": str(tmp_path / "now.csv")}}
     report = refresh_membership(Platform(load_settings({}, flags=flags), lambda: NOW))
     assert len(report.intervals) == 2
+
+
+def test_a_history_tells_nothing_of_days_to_come(tmp_path: Path) -> None:
+    rows = "AAPL,1996-01-02,2030-01-02\nSOON,2026-08-20,\nZZZ,2030-01-02,\n"
+    (tmp_path / "history.csv").write_text(f"ticker,start_date,end_date\n{rows}", "utf-8")
+    platform = Platform(load_settings({}, flags={"home": tmp_path}), lambda: NOW)
+    source = MembershipLists((str(tmp_path / "history.csv"),))
+    report = refresh_membership(platform, source=source)
+    found = [(row.symbol, row.removed_on) for row in report.intervals]
+    assert sorted(found) == [("AAPL", None), ("SOON", None)]
+    assert report.notices == (
+        "list:history.csv: 2 rows with a day after 2026-09-19 that nobody can know yet, such as "
+        "AAPL from 1996-01-02 to 2030-01-02; the day was left out.",
+    )
 
 
 def library(folder: Path, changes: str) -> BundledHistory:
