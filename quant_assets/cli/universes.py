@@ -238,14 +238,14 @@ def take_back_list(
     context: typer.Context,
     *,
     name: Annotated[str, typer.Argument(help="Name of the universe.")] = DEFAULT,
-    on: Annotated[dt.date, options.day_option("Day of the accepted list.")],
+    on: Annotated[dt.date, options.day_option("Day of the list, or of the history's import.")],
     source: Annotated[
-        str | None, typer.Option(help="Its source, where lists of several have that day.")
+        str | None, typer.Option(help="Its source, where several have that day.")
     ] = None,
     csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Undo one accepted list, such as one with a wrong day, and decide the members anew."""
+    """Undo one accepted list or history, such as one of a wrong day; decide the members anew."""
     from quant_assets.cli.terminal.universes import print_import, print_import_rows
     from quant_assets.operations.universes import universe_take_back
 

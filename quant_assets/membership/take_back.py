@@ -1,6 +1,7 @@
-"""Takes back one accepted list: what it alone brought is undone, and everybody is decided anew.
+"""Takes back one accepted list or one history: what it alone brought is undone, and everybody is
+decided anew.
 
-The list stays on record as refused. Histories are no lists, and stay.
+A list stays on record as refused. The history of the library and what was looked up stay.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import duckdb
 
 from quant_assets.contracts.membership import UniverseAnswer
 from quant_assets.membership.deciding.decision import decide
-from quant_assets.membership.deciding.evidence import INTERVAL
+from quant_assets.membership.deciding.evidence import INTERVAL, LIBRARY
 from quant_assets.membership.evidence_store import EvidenceStore, source_family
 from quant_assets.membership.import_result import ImportResult
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.stored import stored_memberships
 from quant_assets.reference.errors import UsageError
 from quant_assets.reference.identity import KnownIdentity
+from quant_assets.reference.index_removals import LOOKED_UP
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
@@ -34,8 +36,8 @@ class NoSuchListError(UsageError, LookupError):
     def __init__(self, universe: str, on: dt.date, several: bool, lists: list[str]) -> None:
         super().__init__(
             f"{'Several lists' if several else 'No list'} of {universe} of {on}"
-            f"{'; name one with --source' if several else ' was accepted'}. "
-            f"The latest lists: {', '.join(lists) or 'none'}. Nothing was changed."
+            f"{'; name one with --source' if several else ' was accepted'}. The latest lists and "
+            f"histories: {', '.join(lists) or 'none'}. Nothing was changed."
         )
 
 
@@ -46,7 +48,8 @@ def take_back(
     known: Sequence[KnownIdentity],
     source: str | None = None,
 ) -> UniverseReport:
-    """Take back the list of the day ``on``; with ``source``, that of this source.
+    """Take back the list of the day ``on``, or the history imported on it; with ``source``, that
+    of this source.
 
     Raises NoSuchListError.
     """
@@ -57,11 +60,23 @@ def take_back(
             " order by listed_on desc, source",
             [universe],
         ).fetchall()
-        meant = [name for name, day in lists if day == on and source in (None, name)]
+        histories = _histories(writing.con, universe)
+        meant = {name for name, day in (*lists, *histories) if day == on and source in (None, name)}
         if len(meant) != 1:
-            shown = [f"{name} of {day}" for name, day in lists[:5]]
+            shown = [f"{name} of {day}" for name, day in (*lists[:5], *histories[:5])]
             raise NoSuchListError(universe, on, len(meant) > 1, shown)
-        return _without(writing, universe, meant[0], on, known)
+        [name] = meant
+        return _without(writing, universe, name, on, known)
+
+
+def _histories(con: duckdb.DuckDBPyConnection, universe: str) -> list[tuple[str, dt.date]]:
+    """The imported histories with the days on which they first stated something, latest first."""
+    return con.execute(
+        "select distinct source, reported_on from membership_evidence where universe = $universe"
+        " and kind = $kind and reported_on is not null and source <> $looked_up"
+        " and not starts_with(source, $library) order by 2 desc, 1",
+        {"universe": universe, "kind": INTERVAL, "looked_up": LOOKED_UP, "library": LIBRARY},
+    ).fetchall()
 
 
 def _without(
@@ -77,10 +92,10 @@ def _without(
         "select source from membership_lists where universe = ? and accepted and listed_on = ?",
         [universe, on],
     ).fetchall()
-    if all(source_family(name) != family for (name,) in others):
+    if on in evidence.days.get(family, ()) and all(source_family(n) != family for (n,) in others):
         evidence.remove_list(family, on)
     for security, several in list(evidence.statements.items()):
-        rows = [s for s in several if s.source == source and s.kind != INTERVAL]
+        rows = [s for s in several if s.source == source]
         first = [row for row in rows if row.reported_on == on]
         missed = [row for row in rows if row.until_on == on and row not in first]
         if first or missed:

@@ -213,10 +213,10 @@ OTHERS: Cells = tuple((f"Z{row[0]}", f"Z {row[1]}", *row[2:5], f"9{row[5]}") for
 
 
 def test_the_first_list_of_a_source_is_judged_by_the_members_known(warehouse: Warehouse) -> None:
-    stays = tuple(MembershipInterval(row[0], dt.date(2005, 1, 3), None) for row in MANY)
-    history = UniverseAnswer("list:history.csv", intervals=stays)
+    known = tuple(MembershipInterval(row[0], dt.date(2005, 1, 3), None) for row in MANY)
+    history = UniverseAnswer("list:history.csv", intervals=known)
     import_universe(warehouse, history, (), on=dt.date(2024, 9, 2))
-    with pytest.raises(TooManyChangesError, match="brings 30 new members .* and lacks 30 "):
+    with pytest.raises(TooManyChangesError, match=r"brings 30 new members .* and lacks 30 "):
         bring(warehouse, page(OTHERS, ()), "2005-02-03", sizes=range(30, 40))
     assert bring(warehouse, page(MANY, ()), "2005-02-03", sizes=range(30, 40)).members == 30
 
@@ -233,7 +233,7 @@ def test_announced_changes_count_among_the_changes(warehouse: Warehouse) -> None
     rows = tuple(("September 9, 2024", "", "", row[0], row[1], "Nonsense.") for row in MANY[:11])
     with pytest.raises(TooManyChangesError, match=r"brings 1 new members .* and lacks 11 \(QAA"):
         bring(warehouse, page(MANY, (*rows, *CHANGES)), "2024-09-03")
-    assert bring(warehouse, page(MANY, (*rows[:4], *CHANGES)), "2024-09-03").members == 30
+    assert bring(warehouse, page(MANY, (*rows[:4], *CHANGES)), "2024-09-03").members == 31
 
 
 @pytest.mark.parametrize(("listed", "gone"), [("08-25", "08-31"), ("09-02", "08-30")])
@@ -351,3 +351,19 @@ def test_one_accepted_list_is_taken_back(warehouse: Warehouse) -> None:
         take_back(warehouse, "sp500", dt.date(2062, 11, 27), ())
     later = bring(warehouse, page((*MANY, wrong[0]), ()), "2024-09-03")
     assert later.added == ("ZZZ",)
+
+
+def test_a_history_is_taken_back(warehouse: Warehouse) -> None:
+    bring(warehouse, page(MANY, ()), "2024-09-02")
+    rows = [MembershipInterval("QAA", dt.date(1998, 1, 2), dt.date(2000, 1, 3))]
+    expected = stays(warehouse)
+    for source in ("list:good.csv", "list:bad.csv"):
+        history = UniverseAnswer(source, intervals=tuple(rows))
+        import_universe(warehouse, history, (), on=dt.date(2024, 9, 3))
+        rows += [MembershipInterval("ZZZ", dt.date(1999, 1, 4), None)]
+    with pytest.raises(NoSuchListError, match=r"Several lists .*--source.* list:bad.csv of 2024-"):
+        take_back(warehouse, "sp500", dt.date(2024, 9, 3), ())
+    take_back(warehouse, "sp500", dt.date(2024, 9, 3), (), "list:bad.csv")
+    assert [row for row in stays(warehouse) if row not in expected] == ["QAA 1998-01-02 2000-01-03"]
+    take_back(warehouse, "sp500", dt.date(2024, 9, 3), ())
+    assert stays(warehouse) == expected
