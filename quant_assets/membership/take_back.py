@@ -94,15 +94,7 @@ def _without(
     ).fetchall()
     if on in evidence.days.get(family, ()) and all(source_family(n) != family for (n,) in others):
         evidence.remove_list(family, on)
-    for security, several in list(evidence.statements.items()):
-        rows = [s for s in several if s.source == source]
-        first = [row for row in rows if row.reported_on == on]
-        missed = [row for row in rows if row.until_on == on and row not in first]
-        if first or missed:
-            others_of = [s for s in several if s not in (*first, *missed)]
-            seen = [replace(row, until_on=None) for row in missed]
-            evidence.statements[security] = [*others_of, *seen]
-            evidence.touched.add(security)
+    _forget_statements(con, evidence, source, on)
     concerned = evidence.securities | set(before) | evidence.touched
     for security in concerned:
         register.forget_names(security, on, evidence.tickers(security))
@@ -120,6 +112,32 @@ def _without(
     answer = UniverseAnswer(_source_of_last(con, universe) or source)
     result = ImportResult(universe, answer, before, decisions, (), last, last or on)
     return result.write(writing)
+
+
+def _forget_statements(
+    con: duckdb.DuckDBPyConnection, evidence: EvidenceStore, source: str, on: dt.date
+) -> None:
+    """Forget what a source stated first on a day, and what it lacked first on it.
+
+    What the source's next page has as well stays, first reported by that page.
+    """
+    [(following,)] = con.execute(
+        "select min(listed_on) from membership_lists"
+        " where universe = ? and source = ? and accepted and listed_on > ?",
+        [evidence.universe, source, on],
+    ).fetchall()
+    for security, several in list(evidence.statements.items()):
+        rows = [s for s in several if s.source == source]
+        first = [row for row in rows if row.reported_on == on]
+        missed = [row for row in rows if row.until_on == on and row not in first]
+        missed = [row for row in missed if row.kind != INTERVAL]
+        if first or missed:
+            kept = [s for s in several if s not in (*first, *missed)]
+            kept += [replace(row, until_on=None) for row in missed]
+            if following:
+                kept += [replace(r, reported_on=following) for r in first if r.kind != INTERVAL]
+            evidence.statements[security] = kept
+            evidence.touched.add(security)
 
 
 def _note_taken_back(writing: Writing, universe: str, source: str, on: dt.date) -> None:

@@ -1,4 +1,4 @@
-"""One mangled cell of an index's page changes nothing for good, wherever it stands."""
+"""One mangled cell, pair of cells or row of an index's page changes nothing for good."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from quant_assets_tests.conftest import NOW
 from quant_assets_tests.membership.index_page import (
     CHANGES,
     MEMBERS,
+    Cells,
     bring,
     left_behind,
     page,
@@ -73,10 +74,54 @@ def test_one_mangled_cell_changes_no_member_no_name_and_no_date_for_good(
     table, row, column = cell
     rows = [MEMBERS, CHANGES]
     rows[table] = with_cell(rows[table], row, column, text)
+    assert left_after(start, rows) == expected
+
+
+def left_after(start: Path, rows: list[Cells]) -> list[list[tuple[object, ...]]]:
+    """What one page of ``rows`` leaves behind, once good pages follow."""
     path = start.with_name("mangled.duckdb")
     shutil.copyfile(start, path)
     warehouse = Warehouse(path, clock=lambda: NOW)
     bring(warehouse, page(*rows), "2024-09-10")
     for on in AFTER:
         bring(warehouse, page(), on)
-    assert left_behind(warehouse) == expected
+    return left_behind(warehouse)
+
+
+def with_mangled_rows(rows: Cells, how: str, one: int, other: int, column: int) -> Cells:
+    one, other = one % len(rows), other % len(rows)
+    first, second = rows[one], rows[other]
+    if how == "cells swapped":
+        swapped = with_cell(rows, one, column, second[column])
+        return with_cell(swapped, other, column, first[column])
+    changed = {
+        "removed": (),
+        "doubled": (first, first),
+        "shifted": ((*first[1:], first[0]),),
+        "emptied": (("",) * len(first),),
+        "another's": (second,),
+    }[how]
+    return (*rows[:one], *changed, *rows[one + 1 :])
+
+
+@settings(max_examples=25)
+@given(
+    table=st.sampled_from((0, 1)),
+    how=st.sampled_from(("cells swapped", "removed", "doubled", "shifted", "emptied", "another's")),
+    one=st.integers(0, 7),
+    other=st.integers(0, 7),
+    column=st.integers(0, 5),
+)
+def test_one_mangled_row_or_pair_of_cells_changes_nothing_for_good(
+    start: Path,
+    expected: list[list[tuple[object, ...]]],
+    *,
+    table: int,
+    how: str,
+    one: int,
+    other: int,
+    column: int,
+) -> None:
+    rows = [MEMBERS, CHANGES]
+    rows[table] = with_mangled_rows(rows[table], how, one, other, column)
+    assert left_after(start, rows) == expected

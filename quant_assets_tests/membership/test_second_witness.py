@@ -367,3 +367,14 @@ def test_a_history_is_taken_back(warehouse: Warehouse) -> None:
     assert [row for row in stays(warehouse) if row not in expected] == ["QAA 1998-01-02 2000-01-03"]
     take_back(warehouse, "sp500", dt.date(2024, 9, 3), ())
     assert stays(warehouse) == expected
+
+
+def test_rows_that_the_next_page_has_too_outlast_the_first_page(warehouse: Warehouse) -> None:
+    for on in ("2024-09-02", "2024-09-03", "2024-09-04"):
+        bring(warehouse, page(), on)
+    with warehouse.reading() as con:
+        stated = "select security_id, kind, from_on from membership_evidence where kind = 'added'"
+        before = con.execute(f"{stated} order by all").fetchall()
+    take_back(warehouse, "sp500", dt.date(2024, 9, 2), ())
+    with warehouse.reading() as con:
+        assert con.execute(f"{stated} order by all").fetchall() == before
