@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
 from quant_assets.cli.examples import EXAMPLES
+from quant_assets.sources.index_members.bundled import BundledList
 from quant_assets.warehouse.writer_lock import utc_now
 from quant_assets_tests.standins.yahoo_listings import invented_market
 from quant_assets_tests.standins.yahoo_standin import StandIn
@@ -32,10 +33,9 @@ NEVER_ENDS = ("ui",)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a list of members and an archive, as the examples name them."""
     folder = tmp_path_factory.mktemp("examples")
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    tickers = [f"Q{first}{second}" for first in letters for second in letters][:503]
-    members = [f"{ticker},{ticker} Inc.,2026-01-02" for ticker in tickers]
-    (folder / "constituents.csv").write_text("\n".join(["Symbol,Security,Date added", *members]))
+    members = BundledList().fetch_universe().constituents
+    lines = [f"{member.symbol},{member.added_on}" for member in members]
+    (folder / "constituents.csv").write_text("\n".join(["Symbol,Date added", *lines]))
     (folder / "archive").mkdir()
     rows = ["Date,Open,High,Low,Close,Volume", "2024-05-20,190,192,189,191,1000"]
     (folder / "archive" / "AAPL.csv").write_text("\n".join(rows))
