@@ -29,6 +29,15 @@ class MixedMarketsError(UsageError):
         )
 
 
+def is_simulated(warehouse: Warehouse) -> bool:
+    """Whether everything that was loaded into a warehouse is of a simulated market."""
+    if not warehouse.exists():
+        return False
+    with warehouse.reading() as con:
+        [(simulated,)] = con.execute("select bool_and(simulated) from sources").fetchall()
+    return bool(simulated)
+
+
 def refuse_mixing(
     warehouse: Warehouse, source: SourceProfile, *, allow_mixing: bool = False
 ) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quant_assets.contracts.source import BadAnswer
 from quant_assets.fetching.http import fetch, is_address, read_path
 from quant_assets.journal.progress import unwatched
+from quant_assets.loading.market import is_simulated
 from quant_assets.membership.custom import (
     CustomChange,
     MemberChange,
@@ -23,7 +24,11 @@ from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.take_back import take_back
 from quant_assets.operations.workplace import Workplace, workplace_of
 from quant_assets.read.arguments import Day, day_of
-from quant_assets.reference.identity import known_identities
+from quant_assets.reference.identity import (
+    InvalidSymbolError,
+    canonical_symbol,
+    known_identities,
+)
 from quant_assets.reference.listings import WHY_NOT, foreign_listing, refuse_foreign
 from quant_assets.reference.secrets import masked
 from quant_assets.refreshing.membership import INDEX, refresh_membership
@@ -41,6 +46,17 @@ class NothingNamedError(CustomUniverseError):
     def __init__(self) -> None:
         super().__init__(
             "No symbol was named. Give some, or a list (--from FILE; lists= in Python)."
+        )
+
+
+class NotInSimulationError(CustomUniverseError):
+    """Real symbols on their way into a folder of the simulated market."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(symbols[:5])}: not in the simulated market that this data folder holds, "
+            "so no refresh could load it. Nothing was changed. Real symbols need a data folder of "
+            "their own (QUANT_ASSETS_HOME)."
         )
 
 
@@ -189,30 +205,47 @@ def universe_take_back(
 
 @dataclass(frozen=True)
 class _OnTheMarket:
-    """Symbols to add, and listings abroad that were left out, each with why."""
+    """Symbols to add, and those that were left out, each with why."""
 
     symbols: list[str]
-    abroad: tuple[MemberChange, ...]
+    left_out: tuple[MemberChange, ...]
 
     def changed(self, work: Workplace, change: CustomChange) -> CustomChange:
         """The change with those left out, published and noted."""
         work.publish()
-        for each in self.abroad:
+        for each in self.left_out:
             work.on_note(f"Left out: {each.note}")
-        return replace(change, changes=(*change.changes, *self.abroad))
+        return replace(change, changes=(*change.changes, *self.left_out))
 
 
 def _on_the_market(work: Workplace, given: list[str], *, skip_invalid: bool) -> _OnTheMarket:
-    """Raises ForeignListingError for a listing abroad, which ``skip_invalid`` leaves out."""
+    """Raises ForeignListingError for a listing abroad, and NotInSimulationError for a symbol that
+    the simulated market of this folder does not have; ``skip_invalid`` leaves these out.
+    """
     if not skip_invalid:
         refuse_foreign(given)
     found = {symbol: foreign_listing(symbol) for symbol in given}
-    abroad = tuple(
-        MemberChange(symbol, "invalid", f"{listing}. {WHY_NOT}.")
-        for symbol, listing in found.items()
-        if listing
-    )
-    return _OnTheMarket([symbol for symbol in given if not found[symbol]], abroad)
+    out = {symbol: f"{listing}. {WHY_NOT}." for symbol, listing in found.items() if listing}
+    if is_simulated(work.platform.warehouse):
+        unknown = _unknown(work, [symbol for symbol in given if symbol not in out])
+        if unknown and not skip_invalid:
+            raise NotInSimulationError(unknown)
+        out |= dict.fromkeys(unknown, "It is not in the simulated market of this data folder.")
+    left_out = tuple(MemberChange(symbol, "invalid", why) for symbol, why in out.items())
+    return _OnTheMarket([symbol for symbol in given if symbol not in out], left_out)
+
+
+def _unknown(work: Workplace, given: list[str]) -> list[str]:
+    """The texts that are a symbol, and none of the simulated market."""
+    known = set(work.platform.simulated_market().symbols())
+    unknown = []
+    for text in given:
+        try:
+            if not text.isdecimal() and canonical_symbol(text) not in known:
+                unknown.append(text)
+        except InvalidSymbolError:
+            continue
+    return unknown
 
 
 def _named(symbols: Symbols, lists: Lists) -> list[str]:

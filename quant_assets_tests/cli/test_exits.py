@@ -46,6 +46,7 @@ FORESEEN = {
     "NotEnabledError": USAGE,
     "NoMembershipError": BROKEN,
     "NothingNamedError": USAGE,
+    "NotInSimulationError": USAGE,
     "NothingToInspectError": USAGE,
     "NoSuchListError": USAGE,
     "NothingToRefreshError": USAGE,

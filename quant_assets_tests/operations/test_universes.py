@@ -12,9 +12,11 @@ from quant_assets.membership.custom import CustomChange
 from quant_assets.membership.custom_errors import InvalidSymbolsError, UniverseExistsError
 from quant_assets.membership.report import UniverseReport
 from quant_assets.membership.unknown import UnknownUniverseError
+from quant_assets.operations.loads import backfill, refresh
 from quant_assets.operations.universes import (
     NotForCustomError,
     NothingNamedError,
+    NotInSimulationError,
     universe_add,
     universe_create,
     universe_import,
@@ -126,3 +128,19 @@ def test_an_accepted_list_is_taken_back(work: Workplace, tmp_path: Path) -> None
     universe_import("tiny", tmp_path / "list.csv", on="2024-05-31", within=work)
     assert universe_take_back("tiny", "2024-05-31", within=work).members == 0
     assert members(work, "tiny") == []
+
+
+def test_a_folder_of_the_simulated_market_takes_no_real_symbol(tmp_path: Path) -> None:
+    """A later refresh could load neither, and ended with an error every time."""
+    flags = {"home": tmp_path / "data", "source": "simulated", "simulated": {"symbols": 2}}
+    settings = load_settings({}, flags=flags, working_directory=tmp_path)
+    work = Workplace(Platform(settings, lambda: NOW), lambda step, source: nullcontext(unwatched))
+    backfill(["XDADA"], start="2024-05-30", end="2024-05-31", within=work)
+    with pytest.raises(NotInSimulationError, match=r"^AAPL: not in the simulated market.*HOME"):
+        universe_create("mine", ["XDADA", "AAPL"], within=work)
+    with pytest.warns(UserWarning, match="Left out: It is not in the simulated market"):
+        made = universe_create("mine", ["XDADA", "AAPL"], skip_invalid=True, within=work)
+    assert what(made) == [("XDADA", "added"), ("AAPL", "invalid")]
+    with pytest.raises(NotInSimulationError):
+        universe_add("mine", "MSFT", within=work)
+    assert refresh(universe="mine", source="simulated", within=work)
