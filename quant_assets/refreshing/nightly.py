@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+import duckdb
+
 from quant_assets.datasets.daily_prices.key_states import key_states
 from quant_assets.loading.recording import naive_utc
 from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
-from quant_assets.refreshing.steps import NothingToRefreshError, known_symbols, refresh_steps
+from quant_assets.refreshing.steps import NothingToRefreshError, wanted_symbols
 from quant_assets.schema.table import Table
 from quant_assets.wiring.platform import Platform
 from quant_assets.wiring.sources import FILES
@@ -130,25 +132,18 @@ def session_coverage(
     """
     market = calendar or platform.calendar
     try:
-        steps = refresh_steps(platform, symbols=known_symbols(platform, table), table=table)
+        wanted = wanted_symbols(platform, table)
     except NothingToRefreshError:
         return SessionCoverage(session)
     sources = {
-        symbol: step.source
-        for step in steps
-        if step.calendar.name == market.name and step.window.end >= session
-        for symbol in step.window.symbols
+        each.symbol: each.source
+        for each in wanted
+        if each.calendar.name == market.name and each.last >= session
     }
     found = key_states(platform.warehouse, table, dict.fromkeys(sources, (session,)), session)
     with platform.warehouse.reading() as con:
         tasks = read_tasks(con, table.name)
-        newest = dict(
-            con.execute(
-                f"select source, max(session) from {table.name} group by 1"  # noqa: S608 - our own
-            ).fetchall()
-        )
-    at = bisect_left(market.sessions, session)
-    oldest = market.sessions[max(at - KEPT_UP_SESSIONS, 0)]
+        newest = newest_sessions(con, table)
     lacking = {
         symbol: tasks.get((sources[symbol], symbol))
         for symbol in sorted(symbol for symbol, _ in found.failed)
@@ -156,9 +151,27 @@ def session_coverage(
     unattended = frozenset(
         symbol
         for symbol in lacking
-        if sources[symbol].startswith(FILES) and newest.get(sources[symbol], oldest) < oldest
+        if is_unattended(sources[symbol], newest.get(sources[symbol]), session, market)
     )
     return SessionCoverage(session, len(found.good), len(found.empty), lacking, unattended)
+
+
+def newest_sessions(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, dt.date]:
+    """The newest session of each source in ``table``."""
+    return dict(
+        con.execute(
+            f"select source, max(session) from {table.name} group by 1"  # noqa: S608 - our own
+        ).fetchall()
+    )
+
+
+def is_unattended(
+    source: str, newest: dt.date | None, session: dt.date, calendar: Calendar
+) -> bool:
+    """Whether a source, with ``newest`` as its last row, is an archive that is not kept up."""
+    at = bisect_left(calendar.sessions, session)
+    oldest = calendar.sessions[max(at - KEPT_UP_SESSIONS, 0)]
+    return source.startswith(FILES) and newest is not None and newest < oldest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
@@ -57,6 +57,18 @@ class Step:
     window: Window
     force: bool = False
     dataset: str = DAILY_PRICES.name
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A symbol to be kept up, its present bearer and source, and the sessions wanted of it."""
+
+    symbol: str
+    security: int | None
+    source: str
+    calendar: Calendar
+    first: dt.date
+    last: dt.date
 
 
 _Groups = dict[tuple[str, str, dt.date], dict[str, dt.date]]
@@ -116,14 +128,15 @@ class _Known:
         with platform.warehouse.reading() as con:
             for security, *what in con.execute(_loads_of(table)).fetchall():
                 loaded[security].append(_Loaded(*what))
+            # Days as literals: DuckDB loads pandas for the first value that is bound, which takes
+            # longer than all of this.
             memberships = con.execute(
-                "select u.universe, m.security_id, coalesce(m.effective_on <= $today"
-                " and (m.removed_on is null or m.removed_on > $today), false) from universes u"
-                " left join universe_membership m using (universe) order by 1, 2",
-                {"today": today},
+                f"select u.universe, m.security_id, coalesce(m.effective_on <= date '{today}'"  # noqa: S608 - a day
+                f" and (m.removed_on is null or m.removed_on > date '{today}'), false)"
+                " from universes u left join universe_membership m using (universe) order by 1, 2",
             ).fetchall()
             delisted = con.execute(
-                "select security_id from securities where delisted_on <= ?", [today]
+                f"select security_id from securities where delisted_on <= date '{today}'"  # noqa: S608 - a day
             ).fetchall()
             ever = frozenset(security for _, security, _ in memberships if security is not None)
             found = read_names(con, symbols, ever.union(s for s in loaded if s is not None))
@@ -188,9 +201,35 @@ def refresh_steps(
     UnknownUniverseError.
     """
     known = _Known.of(platform, table, symbols)
-    usual = cache(lambda: platform.usual_source(table.name))
     groups: _Groups = defaultdict(dict)
-    for symbol in dict.fromkeys(symbols or _wanted(known, universe)):
+    tickers = symbols or _wanted(known, universe)
+    for each in _each_wanted(platform, known, tickers, source, start, end, table):
+        groups[each.source, each.calendar.name, each.last][each.symbol] = each.first
+    steps = _steps(platform, groups, table, force=full)
+    if not (symbols or universe):
+        steps += _steps(platform, _last_looks(platform, known, source, table), table)
+    return steps
+
+
+def wanted_symbols(platform: Platform, table: Table = DAILY_PRICES) -> list[Wanted]:
+    """What a refresh without symbols or a universe keeps up, each with its sessions. Raises
+    NothingToRefreshError.
+    """
+    known = _Known.of(platform, table)
+    return list(_each_wanted(platform, known, _wanted(known, ""), "", None, None, table))
+
+
+def _each_wanted(
+    platform: Platform,
+    known: _Known,
+    symbols: Sequence[str],
+    source: str,
+    start: dt.date | None,
+    end: dt.date | None,
+    table: Table,
+) -> Iterator[Wanted]:
+    usual = cache(lambda: platform.usual_source(table.name))
+    for symbol in dict.fromkeys(symbols):
         security = bearer_on(known.names.get(symbol, ()), known.today)
         loads = known.loaded.get(security, ())
         newest = max(loads, key=lambda load: load.fetched_at).source if loads else ""
@@ -201,11 +240,7 @@ def refresh_steps(
         if first is None and not loads:
             first = known.first_session_beside(security)
         new = days_before(calendar, last, platform.settings.default_days)
-        groups[chosen, calendar.name, last][symbol] = first or new
-    steps = _steps(platform, groups, table, force=full)
-    if not (symbols or universe):
-        steps += _steps(platform, _last_looks(platform, known, source, table), table)
-    return steps
+        yield Wanted(symbol, security, chosen, calendar, first or new, last)
 
 
 def _steps(platform: Platform, groups: _Groups, table: Table, *, force: bool = False) -> list[Step]:

@@ -9,6 +9,7 @@ import duckdb
 
 from quant_assets.reference.identity import KnownIdentity, Name
 from quant_assets.schema.table import Table
+from quant_assets.warehouse.writing import listed_ids
 
 
 def read_names(
@@ -21,18 +22,18 @@ def read_names(
 
     The register may know thousands of securities that nobody loads, so most readers name theirs.
     """
-    wanted = {
-        key: list(values)
-        for key, values in (("symbol", symbols), ("security_id", securities))
-        if values is not None
-    }
-    which = " or ".join(f"h.{key} in (select unnest(${key}))" for key in wanted)
-    rows = con.execute(
-        "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - constants
+    which = []
+    if symbols is not None:
+        which.append("h.symbol in (select unnest($symbols))" if symbols else "false")
+    if securities is not None:
+        which.append(f"h.security_id in ({listed_ids(securities)})")
+    query = (
+        "select h.symbol, h.valid_from, h.valid_to, h.security_id, s.name "  # noqa: S608 - our own ids
         "from symbol_history h join securities s using (security_id)"
-        f"{' where ' if which else ''}{which} order by 1, 2",
-        wanted,
-    ).fetchall()
+        f"{' where ' if which else ''}{' or '.join(which)} order by 1, 2"
+    )
+    # Nothing is bound where no symbols are given: for the first value DuckDB loads pandas.
+    rows = con.execute(query, {"symbols": list(symbols)} if symbols else None).fetchall()
     return [Name(*row) for row in rows]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -267,7 +267,7 @@ class Writing:
         )
 
 
-def listed_ids(securities: Sequence[int]) -> str:
+def listed_ids(securities: Iterable[int]) -> str:
     """Security ids as SQL. Literals, and not bound, so that DuckDB can skip blocks of rows."""
     return ", ".join(str(int(number)) for number in securities) or "null"
 
