@@ -26,18 +26,30 @@ data_folder_app.add_typer(config_app, name="config")
 
 
 @data_folder_app.command()
-def status(context: typer.Context, as_json: options.Json = False) -> None:
-    """What the database holds, what it lacks, and the last loads."""
-    from quant_assets.cli.terminal.status import print_status
+def status(
+    context: typer.Context,
+    lacking: Annotated[
+        bool,
+        typer.Option("--lacking", help="List what is lacking, why, and what mends it."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Whether the data is complete, what it lacks, what the database holds, and the last loads."""
+    from quant_assets.cli.terminal.status import print_lacking, print_status
     from quant_assets.health.status import warehouse_status
+    from quant_assets.health.verdict import verdict
 
-    found = warehouse_status(options.platform_of(context).warehouse)
+    platform = options.platform_of(context)
+    # First, since it refuses a warehouse of an earlier version, which the verdict would migrate.
+    found = warehouse_status(platform.warehouse)
+    judged = verdict(platform)
     if as_json:
-        show_json(found)
+        show_json(judged.to_dict() if lacking else {"verdict": judged.to_dict(), **found})
+    elif lacking:
+        print_lacking(judged)
     else:
-        print_status(found)
-    trouble = any(row["outcome"] != "empty" for row in found["ledger"]) or found["unexplained"]
-    raise typer.Exit(ATTENTION if trouble else DONE)
+        print_status(judged, found)
+    raise typer.Exit(ATTENTION if judged.lacking or found["unexplained"] else DONE)
 
 
 @data_folder_app.command()

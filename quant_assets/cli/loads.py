@@ -173,8 +173,9 @@ def runs(
     as_json: options.Json = False,
 ) -> None:
     """Past loads and their totals; for one run, the outcome of each symbol."""
+    from quant_assets.cli.terminal.status import print_endings
     from quant_assets.cli.terminal.tables import print_frame
-    from quant_assets.health.status import load_history, run_log, run_symbols
+    from quant_assets.health.past_loads import load_history, past_loads, run_log, run_symbols
 
     platform = options.platform_of(context)
     if log and not run:
@@ -183,6 +184,7 @@ def runs(
         frame = run_log(platform.warehouse, run)
     elif run:
         frame = run_symbols(platform.warehouse, run)
+        print_endings(past_loads(platform.warehouse, run))
     else:
         frame = load_history(platform.warehouse, last)
     print_frame(frame, options.form_of(csv, as_json))

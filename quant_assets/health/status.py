@@ -1,19 +1,14 @@
-"""The contents and the gaps of a warehouse, and its past loads. Reads only."""
+"""The contents of a warehouse and what is odd about them. Reads only."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from quant_assets.health.past_loads import TOTALS, state_of
 from quant_assets.loading.tasks import FAILED, MOST_ATTEMPTS
-from quant_assets.reference.errors import UsageError
 from quant_assets.warehouse.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    import duckdb
-    import pandas as pd
-
 
 MARKET_DAYS = 10
 """How much older than the newest list of the market another one may be and still be shown."""
@@ -29,19 +24,21 @@ _SYMBOL = (
 """The ticker of a row's security on its day, as SQL."""
 
 
-class UnknownRunError(UsageError, LookupError):
-    """No load of that id."""
-
-    def __init__(self, run: str) -> None:
-        super().__init__(f"There is no load {run}; quant-assets runs lists them.")
+_MENDED = " union all ".join(
+    f"select 1 from symbol_history h join {table} t using (security_id) where h.symbol = q.symbol"  # noqa: S608 - constants
+    f" and t.source = q.source and t.{day}::varchar = q.session and t.updated_at >= q.created_at"
+    f" and q.dataset = '{table}'"
+    for table, day in (("daily_prices", "session"), ("corporate_actions", "ex_date"))
+)
+"""SQL for a good row of a symbol-day in quarantine, stored with the bad one or since."""
 
 
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
     """Rows, ranges and trouble of a warehouse as plain values.
 
     Keys: warehouse (path), bytes, sources, market, universes, actions, to_confirm, ledger,
-    quarantine, unexplained, basis_unknown, tasks, delistings, possibly_delisted, runs; each but the
-    first two a list of rows. Raises WarehouseError.
+    quarantine, unexplained, basis_unknown, tasks, delistings, possibly_delisted, notices, runs;
+    each but the first two a list of rows. Raises WarehouseError.
     """
     since = warehouse.clock().date() - dt.timedelta(days=UNEXPLAINED_DAYS)
     with warehouse.reading() as con:
@@ -52,7 +49,7 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-        return {
+        found: dict[str, Any] = {
             "warehouse": str(warehouse.path),
             "bytes": warehouse.path.stat().st_size,
             "sources": rows(
@@ -91,8 +88,9 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 " from symbol_day_ledger group by 1, 2 order by 1, 2"
             ),
             "quarantine": rows(
-                "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"
-                " as for_example from quarantine group by 1, 2 order by rows desc limit 20"
+                "select source, reason, count(*) as rows, any_value(symbol || ' ' || session)"  # noqa: S608 - constants
+                f" as for_example from quarantine q where not exists ({_MENDED})"
+                " group by 1, 2 order by rows desc limit 20"
             ),
             "unexplained": rows(
                 f"select {_SYMBOL.format(row='r', day='session')} as symbol, r.source, r.session,"  # noqa: S608 - constants and a day
@@ -127,53 +125,18 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
                 f"  and (m.removed_on is null or m.removed_on > date '{warehouse.clock().date()}'))"
                 " group by all order by t.symbol"
             ),
+            "notices": rows(
+                "select dataset, source, message as notice, said_at from log_entries"
+                " semi join (select dataset, source, max_by(run_id, started_at) as run_id"
+                "  from load_runs group by 1, 2) using (dataset, source, run_id)"
+                " where level = 'WARNING' and symbol is null order by said_at desc limit 20"
+            ),
             "runs": rows(
-                "select run_id::varchar as run_id, dataset, source, started_at, finished_at,"
-                " inserted, revised, quarantined, failed from load_runs"
+                "select run_id::varchar as run_id, dataset, source, state, started_at,"  # noqa: S608 - constants
+                f" finished_at, inserted, revised, quarantined, failed from ({TOTALS})"
                 " order by started_at desc, dataset, source limit 5"
             ),
         }
-
-
-def load_history(warehouse: Warehouse, last: int) -> pd.DataFrame:
-    """The last loads with their totals, newest first; times are UTC. Raises WarehouseError."""
-    with warehouse.reading() as con:
-        return con.execute(
-            "select run_id::varchar as run_id, dataset, source, start_session, end_session,"
-            " started_at, finished_at, date_diff('millisecond', started_at, finished_at) / 1000"
-            " as seconds, symbols, requested, inserted, revised, unchanged, quarantined, empty,"
-            " failed from load_runs order by started_at desc, run_id, dataset, source limit ?",
-            [last],
-        ).df()
-
-
-def run_symbols(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """The outcome of each symbol of a load. Raises WarehouseError, UnknownRunError."""
-    with warehouse.reading() as con:
-        return con.execute(
-            "select dataset, source, symbol, requested, inserted, revised, unchanged, quarantined,"
-            " empty, failed, completeness, first_session, last_session, error from load_run_symbols"
-            " where run_id = ? order by dataset, source, symbol",
-            [_run_id(con, run)],
-        ).df()
-
-
-def run_log(warehouse: Warehouse, run: str) -> pd.DataFrame:
-    """The log of a load, in order of time (UTC). Raises WarehouseError, UnknownRunError."""
-    with warehouse.reading() as con:
-        return con.execute(
-            "select said_at, level, symbol, message, error_class, stack from log_entries"
-            " where run_id = ? order by said_at, entry_id",
-            [_run_id(con, run)],
-        ).df()
-
-
-def _run_id(con: duckdb.DuckDBPyConnection, prefix: str) -> str:
-    rows = con.execute(
-        "select run_id::varchar from load_runs where starts_with(run_id::varchar, lower(?))"
-        " order by started_at desc limit 1",
-        [prefix],
-    ).fetchall()
-    if not rows:
-        raise UnknownRunError(prefix)
-    return str(rows[0][0])
+    for run in found["runs"]:
+        run["state"] = state_of(warehouse, run["run_id"], run["state"])
+    return found

@@ -6,12 +6,13 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from quant_assets.loading.work import Window
 from quant_assets.schema.loads import LOAD_RUN_SYMBOLS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ COUNTS = ("requested", "inserted", "revised", "unchanged", "quarantined", "empty
 
 def symbol_rows(run_id: str, reports: Sequence[SymbolReport]) -> pa.Table:
     """Reports as rows of ``load_run_symbols``, but for dataset and source."""
+    import pyarrow as pa
+
     rows = [
         {"run_id": run_id, **vars(report), "completeness": report.completeness}
         for report in reports

@@ -165,6 +165,8 @@ def _calendar(name: str, extra_closures: tuple[dt.date, ...], month: dt.date) ->
 
 def known_closes(name: str, today: dt.date) -> dict[dt.date, dt.datetime]:
     """Each session and its close (UTC, naive): of the stored list while it reaches a year ahead."""
+    if name == ALWAYS_OPEN:
+        return always_open_closes(today + YEARS_AHEAD)
     stored = stored_closes() if name == "XNYS" else {}
     enough = max(stored, default=FIRST_DAY) >= today + YEAR_AHEAD
     return stored if enough else library_closes(name, today + YEARS_AHEAD)
@@ -187,6 +189,12 @@ def stored_closes() -> dict[dt.date, dt.datetime]:
             assert offset is not None
             found[day] = local - offset
     return found
+
+
+def always_open_closes(until: dt.date) -> dict[dt.date, dt.datetime]:
+    """Each day and the midnight, in UTC, at which it ends: the library would load pandas for it."""
+    days = map(dt.date.fromordinal, range(FIRST_DAY.toordinal(), until.toordinal() + 1))
+    return {day: dt.datetime.combine(day, dt.time()) + dt.timedelta(days=1) for day in days}
 
 
 def library_closes(name: str, until: dt.date) -> dict[dt.date, dt.datetime]:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from quant_assets.datasets.daily_prices.key_states import key_states
 from quant_assets.loading.recording import naive_utc
 from quant_assets.loading.tasks import FAILED, Task, read_tasks
 from quant_assets.reference.calendars import Calendar
@@ -130,6 +129,8 @@ def session_coverage(
 
     The symbols are those that a refresh would bring up to date.
     """
+    from quant_assets.datasets.daily_prices.key_states import key_states
+
     market = calendar or platform.calendar
     try:
         wanted = wanted_symbols(platform, table)

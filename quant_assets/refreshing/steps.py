@@ -203,7 +203,7 @@ def refresh_steps(
     known = _Known.of(platform, table, symbols)
     groups: _Groups = defaultdict(dict)
     tickers = symbols or _wanted(known, universe)
-    for each in _each_wanted(platform, known, tickers, source, start, end, table):
+    for each in _each_wanted(platform, known, tickers, table, source=source, start=start, end=end):
         groups[each.source, each.calendar.name, each.last][each.symbol] = each.first
     steps = _steps(platform, groups, table, force=full)
     if not (symbols or universe):
@@ -216,17 +216,18 @@ def wanted_symbols(platform: Platform, table: Table = DAILY_PRICES) -> list[Want
     NothingToRefreshError.
     """
     known = _Known.of(platform, table)
-    return list(_each_wanted(platform, known, _wanted(known, ""), "", None, None, table))
+    return list(_each_wanted(platform, known, _wanted(known, ""), table))
 
 
 def _each_wanted(
     platform: Platform,
     known: _Known,
     symbols: Sequence[str],
-    source: str,
-    start: dt.date | None,
-    end: dt.date | None,
     table: Table,
+    *,
+    source: str = "",
+    start: dt.date | None = None,
+    end: dt.date | None = None,
 ) -> Iterator[Wanted]:
     usual = cache(lambda: platform.usual_source(table.name))
     for symbol in dict.fromkeys(symbols):

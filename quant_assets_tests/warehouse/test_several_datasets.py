@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from quant_assets.contracts.prices import Instrument, PriceAnswer, PriceProfile
 from quant_assets.contracts.source import Request
-from quant_assets.health.status import load_history, run_symbols
+from quant_assets.health.past_loads import load_history, run_symbols
 from quant_assets.loading.work import Window
 from quant_assets.reference.calendars import Calendar
 from quant_assets.schema.loads import SOURCES

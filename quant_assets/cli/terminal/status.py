@@ -13,9 +13,13 @@ from rich.table import Table
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
+from quant_assets.health.past_loads import AT_WORK, DONE
+from quant_assets.reference.texts import printable
 from quant_assets.schema.prices import DAILY_PRICES
 
 if TYPE_CHECKING:
+    from quant_assets.health.past_loads import PastLoad
+    from quant_assets.health.verdict import Verdict
     from quant_assets.orchestration.instance.retention import Pruned
     from quant_assets.orchestration.runs.reconcile import Differences
 
@@ -32,6 +36,7 @@ _STATUS_TITLES = {
     "tasks": "Load tasks",
     "delistings": "Delisted",
     "possibly_delisted": "Possibly delisted: the source no longer has the symbol",
+    "notices": "What the last load of each source noted",
     "runs": "The last loads",
 }
 
@@ -70,8 +75,12 @@ def print_differences(found: Differences, sessions: Sequence[dt.date], *, dry_ru
         say("Load the red ones again: quant-assets backfill --dagster, or a backfill in the UI.")
 
 
-def print_status(found: Mapping[str, Any]) -> None:
-    """The result of ``warehouse_status``, a table for each topic."""
+def print_status(verdict: Verdict, found: Mapping[str, Any]) -> None:
+    """The verdict, then the result of ``warehouse_status``, a table for each topic."""
+    say(verdict.sentence())
+    if verdict.lacking:
+        say("quant-assets status --lacking lists each, with the command that mends it.")
+    _print_unknown(verdict)
     say(f"{found['warehouse']}, {found['bytes'] / 1e6:,.1f} MB. Times are UTC.")
     shown = {key: found[key] for key in _STATUS_TITLES}
     shown["runs"] = [
@@ -79,6 +88,7 @@ def print_status(found: Mapping[str, Any]) -> None:
             "run": run["run_id"][:8],
             "source": _source_of(run),
             "started": run["started_at"],
+            "state": run["state"],
             "inserted": run["inserted"],
             "revised": run["revised"],
             "quaran-\ntined": run["quarantined"],
@@ -86,18 +96,58 @@ def print_status(found: Mapping[str, Any]) -> None:
         }
         for run in found["runs"]
     ]
-    shown["tasks"] = [
-        {name: value for name, value in task.items() if name != "dataset"}
-        | {"source": _source_of(task)}
-        for task in found["tasks"]
-    ]
+    for key in ("tasks", "notices"):
+        shown[key] = [
+            {name: value for name, value in row.items() if name != "dataset"}
+            | {"source": _source_of(row)}
+            for row in found[key]
+        ]
     for key, title in _STATUS_TITLES.items():
         print_rows(title, shown[key])
-    for run in found["runs"]:
-        if run["finished_at"] is None:
+
+
+def print_lacking(verdict: Verdict) -> None:
+    """What is lacking, a line for each symbol, and the commands that mend it."""
+    say(verdict.sentence())
+    _print_unknown(verdict)
+    rows = [
+        {
+            "symbol": lack.symbol,
+            "source": _source_of(vars(lack)),
+            "sessions": lack.sessions or None,
+            "first": lack.first,
+            "last": lack.last,
+            "why": lack.why(verdict.at),
+        }
+        for lack in verdict.lacking
+    ]
+    print_rows("Lacking", rows)
+    if verdict.lacking:
+        say("\nWhat mends it:")
+        for command in verdict.commands():
+            # One line each, however long, so that it can be copied.
+            sys.stdout.write(f"  {printable(command)}\n")
+
+
+def _print_unknown(verdict: Verdict) -> None:
+    for symbol, why in verdict.unknown.items():
+        say(f"Not counted: {symbol}, which no index has and which was given up. {why}")
+
+
+def print_endings(loads: Sequence[PastLoad]) -> None:
+    """How the loads of a run ended, where that was not of themselves."""
+    for load in loads:
+        if load.state == DONE:
+            continue
+        stored = f"{counted(load.inserted, 'row')} new"
+        done = f"{load.answered:,} of {counted(load.symbols, 'symbol')} done, {stored}"
+        what = f"Load {load.run_id[:8]} of {load.dataset} from {load.source}"
+        if load.state.startswith(AT_WORK):
+            complain(f"Note: {what} is {load.state}: {done} so far.")
+        else:
             complain(
-                f"Note: load {run['run_id'][:8]} has no end on record: it is at work, or was "
-                "stopped. What it stored stays; the same command goes on from there."
+                f"Note: {what} was {load.state}: {done}. What it stored stays; quant-assets resume "
+                "goes on from there."
             )
 
 

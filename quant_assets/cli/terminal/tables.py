@@ -21,6 +21,7 @@ Form = Literal["table", "csv", "json"]
 _WRAPPING = (
     "reason",
     "message",
+    "notice",
     "error",
     "for_example",
     "why",

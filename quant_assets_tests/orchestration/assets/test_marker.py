@@ -19,6 +19,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
+from quant_assets.orchestration.assets.latest_session import severity
 from quant_assets.orchestration.runs.dataset_asset import PRICES as DATASET
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.refreshing.nightly import NEW_YORK
@@ -88,7 +89,46 @@ def test_where_one_lacks_it_nothing_is_materialized_and_it_is_named(world: World
     world.task("CCC", "rate_limited", error="yahoo has no 2024-05-31 yet")
     assert world.materialize("latest_session") == ""
     assert confirmed(world) == []
-    assert observed(world) == ["1 of 3 symbols lack 2024-05-31: CCC. yahoo has no 2024-05-31 yet."]
+    assert observed(world) == [
+        "2 of 3 have 2024-05-31; lacking: CCC (yahoo has no 2024-05-31 yet, attempt 1)"
+    ]
+
+
+def checks(world: World) -> list[tuple[bool, str, str]]:
+    """The results of the check, newest first: whether it passed, its severity, its words."""
+    key = dg.AssetCheckKey(MARKER, "nothing_lacks")
+    records = world.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    found = []
+    for record in records:
+        assert record.event is not None
+        assert record.event.dagster_event is not None
+        result = record.event.dagster_event.asset_check_evaluation_data
+        found.append((result.passed, result.severity.value, result.description or ""))
+    return found
+
+
+def test_the_check_has_a_result_from_the_first_evening_and_tells_one_from_all(world: World) -> None:
+    assert world.materialize("latest_session") == ""
+    world.load("AAA", "BBB", end=FRI)
+    assert world.materialize("latest_session") == ""
+    world.load("CCC", end=FRI)
+    assert world.materialize("latest_session") == ""
+    assert checks(world) == [
+        (True, "WARN", "All 3 symbols have 2024-05-31."),
+        (False, "WARN", "2 of 3 have 2024-05-31; lacking: CCC (not requested yet)"),
+        (False, "ERROR", "0 of 3 have 2024-05-31; lacking: AAA, BBB, CCC (not requested yet)"),
+    ]
+    assert confirmed(world) == ["2024-05-31"]
+
+
+@pytest.mark.parametrize(
+    ("without", "symbols", "expected"),
+    [(0, 503, "WARN"), (1, 503, "WARN"), (252, 503, "ERROR"), (503, 503, "ERROR"), (1, 1, "ERROR")],
+)
+def test_the_check_is_an_error_where_half_of_the_symbols_lack_the_session(
+    without: int, symbols: int, expected: str
+) -> None:
+    assert severity(without, symbols).value == expected
 
 
 def test_a_backfill_of_an_old_session_does_not_make_it_fresh(world: World) -> None:
