@@ -175,7 +175,13 @@ def runs(
     """Past loads and their totals; for one run, the outcome of each symbol."""
     from quant_assets.cli.terminal.status import print_endings
     from quant_assets.cli.terminal.tables import print_frame
-    from quant_assets.health.past_loads import load_history, past_loads, run_log, run_symbols
+    from quant_assets.health.past_loads import (
+        FINISHED,
+        load_history,
+        past_loads,
+        run_log,
+        run_symbols,
+    )
 
     platform = options.platform_of(context)
     if log and not run:
@@ -187,6 +193,9 @@ def runs(
         print_endings(past_loads(platform.warehouse, run))
     else:
         frame = load_history(platform.warehouse, last)
+        if options.form_of(csv, as_json) == "table":
+            # A table has room for one of them.
+            frame = frame.drop(columns="state" if (frame["state"] == FINISHED).all() else "seconds")
     print_frame(frame, options.form_of(csv, as_json))
 
 

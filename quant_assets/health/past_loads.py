@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-DONE, AT_WORK, STOPPED, KILLED = "done", "at work", "stopped", "killed"
+FINISHED, AT_WORK, STOPPED, KILLED = "done", "at work", "stopped", "killed"
 """How a load stands: ``STOPPED`` ended early and put back what it was requesting, ``KILLED`` had no
 time for that. What either stored stays."""
 
@@ -23,7 +23,7 @@ _COUNTS = ", ".join(f"if(r.finished_at is null, coalesce(s.{n}, 0), r.{n}) as {n
 
 TOTALS = (
     f"select r.* replace ({_COUNTS}), coalesce(s.answered, 0) as answered,"  # noqa: S608 - constants
-    f" case when r.finished_at is not null then '{DONE}'"
+    f" case when r.finished_at is not null then '{FINISHED}'"
     " when exists (from log_entries e where e.run_id = r.run_id and e.dataset = r.dataset"
     "  and e.source = r.source and starts_with(e.message, 'stopped by '))"
     f" then '{STOPPED}' else '{KILLED}' end as state from load_runs r left join"

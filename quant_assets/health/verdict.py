@@ -31,6 +31,7 @@ from quant_assets.refreshing.steps import NothingToRefreshError, Wanted, wanted_
 from quant_assets.schema.loads import OUTCOMES
 from quant_assets.schema.prices import DAILY_PRICES
 from quant_assets.wiring.platform import NotEnabledError, Platform
+from quant_assets.wiring.sources import FILES
 
 REASONS, SYMBOLS = 3, 5
 """How many reasons the sentence gives, and how many symbols it names for each."""
@@ -213,7 +214,9 @@ def verdict(platform: Platform) -> Verdict:
         tasks = _unfinished(con)
         names = dict(con.execute("select distinct symbol, true from symbol_history").fetchall())
     found = _Found(expected, gaps, tasks, frozenset(names))
-    chosen = [_until(session, _chosen(platform, task, now), {}, calendar) for task in found.chosen]
+    chosen = [
+        _until(session, _chosen(platform, task, now), newest, calendar) for task in found.chosen
+    ]
     lacking = sorted([*found.lacking(), *found.unfinished()], key=attrgetter("symbol", "dataset"))
     return Verdict(now, _stands([*expected, *chosen], gaps), lacking, found.unknown)
 
@@ -337,13 +340,14 @@ def _lack_of(each: Wanted, gap: Gap, found: _Unfinished | None, *, loaded: bool)
     """What a symbol that is kept up lacks; its task tells the reason of the newest sessions."""
     newest = gap.last >= each.last
     task = found.task if found and (newest or not gap.reason) else None
-    early = gap.first < each.first
+    # A refresh would request an archive's days up to today, and most archives end before.
+    days_alone = gap.first < each.first or each.source.startswith(FILES)
     return Lack(
         DAILY_PRICES.name,
         each.symbol,
         each.source,
         _reason(gap, task, loaded=loaded),
-        _backfill(gap) if early else _refresh(task),
+        _backfill(gap, each.source) if days_alone else _refresh(task),
         gap.sessions,
         gap.first,
         gap.last,
@@ -357,7 +361,7 @@ def _lack_of(each: Wanted, gap: Gap, found: _Unfinished | None, *, loaded: bool)
 def _lack_of_other(symbol: str, gap: Gap) -> Lack:
     """Days that failed of a security that is not kept up."""
     source, reason = str(gap.source), _reason(gap, None, loaded=True)
-    command = _backfill(gap)
+    command = _backfill(gap, source)
     days = gap.sessions, gap.first, gap.last
     return Lack(DAILY_PRICES.name, symbol, source, reason, command, *days)
 
@@ -395,7 +399,6 @@ def _refresh(task: Task | None) -> str:
     return f"quant-assets refresh --symbols {{}}{accept}"
 
 
-def _backfill(gap: Gap) -> str:
-    source = f" --source {shlex.quote(gap.source)}" if gap.source else ""
+def _backfill(gap: Gap, source: str) -> str:
     days = f"--start {gap.first} --end {gap.last}"
-    return f"quant-assets backfill --symbols {{}} {days}{source}"
+    return f"quant-assets backfill --symbols {{}} {days} --source {shlex.quote(source)}"

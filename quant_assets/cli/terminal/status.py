@@ -13,7 +13,7 @@ from rich.table import Table
 
 from quant_assets.cli.terminal.console import complain, counted, say
 from quant_assets.cli.terminal.tables import print_rows
-from quant_assets.health.past_loads import AT_WORK, DONE
+from quant_assets.health.past_loads import AT_WORK, FINISHED
 from quant_assets.reference.texts import printable
 from quant_assets.schema.prices import DAILY_PRICES
 
@@ -137,7 +137,7 @@ def _print_unknown(verdict: Verdict) -> None:
 def print_endings(loads: Sequence[PastLoad]) -> None:
     """How the loads of a run ended, where that was not of themselves."""
     for load in loads:
-        if load.state == DONE:
+        if load.state == FINISHED:
             continue
         stored = f"{counted(load.inserted, 'row')} new"
         done = f"{load.answered:,} of {counted(load.symbols, 'symbol')} done, {stored}"

@@ -41,6 +41,9 @@ _LONG = (
     "end_session",
     "requested",
     "unchanged",
+    "completeness",
+    "first_session",
+    "last_session",
     "stack",
     "finished_at",
 )
