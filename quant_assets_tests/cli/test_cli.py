@@ -397,13 +397,13 @@ def test_a_backfill_begins_with_the_first_session_known(shell: Shell) -> None:
 def test_status_fits_the_terminal_without_cutting_a_name(loaded: Shell, columns: str) -> None:
     told = loaded("status", env={"COLUMNS": columns})
     assert told.exit_code == DONE
-    # The first line is the path, and as long as that is.
-    lines = told.stdout.splitlines()[1:]
+    # Below the verdict stands the path, and is as long as that is.
+    lines = told.stdout.splitlines()[2:]
     assert max(map(len, lines)) <= int(columns)
     assert "…" not in told.stdout
     runs = lines[lines.index(next(line for line in lines if line.startswith("The last loads"))) :]
     assert len(runs) == 4, runs
-    assert runs[-1].split()[4:] == ["6", "0", "0", "0"]
+    assert runs[-1].split()[4:] == ["done", "6", "0", "0", "0"]
     assert json.loads(loaded("status", "--json").stdout)["sources"][0]["rows"] == 6
 
 

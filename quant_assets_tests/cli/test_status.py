@@ -123,7 +123,7 @@ def test_a_load_that_was_killed_says_so_with_what_it_stored(shell: Shell) -> Non
     told = shell("runs", run["run_id"])
     assert " ".join(told.stderr.split()).endswith(
         "of daily_prices from files:mine was killed: 2 of 2 symbols done, 6 rows new. What it "
-        "stored stays; quant-assets resume goes on from there."
+        "stored stays; quant-assets resume loads what is still lacking."
     )
     assert "killed" in shell("status").stdout
     change(

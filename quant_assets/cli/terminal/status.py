@@ -147,7 +147,7 @@ def print_endings(loads: Sequence[PastLoad]) -> None:
         else:
             complain(
                 f"Note: {what} was {load.state}: {done}. What it stored stays; quant-assets resume "
-                "goes on from there."
+                "loads what is still lacking."
             )
 
 
