@@ -26,12 +26,13 @@ _SYMBOL = (
 
 _MENDED = " union all ".join(
     f"select 1 from symbol_history h join {table} t using (security_id) where h.symbol = q.symbol"  # noqa: S608 - constants
-    f" and t.source = q.source and t.{day}::varchar = q.session and (t.updated_at > q.created_at or t.run_id = q.run_id)"
+    f" and t.source = q.source and t.{day}::varchar = q.session"
+    " and (t.updated_at > q.created_at or t.run_id = q.run_id)"
     f" and q.dataset = '{table}'"
     for table, day in (("daily_prices", "session"), ("corporate_actions", "ex_date"))
 )
-"""SQL for a good row of a symbol-day in quarantine, stored with the bad one or since. A row that was
-there before proves nothing: the bad one may be its correction."""
+"""SQL for a good row of a symbol-day in quarantine, stored with the bad one or since. One that
+was there before proves nothing: the bad row may be its correction."""
 
 
 def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
