@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, str] = {
     "universe list": "universe list",
     "universe changes": "universe changes sp500 --since 2026-01-01",
     "universe conflicts": "universe conflicts sp500",
-    "universe create": "universe create mine XDADA XDADE",
+    "universe create": "universe create mine XDADA XDADE --since 2026-01-02",
     "universe add": "universe add mine XDADI",
     "universe remove": "universe remove mine XDADE",
     "universe import": "universe import --from constituents.csv --on 2026-06-30",

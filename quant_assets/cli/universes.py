@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -37,6 +38,9 @@ Lists = Annotated[
 ]
 SkipInvalid = Annotated[
     bool, typer.Option("--skip-invalid", help="Leave out texts that can't be a symbol.")
+]
+Since = Annotated[
+    dt.date | None, options.day_option("Members from that day on; by default from today on.")
 ]
 OfSymbol = Annotated[
     str | None, typer.Option(help="Only securities that ever went by this ticker.")
@@ -145,6 +149,7 @@ def create(
     name: Named,
     symbols: Members = None,
     lists: Lists = None,
+    since: Since = None,
     skip_invalid: SkipInvalid = False,
     csv: options.Csv = False,
     as_json: options.Json = False,
@@ -153,7 +158,8 @@ def create(
     from quant_assets.operations.universes import universe_create
 
     form = options.form_of(csv, as_json)
-    _change(context, universe_create, name, symbols, lists, skip_invalid=skip_invalid, form=form)
+    change = partial(universe_create, since=since)
+    _change(context, change, name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("add")
@@ -163,15 +169,17 @@ def add(
     name: Named,
     symbols: Members = None,
     lists: Lists = None,
+    since: Since = None,
     skip_invalid: SkipInvalid = False,
     csv: options.Csv = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make symbols members of a universe of your own, from today on."""
+    """Make symbols members of a universe of your own, from today on or --since a day."""
     from quant_assets.operations.universes import universe_add
 
     form = options.form_of(csv, as_json)
-    _change(context, universe_add, name, symbols, lists, skip_invalid=skip_invalid, form=form)
+    change = partial(universe_add, since=since)
+    _change(context, change, name, symbols, lists, skip_invalid=skip_invalid, form=form)
 
 
 @universe_app.command("remove")

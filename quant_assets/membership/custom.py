@@ -18,6 +18,7 @@ from quant_assets.membership.changes import ChangeRow, write_changes
 from quant_assets.membership.custom_errors import (
     IndexUniverseError,
     InvalidSymbolsError,
+    MemberSinceError,
     UniverseExistsError,
     UniverseNameError,
 )
@@ -77,9 +78,10 @@ def create_universe(
     symbols: Sequence[str] = (),
     known: Sequence[KnownIdentity] = (),
     *,
+    since: dt.date | None = None,
     skip_invalid: bool = False,
 ) -> CustomChange:
-    """Create a universe with its first members.
+    """Create a universe with its first members, who belong to it ``since`` a day, by default today.
 
     Raises CustomUniverseError, AmbiguousSymbolError, UnknownSymbolError, WarehouseError.
     """
@@ -87,7 +89,9 @@ def create_universe(
         raise UniverseNameError(name)
     if name in INDEXES:
         raise IndexUniverseError(name)
-    return _change(warehouse, name, symbols, known, kind="added", new=True, skip=skip_invalid)
+    return _change(
+        warehouse, name, symbols, known, kind="added", new=True, since=since, skip=skip_invalid
+    )
 
 
 def add_members(
@@ -96,14 +100,15 @@ def add_members(
     symbols: Sequence[str],
     known: Sequence[KnownIdentity] = (),
     *,
+    since: dt.date | None = None,
     skip_invalid: bool = False,
 ) -> CustomChange:
-    """Make symbols (or security ids) members from today on; a member stays one.
+    """Make symbols (or security ids) members from today on, or ``since`` a day; a member stays one.
 
     An unknown symbol becomes a security without prices. Raises CustomUniverseError,
     UnknownUniverseError, AmbiguousSymbolError, UnknownSymbolError, WarehouseError.
     """
-    return _change(warehouse, name, symbols, known, kind="added", skip=skip_invalid)
+    return _change(warehouse, name, symbols, known, kind="added", since=since, skip=skip_invalid)
 
 
 def remove_members(
@@ -136,6 +141,7 @@ def _change(
     kind: Kind,
     skip: bool,
     new: bool = False,
+    since: dt.date | None = None,
 ) -> CustomChange:
     wanted, invalid = canonical_texts(symbols)
     if invalid and not skip:
@@ -146,10 +152,14 @@ def _change(
         stored = stored_memberships(writing.con, name)
         latest = {security: rows[-1] for security, rows in stored.items()}
         today = writing.now.date()
-        decide = _added if kind == "added" else _removed
-        changes, changed = decide(wanted, register, latest, today)
+        if since and since > today:
+            raise MemberSinceError(since, f"today is {today}")
+        if kind == "added":
+            changes, changed = _added(wanted, register, latest, today, since or today)
+        else:
+            changes, changed = _removed(wanted, register, latest, today)
         register.write(writing)
-        _write(writing, name, changed, kind)
+        _write(writing, name, changed, kind, since or today)
         members = sum(row.removed_on is None for row in {**latest, **changed}.values())
         without_prices = _without_prices(writing, changed) if kind == "added" else ()
         return CustomChange(name, members, (*changes, *skipped), without_prices)
@@ -179,7 +189,11 @@ _Changes = tuple[list[MemberChange], dict[int, MembershipRow]]
 
 
 def _added(
-    wanted: Iterable[str], register: Register, latest: Mapping[int, MembershipRow], today: dt.date
+    wanted: Iterable[str],
+    register: Register,
+    latest: Mapping[int, MembershipRow],
+    today: dt.date,
+    since: dt.date,
 ) -> _Changes:
     changes: list[MemberChange] = []
     changed: dict[int, MembershipRow] = {}
@@ -191,8 +205,13 @@ def _added(
         if before and before.removed_on is None:
             changes.append(MemberChange(ticker, "already a member", note))
             continue
-        # A member removed today and added again goes on as before: no day passed without it.
-        start = before.effective_on if before and before.removed_on == today else today
+        start = since
+        if before and before.removed_on and since < before.removed_on:
+            was = f"{ticker} was a member from {before.effective_on} until {before.removed_on}"
+            raise MemberSinceError(since, was)
+        if before and before.removed_on == since:
+            # No day passed without it: it goes on as before.
+            start = before.effective_on
         changed[security] = MembershipRow(security, start, None, ticker, BY_USER)
         changes.append(MemberChange(ticker, "added", note))
     return changes, changed
@@ -224,9 +243,13 @@ def _without_prices(writing: Writing, rows: Mapping[int, MembershipRow]) -> tupl
     return tuple(row.symbol for security, row in rows.items() if (security,) not in priced)
 
 
-def _write(writing: Writing, name: str, rows: Mapping[int, MembershipRow], kind: Kind) -> None:
+def _write(
+    writing: Writing, name: str, rows: Mapping[int, MembershipRow], kind: Kind, day: dt.date
+) -> None:
     stored = [{"universe": name, **vars(row)} for row in rows.values()]
     writing.upsert(MEMBERSHIP, MEMBERSHIP.arrow(stored))
-    today = writing.now.date()
-    changes = [ChangeRow(kind, r.security_id, r.symbol, today, BY_USER) for r in rows.values()]
+    changes = [
+        ChangeRow(kind, r.security_id, r.symbol, r.removed_on or day, BY_USER)
+        for r in rows.values()
+    ]
     write_changes(writing, name, changes)

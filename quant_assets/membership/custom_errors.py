@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from quant_assets.reference.errors import UsageError
@@ -53,6 +54,13 @@ class InvalidSymbolsError(CustomUniverseError):
             "out."
         )
         self.texts = tuple(texts)
+
+
+class MemberSinceError(CustomUniverseError):
+    """A day that memberships can't begin on."""
+
+    def __init__(self, since: dt.date, why: str) -> None:
+        super().__init__(f"Members can't be so since {since}: {why}. Nothing was changed.")
 
 
 class SymbolListError(CustomUniverseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -74,13 +75,14 @@ def universe_create(
     symbols: Symbols = (),
     *,
     lists: Lists = (),
+    since: Day | None = None,
     skip_invalid: bool = False,
     home: Path | str | None = None,
     settings: Settings | None = None,
     within: Workplace | None = None,
 ) -> CustomChange:
-    """Make a universe of your own, with its first members if you name some. It begins today, the
-    day in UTC.
+    """Make a universe of your own, with its first members if you name some. They belong to it
+    ``since`` a day, by default today, the day in UTC.
 
     ``symbols`` are tickers or security ids; ``lists`` files or URLs of symbols, CSV or JSON. A text
     that can't be a symbol is refused and nothing changed, or left out with ``skip_invalid``.
@@ -96,7 +98,12 @@ def universe_create(
     given = _on_the_market(work, _given(symbols, lists), skip_invalid=skip_invalid)
     warehouse = work.platform.warehouse
     changed = create_universe(
-        warehouse, name, given.symbols, known_identities(), skip_invalid=skip_invalid
+        warehouse,
+        name,
+        given.symbols,
+        known_identities(),
+        since=_since(since),
+        skip_invalid=skip_invalid,
     )
     return given.changed(work, changed)
 
@@ -106,12 +113,14 @@ def universe_add(
     symbols: Symbols = (),
     *,
     lists: Lists = (),
+    since: Day | None = None,
     skip_invalid: bool = False,
     home: Path | str | None = None,
     settings: Settings | None = None,
     within: Workplace | None = None,
 ) -> CustomChange:
-    """Make symbols members of a universe of your own, from today on; a member stays one.
+    """Make symbols members of a universe of your own, from today on or ``since`` a day; a member
+    stays one.
 
     An unknown symbol becomes a security without prices, until ``refresh`` loads them. Arguments,
     result and errors are as for ``universe_create``; also UnknownUniverseError.
@@ -120,7 +129,12 @@ def universe_add(
 
     given = _on_the_market(work, _named(symbols, lists), skip_invalid=skip_invalid)
     changed = add_members(
-        work.platform.warehouse, name, given.symbols, known_identities(), skip_invalid=skip_invalid
+        work.platform.warehouse,
+        name,
+        given.symbols,
+        known_identities(),
+        since=_since(since),
+        skip_invalid=skip_invalid,
     )
     return given.changed(work, changed)
 
@@ -246,6 +260,10 @@ def _unknown(work: Workplace, given: list[str]) -> list[str]:
         except InvalidSymbolError:
             continue
     return unknown
+
+
+def _since(since: Day | None) -> dt.date | None:
+    return None if since is None else day_of("since", since)
 
 
 def _named(symbols: Symbols, lists: Lists) -> list[str]:

@@ -37,6 +37,7 @@ FORESEEN = {
     "InvalidSymbolsError": USAGE,
     "LiveSourceError": USAGE,
     "LoadArgumentError": USAGE,
+    "MemberSinceError": USAGE,
     "MissingAtSource": BROKEN,
     "MixedMarketsError": USAGE,
     "NoListsError": USAGE,

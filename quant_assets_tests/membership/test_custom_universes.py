@@ -21,6 +21,7 @@ from quant_assets.membership.custom import (
 from quant_assets.membership.custom_errors import (
     IndexUniverseError,
     InvalidSymbolsError,
+    MemberSinceError,
     UniverseExistsError,
     UniverseNameError,
 )
@@ -222,3 +223,28 @@ def test_a_universe_is_made_once_and_must_exist_to_be_changed(no_warehouse: Ware
         create_universe(no_warehouse, "mine", ["AAPL"])
     with pytest.raises(UnknownUniverseError, match="stored: mine"):
         remove_members(no_warehouse, "yours", ["AAPL"])
+
+
+def test_members_may_belong_since_a_day_in_the_past(warehouse: Warehouse) -> None:
+    last_year = dt.date(2023, 6, 1)
+    create_universe(at(warehouse, MONDAY), "mine", ["AAPL"], KNOWN, since=last_year)
+    add_members(at(warehouse, TUESDAY), "mine", ["MSFT", "AAPL"], KNOWN, since=MONDAY)
+    assert members(warehouse, dt.date(2023, 5, 31)) == []
+    assert members(warehouse, last_year) == ["AAPL"]
+    assert members(warehouse, MONDAY) == ["AAPL", "MSFT"]
+    assert [row[1:] for row in changes(warehouse)] == [
+        ("added", "AAPL", "06-01"),
+        ("added", "MSFT", "06-03"),
+    ]
+
+
+def test_a_day_that_members_cant_begin_on_is_refused(warehouse: Warehouse) -> None:
+    with pytest.raises(MemberSinceError, match="since 2024-06-04: today is 2024-06-03"):
+        create_universe(at(warehouse, MONDAY), "mine", ["AAPL"], KNOWN, since=TUESDAY)
+    create_universe(at(warehouse, MONDAY), "mine", ["AAPL"], KNOWN)
+    remove_members(at(warehouse, TUESDAY), "mine", ["AAPL"])
+    again = at(warehouse, WEDNESDAY)
+    with pytest.raises(MemberSinceError, match="from 2024-06-03 until 2024-06-04"):
+        add_members(again, "mine", ["AAPL"], KNOWN, since=MONDAY)
+    add_members(again, "mine", ["AAPL"], KNOWN, since=TUESDAY)
+    assert members(warehouse, TUESDAY) == ["AAPL"]
