@@ -36,8 +36,8 @@ def status(
 ) -> None:
     """Whether the data is complete, what it lacks, what the database holds, and the last loads."""
     from quant_assets.cli.terminal.status import print_lacking, print_status
+    from quant_assets.health.judging import verdict
     from quant_assets.health.status import warehouse_status
-    from quant_assets.health.verdict import verdict
 
     platform = options.platform_of(context)
     # First, since it refuses a warehouse of an earlier version, which the verdict would migrate.

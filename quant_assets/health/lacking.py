@@ -10,7 +10,7 @@ import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -60,21 +60,20 @@ def read_gaps(
     """
     spans = {each.security: each for each in wanted if each.security is not None}
     counts = _counts(con, spans)
-    in_doubt = [
-        security
+    in_doubt = {
+        security: _after_what_is_complete(each, counts.days.get(security, ()))
         for security, each in spans.items()
-        if _number(each) not in counts.days.get(security, ())
-    ]
+        if _number(each, each.last) not in (number for number, _ in counts.days.get(security, ()))
+    }
     troubled = con.execute(
         "select security_id, min(session) from symbol_day_ledger"  # noqa: S608 - constants
         f" where dataset = '{_TABLE}' and outcome <> 'empty' group by 1"
     ).fetchall()
     tickers = _tickers(con, [security for security, _ in troubled if security not in spans])
-    concerned = {security: spans.get(security) for security in in_doubt}
-    concerned |= {security: spans.get(security) for security, _ in troubled}
+    concerned = {security: spans.get(security) for security, _ in troubled} | in_doubt
     if not concerned:
         return Gaps({}, counts.rows, counts.empty, counts.loaded, tickers)
-    since = min([*(day for _, day in troubled), *(spans[i].first for i in in_doubt)])
+    since = min([*(day for _, day in troubled), *(each.first for each in in_doubt.values())])
     calendars = {
         security: calendar_of(each.symbol if each else tickers[security])
         for security, each in concerned.items()
@@ -83,17 +82,30 @@ def read_gaps(
     return Gaps(found, counts.rows, counts.empty, counts.loaded, tickers)
 
 
-def _number(each: Wanted) -> int:
-    """How many sessions are wanted."""
+def _number(each: Wanted, last: dt.date) -> int:
+    """How many sessions are wanted up to ``last``."""
     sessions = each.calendar.sessions
-    return bisect_right(sessions, each.last) - bisect_left(sessions, each.first)
+    return bisect_right(sessions, last) - bisect_left(sessions, each.first)
+
+
+def _after_what_is_complete(each: Wanted, counts: Sequence[tuple[int, dt.date]]) -> Wanted:
+    """What is left to look at of a symbol that one source has without a hole up to some day: on an
+    evening when the source lags that is a session each, and not a million.
+    """
+    complete = [newest for number, newest in counts if number == _number(each, newest)]
+    sessions = each.calendar.sessions
+    return (
+        replace(each, first=sessions[bisect_right(sessions, max(complete))]) if complete else each
+    )
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """How many of the sessions wanted each source has, by security; the rest as in ``Gaps``."""
+    """How many of the sessions wanted each source has, and the newest of them, by security; the
+    rest as in ``Gaps``.
+    """
 
-    days: Mapping[int, Sequence[int]]
+    days: Mapping[int, Sequence[tuple[int, dt.date]]]
     rows: frozenset[int]
     empty: frozenset[int]
     loaded: frozenset[int]
@@ -103,34 +115,33 @@ def _counts(con: duckdb.DuckDBPyConnection, spans: Mapping[int, Wanted]) -> _Cou
     """Rows are counted in one scan for each last session, without a join; the few confirmations are
     joined. A source with rows before the first session wanted is left to ``_day_by_day``.
     """
-    days: dict[tuple[int, str], int] = defaultdict(int)
+    days: dict[int, dict[str, tuple[int, dt.date]]] = defaultdict(dict)
     rows, empty, loaded = set(), set(), set()
     for last in {each.last for each in spans.values()}:
-        for security, source, number, first, has_last in con.execute(
-            f"select security_id, source, count(*), min(session), bool_or(session = date '{last}')"  # noqa: S608
+        for security, source, number, first, newest in con.execute(
+            "select security_id, source, count(*), min(session), max(session)"  # noqa: S608 - a day
             f" from {_TABLE} where session <= date '{last}' group by 1, 2"
         ).fetchall():
             each = spans.get(security)
             if each is None or each.last != last:
                 continue
             loaded.add(security)
-            if has_last:
+            if newest == last:
                 rows.add(security)
             if first >= each.first:
-                days[security, source] += number
+                days[security][source] = number, newest
     values = [f"({i}, date '{w.first}', date '{w.last}')" for i, w in spans.items()]
-    for security, source, number, has_last in con.execute(
-        "select security_id, source, count(*), bool_or(session = last) from symbol_day_ledger"  # noqa: S608
+    for security, source, number, newest in con.execute(
+        "select security_id, source, count(*), max(session) from symbol_day_ledger"  # noqa: S608 - our own
         f" join (values {', '.join(values) or '(null, null, null)'}) wanted"
         f"(security_id, first, last) using (security_id) where dataset = '{_TABLE}'"
         " and outcome = 'empty' and session between first and last group by 1, 2"
     ).fetchall():
-        days[security, source] += number
-        if has_last:
+        counted, day = days[security].get(source, (0, newest))
+        days[security][source] = counted + number, max(day, newest)
+        if newest == spans[security].last:
             empty.add(security)
-    by_security: dict[int, list[int]] = defaultdict(list)
-    for (security, _), number in days.items():
-        by_security[security].append(number)
+    by_security = {security: list(counts.values()) for security, counts in days.items()}
     return _Counts(by_security, frozenset(rows), frozenset(empty - rows), frozenset(loaded))
 
 
@@ -154,7 +165,6 @@ def _day_by_day(
     A failed day counts only while it is a session, so that a closure named later ends it; and of a
     security only while it was listed, and a member if it ever was one.
     """
-    ids = listed_ids(concerned)
     values = []
     for security, each in concerned.items():
         span = f"date '{each.first}', date '{each.last}'" if each else "null::date, null::date"
@@ -177,9 +187,10 @@ def _day_by_day(
         "  where session between first and last union"
         "  select security_id, session from recorded join wanted using (security_id)"
         "  join sessions using (market, session)),"
-        f" known as (select security_id, session from {_TABLE} where security_id in ({ids})"
+        f" known as (select security_id, session from {_TABLE}"
+        f"  semi join days using (security_id, session) where session >= date '{since}'"
         "  union all select security_id, session from symbol_day_ledger"
-        f"  where dataset = '{_TABLE}' and outcome = 'empty' and security_id in ({ids}))"
+        f"  where dataset = '{_TABLE}' and outcome = 'empty' and session >= date '{since}')"
         " select security_id, count(*), min(session), max(session),"
         " max_by(outcome, session), max_by(reason, session), max_by(source, session)"
         " from days anti join known using (security_id, session)"

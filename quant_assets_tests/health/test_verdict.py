@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.health.verdict import Lack, Stand, Verdict, verdict
+from quant_assets.health.judging import verdict
+from quant_assets.health.verdict import Lack, Stand, Verdict
 from quant_assets.loading.work import Window
 from quant_assets.settings.settings import load_settings
 from quant_assets_tests.standins.evening import (
@@ -95,6 +96,27 @@ def test_a_hole_inside_is_lacking_though_all_have_the_newest_session(world: Worl
     assert found.sentence() == (
         "All 3 symbols have 2024-05-31; lacking: "
         "BBB (2 sessions, 2024-05-29 to 2024-05-30: not requested yet)"
+    )
+
+
+def test_a_hole_before_a_confirmed_session_is_found_as_well(world: World) -> None:
+    world.market.failing = {"AAA"}
+    world.load(end=FRI)
+    change(world, "update symbol_day_ledger set outcome = 'empty'")
+    change(world, "delete from load_tasks")
+    change(world, f"delete from daily_prices where security_id = 1 and session = '{WED}'")
+    assert said(world) == (
+        "All 3 symbols have 2024-05-31; lacking: AAA (2024-05-29: not requested yet)"
+    )
+
+
+def test_all_that_is_lacking_of_a_symbol_is_one_line(world: World) -> None:
+    change(world, f"delete from daily_prices where security_id = 2 and session = '{WED}'")
+    change(world, f"delete from daily_prices where security_id = 3 and session = '{THU}'")
+    assert said(world) == (
+        "0 of 3 have 2024-05-31; lacking: AAA (not requested yet), "
+        "BBB (2 sessions, 2024-05-29 to 2024-05-31: not requested yet), "
+        "CCC (2 sessions, 2024-05-30 to 2024-05-31: not requested yet)"
     )
 
 

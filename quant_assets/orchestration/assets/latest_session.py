@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.health.verdict import verdict
+from quant_assets.health.judging import verdict
 from quant_assets.orchestration.assets.prices import PRICES_CHANGED, once_quiet
 from quant_assets.orchestration.runs.dataset_asset import PRICES
 from quant_assets.reference.calendars import ALWAYS_OPEN
