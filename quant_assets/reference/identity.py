@@ -21,7 +21,7 @@ from quant_assets.reference.texts import LONGEST_TEXT, shortened
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(?:\.[A-Z]{1,2}|\.PR[A-Z]|\.WS\.[A-Z])?(?:\.WI)?")
 _ON_TAPE = re.compile(r"([A-Z][A-Z0-9.]*)(?:p([A-Z]?)|(r))?(w?)")
 _PAIR = re.compile(r"[A-Z0-9]{1,12}-[A-Z]{3,4}")
-_IN_THE_UNITED_STATES = re.compile(r"(?:\.US)+$")
+_IN_THE_UNITED_STATES = re.compile(r"(?:[-./]US)+$")
 _EXCHANGE = re.compile(
     r"(?:(?:US|NASDAQ|NYSE|NYSEARCA|NYSEAMERICAN|ARCA|AMEX|BATS|OTC|OTCMKTS|XNAS|XNYS|XASE|ARCX):)?"
     r"(\S+?)(?::US| U[AFNPQRSVW](?: EQUITY)?)?"
@@ -71,12 +71,13 @@ def canonical_symbol(text: str) -> str:
     pair = symbol.replace("/", "-")
     if _PAIR.fullmatch(pair) and pair.rsplit("-", 1)[1] in _CURRENCIES:
         return pair
+    # Before the endings that tell what a symbol is: BAC-PL.US is preferred stock (EODHD).
+    symbol = _IN_THE_UNITED_STATES.sub("", symbol)
     symbol = (
         _CLASS_BY_QUANDL.sub(r"\1.\2", symbol) if _CLASS_BY_QUANDL.fullmatch(symbol) else symbol
     )
     symbol = _PREFERRED_AT_YAHOO.sub(r".PR\1", symbol)
     symbol = symbol.replace("-", ".").replace("/", ".").replace("^", ".PR").replace("$", ".PR")
-    symbol = _IN_THE_UNITED_STATES.sub("", symbol)
     if not _STOCK.fullmatch(symbol):
         raise InvalidSymbolError(text)
     return symbol

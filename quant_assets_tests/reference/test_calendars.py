@@ -170,14 +170,16 @@ days = st.dates(dt.date(1990, 1, 2), dt.date(2025, 12, 31))
 
 @given(days, days)
 def test_a_range_holds_the_sessions_from_start_to_end(start: dt.date, end: dt.date) -> None:
-    """Property 3: date ranges."""
+    """Property 3: date ranges. Caught: the last day left out."""
     expected = tuple(day for day in XNYS.sessions if start <= day <= end)
     assert XNYS.between(start, end) == expected
 
 
 @given(days, days, days)
 def test_adjacent_ranges_join_to_the_whole(one: dt.date, two: dt.date, three: dt.date) -> None:
-    """Property 3: a range cut in two is the two, without a session lost or doubled."""
+    """Property 3: a range cut in two is the two, without a session lost or doubled. Caught: a
+    range that begins after its first day.
+    """
     start, cut, end = sorted((one, two, three))
     after = cut + dt.timedelta(days=1)
     assert XNYS.between(start, cut) + XNYS.between(after, end) == XNYS.between(start, end)
