@@ -20,9 +20,21 @@ REAL = Path(__file__).parents[2] / "shared" / "real"
 # How long a test takes says nothing on a machine with other work to do. The suite tries the same
 # examples each time, so that it speaks of the code and not of luck; `make properties` looks for
 # others, many of them.
-hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
-hypothesis.settings.register_profile("search", deadline=None, max_examples=3000, print_blob=True)
+USUAL_EXAMPLES = 100
+hypothesis.settings.register_profile(
+    "same", deadline=None, derandomize=True, max_examples=USUAL_EXAMPLES
+)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=5000, print_blob=True)
 hypothesis.settings.load_profile("same")
+
+
+def examples(few: int) -> hypothesis.settings:
+    """So few examples in the suite, for a test whose examples are dear; a search tries as many
+    times more of them as it tries of all others.
+    """
+    times = hypothesis.settings().max_examples / USUAL_EXAMPLES
+    return hypothesis.settings(max_examples=max(1, round(few * times)))
+
 
 NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
 """A Monday before the open: the last closed session is Friday, 2024-05-31."""

@@ -25,6 +25,7 @@ from quant_assets.loading.work import Plan
 from quant_assets.reference.identity import AmbiguousSymbolError, UnknownSymbolError, resolve
 from quant_assets.schema.loads import QUARANTINE
 from quant_assets.schema.row_rules import (
+    REJECTED,
     Checked,
     Mask,
     Verdict,
@@ -118,6 +119,7 @@ class RowDataset:
         source: dict[str, object] = {"source": plan.source.name}
         counts: dict[str, tuple[int, int, int]] = {}
         quarantined: Counter[str] = Counter()
+        rejected = [REJECTED.empty_table()]
         stored: set[str] = set()
         for table in self.tables:
             found = checked.tables[table.name]
@@ -131,6 +133,7 @@ class RowDataset:
                     failed[subject] = SourceError(plan.source.name, why)
             stored.update(found.accepted[self.subject].to_pylist())
             quarantined.update(self._subjects(found.rejected))
+            rejected.append(found.rejected)
             rows = _columns_of(table, found.accepted, securities)
             constants = source if "source" in table.names else {}
             upserted = writing.upsert(table, rows, constants=constants)
@@ -154,7 +157,7 @@ class RowDataset:
             )
             reports.append(report)
         self._note_requested(writing, reports, plan)
-        return Stored(answer, reports)
+        return Stored(answer, reports, pa.concat_tables(rejected))
 
     def _checked(self, table: Table, schema: pa.Schema, answer: RowAnswer) -> Checked:
         rows = answer.tables.get(table.name, schema.empty_table()).select(schema.names).cast(schema)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from quant_assets.contracts.source import Answer, SourceError, SourceProfile
 from quant_assets.loading.report import SymbolReport
 from quant_assets.loading.work import Plan, Window
+from quant_assets.schema.row_rules import REJECTED
 from quant_assets.schema.table import Table
 from quant_assets.warehouse.writing import Writing
 
@@ -75,10 +77,14 @@ class DueRule(Protocol):
 
 @dataclass(frozen=True)
 class Stored(Generic[A]):
-    """What became of an answer; the symbols that could not be stored are among its failures."""
+    """What became of an answer; the symbols that could not be stored are among its failures.
+
+    ``rejected`` are the rows it put into quarantine, as REJECTED.
+    """
 
     answer: A
     reports: Sequence[SymbolReport]
+    rejected: pa.Table = field(default_factory=REJECTED.empty_table)
 
 
 class Dataset(Protocol[A, C]):

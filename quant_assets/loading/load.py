@@ -72,12 +72,12 @@ def load(
         return run.report()
     done, total = run.tally.up_to_date, len(window.symbols)
     on_progress = recording.logged(on_progress)
-    on_progress(done, total, "asking the source")
     with (
         to_files(warehouse.path.parent, recording.run_id, recording.started_at),
         alive(warehouse.runs, recording.run_id),
         run.put_back_if_stopped(),
     ):
+        on_progress(done, total, "asking the source")
         while planned.requests:
             later = run.begin(planned)
             now = [request for request in planned.requests if request.symbol not in later]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from quant_assets.contracts.source import SourceProfile
 from quant_assets.journal.entries import Journal, entry_columns
 from quant_assets.journal.progress import Every, Progress, unwatched
@@ -108,6 +110,19 @@ class Recording:
         constants = {"dataset": self.journal.dataset, "source": self.journal.source}
         rows = symbol_rows(self.run_id, reports)
         writing.upsert(LOAD_RUN_SYMBOLS, rows, constants=constants)
+
+    def set_aside(self, rejected: pa.Table) -> None:
+        """Log the rows put into quarantine: in one entry those of one symbol and reason, which may
+        be a row of every day.
+        """
+        of_one = rejected.group_by(["symbol", "reason"], use_threads=False)
+        days = of_one.aggregate([("session", each) for each in ("count", "min", "max")])
+        for told in days.to_pylist():
+            count, first, last = (told[f"session_{each}"] for each in ("count", "min", "max"))
+            span = first if first == last else f"{first or 'no day'} to {last}"
+            rows = f"{count:,} rows are" if count > 1 else "a row is"
+            message = f"{rows} in quarantine{f' ({span})' if span else ''}: {told['reason']}"
+            self.journal.warning(message, symbol=told["symbol"] or None)
 
     def logged(self, on_progress: Progress) -> Progress:
         """A progress that the log hears of too, at each tenth symbol."""

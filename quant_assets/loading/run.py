@@ -183,6 +183,7 @@ class LoadRun(Generic[A, C]):
         with self.recording.writing() as writing:
             stored = self.dataset.store(writing, checked, planned)
             self.recording.symbols(writing, stored.reports)
+            self.recording.set_aside(stored.rejected)
             left = self._end_tasks(stored.answer, stored.reports, writing.now)
             write_tasks(writing, left.changed)
             self.recording.claims.release(writing, answer.symbols)

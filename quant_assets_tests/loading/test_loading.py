@@ -5,15 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from quant_assets.contracts.prices import (
     ACTION_COLUMNS,
@@ -195,7 +191,6 @@ def contents(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
 def test_a_second_load_finds_nothing_due_asks_for_nothing_and_writes_nothing(
     warehouse: Warehouse,
 ) -> None:
-    """Property 23: what is there is skipped."""
     first = FakeSource(week("AAPL") + week("MSFT"), actions=[dividend("AAPL", TUESDAY, 0.25)])
     bring(warehouse, first, window("AAPL", "MSFT"))
     before = contents(warehouse)
@@ -470,101 +465,6 @@ def test_a_bar_the_source_sends_unasked_for_a_live_session_is_not_stored(
 # One bad symbol
 
 
-GOOD_SYMBOLS = ("AAPL", "IBM", "JPM", "MSFT", "XOM")
-TROUBLE = ("fine", "fails", "is bad", "is silent", "is garbage", "is unknown")
-
-
-def in_trouble(symbols: Mapping[str, str]) -> FakeSource:
-    """A source that misbehaves for each symbol in its own way."""
-    rows: list[Row] = []
-    for number, (symbol, trouble) in enumerate(symbols.items()):
-        close = 10.0 + number
-        if trouble == "fine":
-            rows += week(symbol, close)
-        elif trouble == "is bad":
-            rows += [bar(symbol, day, -close) for day in WEEK]
-        elif trouble == "is garbage":
-            broken = {"open": None, "high": float("nan"), "low": 0.0}
-            rows += [
-                bar(symbol, day, close, **broken) for day in (*WEEK, *WEEK, dt.date(2024, 5, 25))
-            ]
-    failing = {s: "timed out" for s, trouble in symbols.items() if trouble == "fails"}
-    failing |= {s: f"fake has no symbol {s}." for s, t in symbols.items() if t == "is unknown"}
-    return FakeSource(rows, failing=failing)
-
-
-@settings(max_examples=4, deadline=None)
-@given(st.lists(st.sampled_from(TROUBLE), min_size=5, max_size=5))
-@example(list(TROUBLE[:5]))
-@example(["fails"] * 5)
-@example(["fine"] * 5)
-def test_trouble_with_some_symbols_never_changes_what_is_stored_for_the_others(
-    troubles: list[str],
-) -> None:
-    """Properties 2 and 21: errors are isolated, and completeness counts what is there."""
-    symbols = dict(zip(GOOD_SYMBOLS, troubles, strict=True))
-    with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(folder) / "warehouse.duckdb", clock=lambda: NOW)
-        report = bring(warehouse, in_trouble(symbols), window(*GOOD_SYMBOLS))
-        fine = [
-            (symbol, day, 10.0 + number)
-            for number, (symbol, trouble) in enumerate(symbols.items())
-            for day in WEEK
-            if trouble == "fine"
-        ]
-        assert stored(warehouse) == fine
-        assert query(warehouse, "select count(distinct source) from sources") == [(1,)]
-    for told in report.symbols:
-        well = symbols[told.symbol] == "fine"
-        assert (told.inserted, told.completeness) == ((5, 1.0) if well else (0, 0.0)), told
-        assert (told.failed + told.quarantined == 0) == well
-
-
-sorts = st.lists(st.sampled_from(["present", "empty", "bad", "no word"]), min_size=5, max_size=5)
-
-
-@settings(max_examples=5, deadline=None)
-@given(st.lists(sorts, min_size=8, max_size=8))
-@example([["present"] * 5, ["empty"] * 5, ["bad"] * 5, ["no word"] * 5])
-def test_completeness_is_what_is_present_or_confirmed_empty_over_what_was_requested(
-    weeks: list[list[str]],
-) -> None:
-    """Property 21: completeness, of several symbols with a week each."""
-    told = {f"S{number}": dict(zip(WEEK, days, strict=True)) for number, days in enumerate(weeks)}
-    days = [(symbol, day, what) for symbol, held in told.items() for day, what in held.items()]
-    source = FakeSource(
-        [
-            bar(s, d, 10.0 if what == "present" else -1.0)
-            for s, d, what in days
-            if what in ("present", "bad")
-        ],
-        {
-            symbol: [d for d, what in held.items() if what == "empty"]
-            for symbol, held in told.items()
-        },
-    )
-    # Known from earlier, so that the ledger can speak of them.
-    before = dt.date(2024, 5, 17)
-    earlier = FakeSource([bar(symbol, before) for symbol in told])
-    with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(folder) / "warehouse.duckdb", clock=lambda: NOW)
-        bring(warehouse, earlier, window(*told, start=before, end=before))
-        report = bring(warehouse, source, window(*told))
-        well = {
-            symbol: sum(what in ("present", "empty") for what in held.values()) / 5
-            for symbol, held in told.items()
-        }
-        assert {s.symbol: s.completeness for s in report.symbols} == pytest.approx(well)
-        in_table = query(
-            warehouse, "select symbol, completeness from load_run_symbols where requested = 5"
-        )
-        assert dict(in_table) == pytest.approx(well)
-        outcomes = {"empty": "empty", "bad": "quarantined", "no word": "failed"}
-        assert [row[:3] for row in ledger(warehouse)] == sorted(
-            (symbol, day, outcomes[what]) for symbol, day, what in days if what in outcomes
-        )
-
-
 def test_with_fail_fast_the_first_failure_ends_the_load(warehouse: Warehouse) -> None:
     source = FakeSource(week("AAPL") + week("MSFT"), failing={"IBM": "timed out"}, at_once=1)
     report = bring(warehouse, source, window("AAPL", "IBM", "MSFT"), fail_fast=True)
@@ -622,7 +522,6 @@ def test_real_rows_are_kept_out_of_a_simulated_market(warehouse: Warehouse) -> N
 
 
 def test_the_report_adds_up_with_what_is_stored(warehouse: Warehouse) -> None:
-    """Property 17 as far as a load is concerned."""
     bring(warehouse, FakeSource(week("AAPL")[:2]), window("AAPL", end=TUESDAY))
     source = FakeSource(
         [

@@ -129,7 +129,7 @@ class DailyPrices:
         reports = symbol_reports(
             answer, identified, stored, rejected=rejected, absent=absent, plan=plan
         )
-        return Stored(answer, reports)
+        return Stored(answer, reports, rejected)
 
     def finished(
         self, writing: Writing, source: SourceProfile, reports: Sequence[SymbolReport]
