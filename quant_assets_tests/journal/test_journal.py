@@ -409,18 +409,23 @@ def test_pruning_where_nothing_was_ever_logged_makes_nothing(tmp_path: Path) -> 
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()))
 SYMBOLS = st.none() | st.sampled_from(["AAPL", "BRK.B"])
-PLAIN = st.text("abc XYZ.,'()-é\U0001f4c8", min_size=1)
+HARMLESS = "abc XYZ.,'()-é\U0001f4c8"
+PLAIN = st.text(HARMLESS, min_size=1)
 
 
 @given(st.lists(st.tuples(SYMBOLS, PLAIN, st.booleans())))
-def test_property_18_file_and_rows_hold_every_entry_once_and_in_order(
+def test_property_18_console_file_and_rows_hold_every_entry_once_and_in_order(
     entries: list[tuple[str | None, str, bool]],
 ) -> None:
-    logger = own_logger()
+    """Property 18: dual logging. Caught: an entry that the console, the file or the rows lack; a
+    journal that forgets what was taken only in part.
+    """
+    logger, stream = own_logger(), io.StringIO()
     said = journal(logger)
     taken: list[dict[str, str]] = []
     with (
         tempfile.TemporaryDirectory() as home,
+        to_console(stream, logger=logger),
         to_files(Path(home), RUN, AT, logger=logger) as path,
     ):
         for symbol, message, takes in entries:
@@ -430,16 +435,19 @@ def test_property_18_file_and_rows_hold_every_entry_once_and_in_order(
         lines = told(path.read_text("utf-8")) if entries else []
     assert [(row["symbol"], row["message"]) for row in taken] == [e[:2] for e in entries]
     assert lines == [f"{e[0]} {e[1]}" if e[0] else e[1] for e in entries]
+    assert told(stream.getvalue()) == lines
     ids = [row["entry_id"] for row in taken]
     assert ids == sorted(set(ids))
 
 
 @given(st.lists(ANYTHING, min_size=1))
 def test_property_18_holds_for_texts_that_no_one_expects(messages: list[str]) -> None:
-    logger = own_logger()
+    """Caught: further lines of a message that stand in a place like entries of their own."""
+    logger, stream = own_logger(), io.StringIO()
     said = journal(logger)
     with (
         tempfile.TemporaryDirectory() as home,
+        to_console(stream, logger=logger),
         to_files(Path(home), RUN, AT, logger=logger) as path,
     ):
         for message in messages:
@@ -448,6 +456,7 @@ def test_property_18_holds_for_texts_that_no_one_expects(messages: list[str]) ->
     rows = said.take()["message"].to_pylist()
     assert len(rows) == len(messages)
     assert lines == rows
+    assert told(stream.getvalue()) == rows
 
 
 def test_property_18_holds_for_threads_of_one_source(
@@ -479,10 +488,13 @@ ERRORS = st.builds(
 )
 
 
-@given(st.lists(st.tuples(SYMBOLS, ANYTHING, st.none() | ERRORS)))
+@given(st.lists(st.tuples(SYMBOLS, PLAIN | ANYTHING, st.none() | ERRORS)))
 def test_property_16_every_error_has_its_message_symbol_and_stack(
     errors: list[tuple[str | None, str, Exception | None]],
 ) -> None:
+    """Property 16: the error log is complete. Caught: an error without its stack, its symbol, its
+    class or its message; an error left out.
+    """
     said = journal(own_logger())
     for symbol, message, error in errors:
         said.error(message, symbol=symbol, error=error)
@@ -491,6 +503,9 @@ def test_property_16_every_error_has_its_message_symbol_and_stack(
     assert [row["error_class"] for row in rows] == [
         type(error).__name__ if error else None for _, _, error in errors
     ]
+    assert [row["level"] for row in rows] == ["ERROR"] * len(errors)
+    for row, (_, message, _) in zip(rows, errors, strict=True):
+        assert row["message"] == message or not set(message) <= set(HARMLESS)
     assert all(row["stack"] for row in rows)
     assert all(
         (error is not None and error.__traceback__ is None) or "test_journal.py" in row["stack"]
@@ -533,6 +548,9 @@ def test_items_that_come_many_at_once_are_told_as_they_come() -> None:
 def test_property_15_tenth_items_first_and_end_are_told_and_the_screen_stays_calm(
     moves: list[tuple[int, float]], further: int
 ) -> None:
+    """Property 15: progress frequency. Caught: tenth items told only where one is hit exactly; the
+    end left out; a screen written at every item.
+    """
     done, now = 0, 0.0
     steps: list[tuple[int, float]] = []
     for more, seconds in moves:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_assets.contracts.source import SourceProfile
+from quant_assets.loading.pending import Pending
 from quant_assets.loading.tasks import (
-    FOLLOWS,
-    MOST_ATTEMPTS,
     Task,
     TaskStateError,
     read_tasks,
@@ -36,35 +36,85 @@ DONE_TO_IT = {
 }
 
 
+LEADS = {
+    "pending": {
+        "plan": "pending",
+        "begin": "in_progress",
+        "complete": "completed",
+        "fail": "failed",
+        "limit": "rate_limited",
+        "put back": "pending",
+    },
+    "in_progress": {
+        "plan": "pending",
+        "begin": "in_progress",
+        "complete": "completed",
+        "fail": "failed",
+        "limit": "rate_limited",
+        "put back": "pending",
+    },
+    "completed": {"plan": "pending", "put back": "completed"},
+    "failed": {"plan": "pending", "put back": "failed"},
+    "rate_limited": {"plan": "pending", "put back": "rate_limited"},
+}
+"""Where each state leads, written down apart from the code; whatever is missing is refused."""
+
+
 @given(st.lists(st.sampled_from(sorted(DONE_TO_IT)), max_size=30))
 def test_a_task_only_ever_goes_where_its_state_leads(doings: list[str]) -> None:
-    """Property 12."""
-    task = TASK
+    """Property 12: task state transitions. Caught: a completed task that fails; a failed one that
+    is begun without being planned; a stopped one that stays in progress.
+    """
+    task, failures = TASK, 0
     for doing in doings:
-        before = task
-        try:
-            task = DONE_TO_IT[doing](task)
-        except TaskStateError:
-            assert task is before
+        leads = LEADS[task.state].get(doing)
+        if leads is None:
+            with pytest.raises(TaskStateError):
+                DONE_TO_IT[doing](task)
             continue
-        passed = (
-            {before.state, "in_progress"}
-            if doing in ("complete", "fail", "limit")
-            else {before.state}
-        )
-        assert task.state == before.state or any(task.state in FOLLOWS[state] for state in passed)
-    assert task.state in TASK_STATES
+        task = DONE_TO_IT[doing](task)
+        failures = 0 if doing == "complete" else failures + (doing == "fail")
+        assert (task.state, task.attempts) == (leads, failures)
+        assert (task.start_session, task.end_session) == (MONDAY, FRIDAY)
+        assert (task.retry_at is not None) >= (task.state == "rate_limited")
+        assert (task.error is not None) >= (task.state in ("failed", "rate_limited"))
+    assert set(LEADS) == set(TASK_STATES)
 
 
-@given(st.integers(min_value=1, max_value=12))
-def test_five_failures_in_a_row_are_the_last(failures: int) -> None:
-    """Property 13."""
-    task = TASK
-    for _ in range(failures):
-        task = task.planned(MONDAY, FRIDAY, "normal").failed("no answer")
-    assert task.attempts == failures
-    assert task.given_up == (failures >= MOST_ATTEMPTS)
-    assert task.open != task.given_up
+PROFILE = SourceProfile("yahoo")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["fails", "fails", "fails", "is limited", "succeeds", "has a new session"]),
+        max_size=40,
+    )
+)
+def test_a_symbol_is_asked_for_five_failures_in_a_row_and_no_sixth(evenings: list[str]) -> None:
+    """Property 13: retry limit. Caught: a sixth attempt; a limit counted as an attempt; failures
+    before a success counted with those after it.
+    """
+    task, failures, end, now = TASK, 0, FRIDAY, NOON
+    for happens in evenings:
+        now += dt.timedelta(days=1)
+        if happens == "has a new session":
+            end += dt.timedelta(days=7)
+            failures = 0
+        planned = task.planned(MONDAY, end, "normal")
+        known = Pending("daily_prices", PROFILE, {"AAPL": task})
+        left = known.left_alone({"AAPL": planned}, now.replace(tzinfo=dt.UTC))
+        assert bool(left) == (failures >= 5), (happens, failures)
+        if left:
+            assert left["AAPL"].startswith(f"given up after {failures} attempts")
+            continue
+        if happens == "is limited":
+            task = planned.limited("limited", now)
+        elif happens == "succeeds":
+            task, failures = planned.completed(), 0
+        else:
+            task, failures = planned.failed("no answer"), failures + 1
+        assert task.given_up == (failures >= 5)
+        assert task.open == (task.unfinished and failures < 5)
 
 
 def test_a_success_forgets_the_failures_before_it() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.membership import MembershipInterval
@@ -21,12 +21,11 @@ from quant_assets.schema.table import CURRENCIES, Table
 from quant_assets.securities.register import Register
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writing import Writing
-from quant_assets_tests.conftest import NOW
+from quant_assets_tests.conftest import NOW, examples
 
 RUN = "00000000-0000-0000-0000-000000000001"
 NEXT_RUN = "00000000-0000-0000-0000-000000000002"
 ALL_TABLES = pytest.mark.parametrize("table", SCHEMA.tables, ids=lambda table: table.name)
-FEW = settings(deadline=None, max_examples=15)
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +161,14 @@ def bars(batch: dict[tuple[int, dt.date, str], float]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-@FEW
+@examples(15)
 @given(batches=PRICE_BATCHES)
 def test_no_batches_in_any_order_leave_two_rows_for_one_key(
     writing: Writing, batches: list[dict[tuple[int, dt.date, str], float]]
 ) -> None:
+    """Property 7: no duplicates. Caught: a row inserted beside the one it replaces; a replaced row
+    that is not kept.
+    """
     con = emptied(writing, DAILY_PRICES)
     expected: dict[tuple[int, dt.date, str], float] = {}
     replaced = 0
@@ -191,11 +193,12 @@ EVENTS = st.dictionaries(st.sampled_from(ACTION_KINDS[:3]), NUMBERS, min_size=1)
 EVENT_BATCHES = st.lists(st.dictionaries(EVENT_DAYS, EVENTS, min_size=1), max_size=4)
 
 
-@FEW
+@examples(15)
 @given(batches=EVENT_BATCHES)
 def test_an_event_told_anew_takes_the_place_of_all_that_was_told_of_its_day(
     writing: Writing, batches: list[dict[tuple[int, dt.date], dict[str, float]]]
 ) -> None:
+    """Property 7, of events. Caught: an event left beside the one that supersedes it."""
     con = emptied(writing, CORPORATE_ACTIONS)
     expected: dict[tuple[int, dt.date], dict[str, float]] = {}
     for batch in batches:
@@ -232,11 +235,14 @@ def a_day_on(writing: Writing) -> Writing:
     return replace(writing, run_id=NEXT_RUN, now=writing.now + dt.timedelta(days=1))
 
 
-@FEW
+@examples(15)
 @given(asked=st.lists(st.tuples(SYMBOLS, DAYS), max_size=6))
 def test_asking_for_symbols_twice_gives_the_same_securities_and_writes_nothing(
     writing: Writing, asked: list[tuple[str, dt.date]]
 ) -> None:
+    """Property 6: creating an asset is idempotent. Caught: a second security for a known symbol;
+    a register that writes what it found.
+    """
     con = emptied(writing, *REGISTERED)
     register = Register.read(con, (), "test")
     first = [register.security_on(symbol, day) for symbol, day in asked]
@@ -272,11 +278,12 @@ STAYS = st.dictionaries(
 )
 
 
-@FEW
+@examples(15)
 @given(listed=STAYS)
 def test_telling_stays_twice_gives_the_same_securities_and_writes_nothing(
     writing: Writing, listed: dict[str, tuple[list[dt.date], bool]]
 ) -> None:
+    """Property 6, of stays in an index. Caught: a second security for a stay told again."""
     con = emptied(writing, *REGISTERED)
     stays = [
         stay
