@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_assets_tests.conftest import examples
 from quant_assets_tests.standins.changing_vendor import XNYS, Evenings, Telling, Truth
 
 END = dt.date(2024, 5, 31)
@@ -129,7 +130,7 @@ def without_rounding(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [(*row[:5], round(row[5] / 6e4), *row[6:]) for row in rows]
 
 
-@settings(max_examples=2)
+@examples(2)
 @given(drawn=st.lists(stories(), min_size=20, max_size=20))
 def test_the_last_answer_alone_decides_what_is_stored(blank: Path, drawn: list[Story]) -> None:
     named = {f"T{number}": story for number, story in enumerate(drawn)}
@@ -153,7 +154,7 @@ def test_the_last_answer_alone_decides_what_is_stored(blank: Path, drawn: list[S
         assert (again.total("revised"), again.notices) == (0, ())
 
 
-@settings(max_examples=2)
+@examples(2)
 @given(
     drawn=st.lists(stories(), min_size=20, max_size=20),
     since=st.sampled_from([SESSIONS[-20], SESSIONS[-40], SESSIONS[-55]]),

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_assets_tests.conftest import examples
 from quant_assets_tests.standins.changing_vendor import XNYS, Evenings, Telling, Truth
 
 DAYS = XNYS.between(dt.date(2024, 2, 20), dt.date(2024, 5, 31))
@@ -60,7 +61,7 @@ def joints(truth: Truth, telling: Telling, closes: np.ndarray, today: dt.date) -
     return float(np.minimum(*off).max())
 
 
-@settings(max_examples=4)
+@examples(4)
 @given(
     start=st.sampled_from([None, DAYS[20], DAYS[45], DAYS[58]]),
     accept=st.booleans(),

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.source import Request
@@ -21,6 +21,7 @@ from quant_assets.loading.lag import LagWatch, batches
 from quant_assets.loading.report import LoadReport, SymbolReport
 from quant_assets.loading.work import Asking
 from quant_assets.refreshing.steps import open_steps
+from quant_assets_tests.conftest import examples
 from quant_assets_tests.loading.test_live_loads import FRI, MON, ROWS, THU, WED, Desk, up_to
 from quant_assets_tests.standins.yahoo_listings import Listing, Reply
 from quant_assets_tests.standins.yahoo_misbehaviours import empty, status, without_session
@@ -214,7 +215,7 @@ def test_a_limit_in_an_early_stage_keeps_the_rest_from_being_asked(
     assert [desk.tasks()[s] for s in MANY[3:]] == [("rate_limited", 0)] * 13
 
 
-@settings(max_examples=2)
+@examples(2)
 @given(st.sets(st.sampled_from(MANY)), st.integers(min_value=1, max_value=2))
 def test_whoever_lagged_one_more_load_brings_everything_and_nobody_was_given_up(
     thursday: Path, lagging: set[str], loads: int

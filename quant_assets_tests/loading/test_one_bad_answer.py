@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.membership import UniverseAnswer
@@ -36,7 +37,7 @@ from quant_assets.sources.yahoo.transport import ChartResponse
 from quant_assets.warehouse.warehouse import Warehouse
 from quant_assets.warehouse.writer_lock import WarehouseError
 from quant_assets.warehouse.writing import Writing
-from quant_assets_tests.conftest import NOW
+from quant_assets_tests.conftest import NOW, examples
 from quant_assets_tests.standins.yahoo_listings import Listing
 
 XNYS = exchange_calendar("XNYS")
@@ -151,30 +152,31 @@ ERRORS: list[Exception] = [
 ]
 
 
+@examples(20)
 @given(error=st.sampled_from(ERRORS), place=st.sampled_from(PLACES))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_exception_over_one_answer_costs_that_symbol_alone(
-    tmp_path_factory: pytest.TempPathFactory, blank: Path, error: Exception, place: str
+    blank: Path, error: Exception, place: str
 ) -> None:
-    warehouse = Warehouse(tmp_path_factory.mktemp("w") / "warehouse.duckdb", clock=lambda: NOW)
-    shutil.copyfile(blank, warehouse.path)
     changed = {"BBB": error} if place == "reading" else {}
-    report = load_from(warehouse, yahoo(**changed), place=place, error=error)
-    assert rows_of(warehouse) == {"AAA": 2, "CCC": 2}
-    assert [failure.symbol for failure in report.failures] == ["BBB"]
-    assert f"yahoo's answer for BBB can't be used: {type(error).__name__}" in str(
-        report.failures[0].error
-    )
-    assert attempts(warehouse) == {
-        "AAA": ("completed", 0),
-        "BBB": ("failed", 1),
-        "CCC": ("completed", 0),
-    }
-    again = yahoo(**changed)
-    load_from(warehouse, again, (*SYMBOLS, "DDD"), place, error)
-    assert again._transport.asked == ["DDD", "BBB"]
-    assert rows_of(warehouse) == {"AAA": 2, "CCC": 2, "DDD": 2}
-    assert attempts(warehouse)["BBB"] == ("failed", 2)
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder) / "warehouse.duckdb", clock=lambda: NOW)
+        shutil.copyfile(blank, warehouse.path)
+        report = load_from(warehouse, yahoo(**changed), place=place, error=error)
+        assert rows_of(warehouse) == {"AAA": 2, "CCC": 2}
+        assert [failure.symbol for failure in report.failures] == ["BBB"]
+        assert f"yahoo's answer for BBB can't be used: {type(error).__name__}" in str(
+            report.failures[0].error
+        )
+        assert attempts(warehouse) == {
+            "AAA": ("completed", 0),
+            "BBB": ("failed", 1),
+            "CCC": ("completed", 0),
+        }
+        again = yahoo(**changed)
+        load_from(warehouse, again, (*SYMBOLS, "DDD"), place, error)
+        assert again._transport.asked == ["DDD", "BBB"]
+        assert rows_of(warehouse) == {"AAA": 2, "CCC": 2, "DDD": 2}
+        assert attempts(warehouse)["BBB"] == ("failed", 2)
 
 
 @pytest.mark.parametrize(

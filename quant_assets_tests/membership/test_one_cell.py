@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.warehouse.warehouse import Warehouse
-from quant_assets_tests.conftest import NOW
+from quant_assets_tests.conftest import NOW, examples
 from quant_assets_tests.membership.index_page import (
     CHANGES,
     MEMBERS,
@@ -66,7 +66,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(cell=st.sampled_from(CELLS), text=TEXTS)
 def test_one_mangled_cell_changes_no_member_no_name_and_no_date_for_good(
     start: Path, expected: list[list[tuple[object, ...]]], cell: tuple[int, int, int], text: str

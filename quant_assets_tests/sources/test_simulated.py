@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.contracts.membership import MembershipInterval
@@ -19,6 +19,7 @@ from quant_assets.contracts.source import Request, UnknownSymbolAtSource
 from quant_assets.reference.calendars import exchange_calendar
 from quant_assets.reference.identity import canonical_symbol
 from quant_assets.sources.simulated.market import SimulatedMarket
+from quant_assets_tests.conftest import examples
 
 with warnings.catch_warnings():
     # exchange_calendars 4.13 reads Series.values, which pandas 3.1 announces to change.
@@ -118,7 +119,7 @@ def test_each_session_of_a_symbol_is_either_a_row_or_confirmed_empty() -> None:
     assert dict(by_symbol) == dict.fromkeys(TWO_YEARS.symbols(), sessions)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     seed=st.integers(0, 2**32),
     index=st.integers(0, 59),
