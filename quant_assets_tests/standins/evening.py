@@ -24,6 +24,7 @@ from quant_assets.contracts.source import BadAnswer, Request, SourceUnavailable
 from quant_assets.definitions import build_definitions
 from quant_assets.loading.work import Window
 from quant_assets.membership.take_over import import_universe
+from quant_assets.orchestration.automation.run_requests import TRIGGER, WHY
 from quant_assets.orchestration.instance.instance import open_instance
 from quant_assets.orchestration.runs.partitions import SYMBOLS
 from quant_assets.reference.calendars import Calendar, exchange_calendar
@@ -250,7 +251,7 @@ class Seen:
 
 def why(request: dg.RunRequest) -> tuple[str, str]:
     """The schedule or sensor that requested a run, and the reason."""
-    return request.tags["quant_assets/trigger"], request.tags["quant_assets/why"]
+    return request.tags[TRIGGER], request.tags[WHY]
 
 
 def config_of(request: dg.RunRequest) -> dict[str, object]:

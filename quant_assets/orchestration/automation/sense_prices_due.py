@@ -15,7 +15,6 @@ from quant_assets.orchestration.automation.jobs import (
     refresh_request,
 )
 from quant_assets.orchestration.automation.run_requests import (
-    TRIGGER,
     PlatformParam,
     Request,
     is_under_way,
@@ -36,11 +35,8 @@ from quant_assets.refreshing.nightly import (
 )
 from quant_assets.wiring.platform import NoListsError, NotEnabledError, Platform
 
-PROBE = "quant_assets/probe"
-"""Run tag: how often a session's prices had been requested then, this time included."""
-
-ASKED_AT = "quant_assets/asked_at"
-"""Run tag: when they were requested, by the platform's clock."""
+ASKED_AT = ".dagster/quant_assets.asked_at"
+"""Run tag, which Dagster's pages leave out: when prices were requested, by the platform's clock."""
 
 NIGHTLY_COMES_WITHIN = dt.timedelta(minutes=5)
 """How long the schedule may take to have the index looked at, before that is done from here."""
@@ -125,7 +121,7 @@ def _probe(instance: dg.DagsterInstance, coverage: SessionCoverage, now: dt.date
     why = f"nightly {session}" if not before else f"the source lagged: probe {before + 1}"
     if _looked_in_vain(instance, session):
         why += "; the index could not be looked at, so its last known members are requested"
-    tags = {SESSION: str(session), PROBE: str(before + 1), ASKED_AT: now.isoformat()}
+    tags = {SESSION: str(session), ASKED_AT: now.isoformat()}
     key = f"{session}/probe-{before + 1}"
     # No symbols named means all of them, and those that left an index of late.
     symbols = [] if len(due) == len(coverage.lacking) else list(due)
@@ -135,13 +131,13 @@ def _probe(instance: dg.DagsterInstance, coverage: SessionCoverage, now: dt.date
 
 
 def _last_probe(instance: dg.DagsterInstance, session: dt.date) -> tuple[int, dt.datetime | None]:
-    """How often this sensor has requested a session's prices, and when it last did."""
-    tags = {SESSION: str(session), TRIGGER: prices_due.name}
-    runs = instance.get_runs(dg.RunsFilter(job_name=refresh_prices.name, tags=tags), limit=1)
-    if not runs:
-        return 0, None
-    last = runs[0].tags
-    return int(last[PROBE]), dt.datetime.fromisoformat(last[ASKED_AT])
+    """How often this sensor has requested a session's prices, and when it last did.
+
+    No other run of the job names a session.
+    """
+    runs = instance.get_runs(dg.RunsFilter(None, refresh_prices.name, tags={SESSION: str(session)}))
+    asked_at = runs[0].tags.get(ASKED_AT) if runs else None
+    return len(runs), dt.datetime.fromisoformat(asked_at) if asked_at else None
 
 
 after_prices = dg.AutomationConditionSensorDefinition(

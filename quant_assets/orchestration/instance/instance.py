@@ -21,10 +21,10 @@ from quant_assets.warehouse.liveness import is_alive
 MODULE = "quant_assets.definitions"
 LOCATION = "quant_assets"
 
-PROCESS_TAG = "quant_assets/process"
-"""Tag with the process id of a run."""
+PROCESS_TAG = ".dagster/quant_assets.process"
+"""Tag with the process id of a run. Dagster's pages leave out tags that begin like this."""
 
-IN_PROCESS = {"quant_assets/in_process": "true"}
+IN_PROCESS = {".dagster/quant_assets.in_process": "true"}
 """Tag of runs executed by the command line in its own process."""
 
 LONGEST_PATH_BYTES = 460
