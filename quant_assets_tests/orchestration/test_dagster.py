@@ -284,7 +284,7 @@ def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description, key
-        assert "duckdb" in node.kinds, key
+        assert node.kinds == {"duckdb"}, key
         assert list(node.owners) == ["team:data"], key
         assert node.freshness_policy_or_from_metadata is not None, key
     groups = {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from quant_assets.journal.progress import Progress
 from quant_assets.orchestration.assets.metadata import column_schema, preview
+from quant_assets.orchestration.instance.instance import LOCATION
 from quant_assets.orchestration.runs.dataset_asset import PRICES, UNIVERSE
 from quant_assets.orchestration.runs.resources import WarehouseResource
 from quant_assets.orchestration.runs.symbol_days import LoadConfig, load_partitions
@@ -40,6 +41,32 @@ def once_quiet(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[A
 
 PRICES_CHANGED: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
 
+
+SYMBOL_DAYS_A_RUN = 10_000
+"""Symbol-days in one run of a backfill, at most. Dagster makes a run for each session, or for each
+symbol where those are fewer, whatever the policy; only this one says so in its dialog."""
+
+_LOCATION = f"/locations/{LOCATION}"
+LOADED_BY = {
+    name: dg.MetadataValue.job(name, LOCATION)
+    for name in (PRICES.refresh_job, "backfill_prices", "reconcile_prices")
+}
+"""The jobs that load the asset. Dagster finds none by itself: they are made of ops, since a run of
+an asset would plan keys that it has no need to load."""
+
+DESCRIPTION = f"""\
+Open, high, low, close and volume of one security on one exchange session, in shares of basis_on.
+
+- **Green**: the row is in the warehouse, or the source confirmed that there is none (outcome =
+  empty). **Red**: neither; the reason is under *View all historical events* on the key's page.
+  **Grey**: never requested, such as the next session, which is listed before it opens.
+- **Loaded each evening** by the job [{PRICES.refresh_job}]({_LOCATION}/jobs/{PRICES.refresh_job}),
+  which the sensor [prices_due]({_LOCATION}/sensors/prices_due) starts once the schedule
+  [nightly]({_LOCATION}/schedules/nightly) has had the index looked at. The sensor
+  [failed_partitions]({_LOCATION}/sensors/failed_partitions) has failed symbols requested again.
+- **Loaded by hand**: *Materialize*, which makes a run for each session; or the job
+  [backfill_prices]({_LOCATION}/jobs/backfill_prices/playground), one run for symbols × days.
+"""
 
 _asset_of_prices = partial(
     dg.asset,
@@ -72,12 +99,9 @@ def daily_prices_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDef
             partitions_def=partitions,
             deps=[UNIVERSE],
             output_required=False,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            metadata={"dagster/column_schema": column_schema(DAILY_PRICES)},
-            description="Open, high, low, close and volume of one security on one exchange "
-            "session, in the shares of basis_on. Green: the row is in the warehouse, or its "
-            "absence was confirmed by the source (outcome = empty). Red: neither. Grey: never "
-            "asked for, such as the next session, which is listed before it opens.",
+            backfill_policy=dg.BackfillPolicy.multi_run(SYMBOL_DAYS_A_RUN),
+            metadata={"dagster/column_schema": column_schema(DAILY_PRICES), **LOADED_BY},
+            description=DESCRIPTION,
         )(daily_prices)
 
 

@@ -28,7 +28,7 @@ LOOKED_AT_OFTEN = dg.FreshnessPolicy.time_window(
 
 @dg.asset(
     group_name="universe",
-    kinds={"duckdb", "csv"},
+    kinds={"duckdb"},
     owners=["team:data"],
     code_version=CONTRACT.value,
     pool="universe",

@@ -32,11 +32,16 @@ ProgressParam = dg.ResourceParam[Progress]
 
 
 class BackfillConfig(LoadConfig):
-    """A rectangle of symbols × sessions; dates as YYYY-MM-DD, both included."""
+    """A rectangle of symbols × sessions; dates as YYYY-MM-DD, both included.
 
-    symbols: list[str]
-    start: str
-    end: str
+    Every field has a default, or the launchpad would open on an error.
+    """
+
+    symbols: list[str] = Field([], description="Symbols to load, such as [AAPL, MSFT].")
+    start: str = Field(
+        "", description="First day, as 2024-05-28; empty for default_days before the end."
+    )
+    end: str = Field("", description="Last day, as 2024-05-31; empty for the last closed session.")
 
 
 class ConfigError(UsageError, ValueError):
@@ -85,23 +90,25 @@ def backfill_prices() -> None:
 
 
 class RefreshConfig(LoadConfig):
-    """What to bring up to date, as for ``quant-assets refresh``: the symbols named, else the
-    members of a universe, else all that is kept up.
+    """What to bring up to date, as for ``quant-assets refresh``."""
 
-    A symbol without rows is wanted from ``start`` on, all of them up to ``end`` where it is given.
-    With ``full`` everything that is stored is requested again. Symbols named are requested whatever
-    became of them before, unless ``heed_tasks`` is set. ``priority`` is high, normal or low;
-    ``why`` is logged.
-    """
-
-    symbols: list[str] = Field(default_factory=list)
-    universe: str = ""
-    start: str = ""
-    end: str = ""
-    full: bool = False
-    heed_tasks: bool = False
-    priority: str = ""
-    why: str = ""
+    symbols: list[str] = Field(
+        [], description="Symbols to bring up to date; empty for those of the universe."
+    )
+    universe: str = Field(
+        "", description="Universe whose members are brought up to date; empty for all symbols kept."
+    )
+    start: str = Field(
+        "", description="First day wanted of a symbol without rows, as 2024-05-28; may be empty."
+    )
+    end: str = Field("", description="Last day, as 2024-05-31; empty for the last closed session.")
+    full: bool = Field(default=False, description="Request everything that is stored again.")
+    heed_tasks: bool = Field(
+        default=False,
+        description="Leave out symbols that wait or were given up, even where they are named.",
+    )
+    priority: str = Field("", description="high, normal or low; empty for normal.")
+    why: str = Field("", description="Reason of the run, for its log.")
 
 
 def _op_of(asset: DatasetAsset) -> str:
@@ -200,7 +207,7 @@ refresh_membership = dg.define_asset_job(
 class TellConfig(dg.Config):
     """Tickers whose stored prices are to be reported to Dagster."""
 
-    symbols: list[str]
+    symbols: list[str] = Field([], description="Tickers whose stored prices are shown.")
 
 
 @dg.op(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
+from pydantic import Field
 
 from quant_assets.contracts.source import SourceProfile
 from quant_assets.datasets.daily_prices.key_states import all_failed
@@ -47,10 +48,14 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
 class LoadConfig(dg.Config):
-    """The source of a run (the settings' own if empty), and whether to request what is stored."""
+    """The source of a run, and whether to request what is stored."""
 
-    source: str = ""
-    force: bool = False
+    source: str = Field(
+        "", description="Source to load from, such as yahoo; empty for the settings' own."
+    )
+    force: bool = Field(
+        default=False, description="Request again what is stored or was confirmed to be empty."
+    )
 
 
 def load_partitions(
