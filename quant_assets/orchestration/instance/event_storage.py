@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
-    ConsolidatedSqliteEventLogStorage,
     ConsolidatedSqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
@@ -53,6 +53,7 @@ from dagster._utils.concurrency import ConcurrencyClaimStatus
 from watchdog.observers import Observer
 
 from quant_assets.orchestration.instance.event_json import without_empty_fields
+from quant_assets.orchestration.instance.run_pages import RunPages
 
 ROWS_AT_ONCE = 2_000
 """Events in one transaction; one of 10,000 keeps other writers waiting for two seconds."""
@@ -67,8 +68,11 @@ POOL_LOOK_SECONDS = 0.2
 PLACEHOLDER = "<partition of quant_assets>"
 """Stands for the partition in an event that is to be stored for many."""
 
+TEXT = "<text of quant_assets>"
+"""Stands for a text that such an event has of its own for each partition."""
 
-class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
+
+class BatchedEventLogStorage(RunPages):
     """All runs in one SQLite file, and batches of asset events in one transaction each."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -257,8 +261,11 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
                 for event in chunk:
                     self.store_event(event)
 
-    def store_partition_events(self, event: EventLogEntry, partitions: Sequence[str]) -> None:
-        """Store one event for each of ``partitions``, which ``event`` names ``PLACEHOLDER``.
+    def store_partition_events(
+        self, event: EventLogEntry, partitions: Sequence[str], texts: Sequence[str] = ()
+    ) -> None:
+        """Store one event for each of ``partitions``, which ``event`` names ``PLACEHOLDER``, with
+        its own of ``texts`` for ``TEXT``.
 
         Spelling an event out as JSON takes three times as long as storing it, so that is done once.
         """
@@ -267,13 +274,12 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
         # An event that would not read the same, one with a NaN say, stays as Dagster spells it.
         if deserialize_value(short, EventLogEntry) == event:
             row["event"] = short
-        before, after = row["event"].split(json.dumps(PLACEHOLDER))
         tags = self._tags_for_asset_event(event)
         for at in range(0, len(partitions), ROWS_AT_ONCE):
             chunk = partitions[at : at + ROWS_AT_ONCE]
             rows = [
-                {**row, "event": f"{before}{json.dumps(key)}{after}", "partition": key}
-                for key in chunk
+                {**row, "event": _filled(row["event"], key, text), "partition": key}
+                for key, text in zip_longest(chunk, texts[at : at + ROWS_AT_ONCE], fillvalue="")
             ]
             last = deserialize_value(rows[-1]["event"], EventLogEntry)
             with self._connect() as connection:
@@ -308,6 +314,12 @@ class BatchedEventLogStorage(ConsolidatedSqliteEventLogStorage):
             self._store_asset_event_tags(connection, events, ids)
             for at in sorted(latest.values()):
                 self._store_asset_event(connection, events[at], ids[at])
+
+
+def _filled(event: str, partition: str, text: str) -> str:
+    """The JSON of an event with what its placeholders stand for."""
+    filled = event.replace(json.dumps(PLACEHOLDER), json.dumps(partition))
+    return filled.replace(json.dumps(TEXT), json.dumps(text)) if text else filled
 
 
 def _with_planned(record: AssetRecord, planned: Mapping[str, tuple[int, str]]) -> AssetRecord:

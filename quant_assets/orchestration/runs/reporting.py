@@ -2,8 +2,9 @@
 
 An asset that simply returns is marked materialized for every key of its run, failed ones included.
 So the asset yields nothing, and its symbol-days are reported here: one materialization a good key,
-one for a confirmed empty one, and for a failed key a planned event that the failing run never
-fulfils, which turns that key and no other red. No source is read here.
+one for a confirmed empty one, and for a failed key an observation that holds the reason and a
+planned event that the failing run never fulfils, which turns that key and no other red. No source
+is read here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, zip_longest
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
@@ -23,6 +24,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.events import (
     AssetMaterializationPlannedData,
+    AssetObservationData,
     DagsterEvent,
     DagsterEventType,
     StepMaterializationData,
@@ -30,7 +32,11 @@ from dagster._core.events import (
 from dagster._core.events.log import EventLogEntry
 
 from quant_assets.datasets.daily_prices.key_states import KeyStates, SymbolDay
-from quant_assets.orchestration.instance.event_storage import PLACEHOLDER, BatchedEventLogStorage
+from quant_assets.orchestration.instance.event_storage import (
+    PLACEHOLDER,
+    TEXT,
+    BatchedEventLogStorage,
+)
 from quant_assets.orchestration.runs.dataset_asset import DatasetAsset
 
 ROWS_AT_ONCE = 2_000
@@ -101,7 +107,9 @@ class Reporter:
             by_reason[reason].append(self.step.asset.partition_key(*day))
         for reason, keys in by_reason.items():
             self._materialized(keys, outcome="empty", rows=0, reason=reason)
-        self._store(self._planned, [self.step.asset.partition_key(*day) for day in states.failed])
+        failed = [self.step.asset.partition_key(*day) for day in states.failed]
+        self._store(self._observed, failed, list(states.failed.values()))
+        self._store(self._planned, failed)
 
     def _news(self, states: KeyStates) -> KeyStates:
         """Those of the states that Dagster does not show already."""
@@ -124,7 +132,7 @@ class Reporter:
         if self.step.source:
             metadata["source"] = self.step.source
 
-        def event(key: str) -> DagsterEvent:
+        def event(key: str, _: str) -> DagsterEvent:
             materialization = dg.AssetMaterialization(
                 self.step.asset.key, partition=key, metadata=metadata, tags=self._tags
             )
@@ -137,21 +145,42 @@ class Reporter:
 
         self._store(event, keys)
 
-    def _planned(self, key: str) -> DagsterEvent:
+    def _observed(self, key: str, reason: str) -> DagsterEvent:
+        """The reason of a failure, which Dagster has no room for in a planned event."""
+        observation = dg.AssetObservation(
+            self.step.asset.key,
+            partition=key,
+            metadata={"outcome": "failed", "reason": reason, "source": self.step.source},
+        )
+        return DagsterEvent(
+            DagsterEventType.ASSET_OBSERVATION.value,
+            self.step.job_name,
+            step_key=self.step.step_key,
+            event_specific_data=AssetObservationData(observation),
+        )
+
+    def _planned(self, key: str, _: str = "") -> DagsterEvent:
         planned = AssetMaterializationPlannedData(self.step.asset.key, partition=key)
         return DagsterEvent.build_asset_materialization_planned_event(
             self.step.job_name, self.step.step_key, planned
         )
 
-    def _store(self, event: Callable[[str], DagsterEvent], keys: Sequence[str]) -> None:
-        """Write the event of each of ``keys``."""
+    def _store(
+        self,
+        event: Callable[[str, str], DagsterEvent],
+        keys: Sequence[str],
+        texts: Sequence[str] = (),
+    ) -> None:
+        """Write the event of each of ``keys``, with its own of ``texts``."""
         storage = self.instance.event_log_storage
         for at in range(0, len(keys), ROWS_AT_ONCE):
-            chunk = keys[at : at + ROWS_AT_ONCE]
+            chunk, some = keys[at : at + ROWS_AT_ONCE], texts[at : at + ROWS_AT_ONCE]
             if isinstance(storage, BatchedEventLogStorage):
-                storage.store_partition_events(_entry(self.step, event(PLACEHOLDER)), chunk)
+                entry = _entry(self.step, event(PLACEHOLDER, TEXT))
+                storage.store_partition_events(entry, chunk, some)
             else:
-                storage.store_event_batch([_entry(self.step, event(key)) for key in chunk])
+                pairs = zip_longest(chunk, some, fillvalue="")
+                storage.store_event_batch([_entry(self.step, event(*pair)) for pair in pairs])
         self.written += len(keys)
 
 

@@ -969,6 +969,7 @@ RELIED_UPON = [
     (SqlEventLogStorage, "_store_asset_event_tags", "conn events event_ids"),
     (SqlEventLogStorage, "store_event", "event"),
     (SqlEventLogStorage, "get_asset_records", "asset_keys"),
+    (SqlEventLogStorage, "get_records_for_run", "run_id cursor of_type limit ascending"),
     (SqlEventLogStorage, "get_latest_planned_materialization_info", "asset_key partition"),
     (EventLogStorage, "store_event_batch", "events"),
     (EventLogStorage, "get_asset_status_cache_values", "partitions_defs_by_key context"),

@@ -6,7 +6,7 @@ KeyStates are literals here: no warehouse, no source. Colours are read from Dags
 import datetime as dt
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,7 @@ def test_good_and_empty_keys_are_green_and_failed_ones_red(instance: dg.DagsterI
         "red": {"2024-05-28|BRK.B", "2024-05-29|BRK.B"},
     }
     counts = reporter.good, reporter.empty, reporter.failed, reporter.open, reporter.written
-    assert counts == (3, 1, 2, 1, 6)
+    assert counts == (3, 1, 2, 1, 8)
     assert reporter.first_failures == {(BRK, TUE): "no row", (BRK, WED): "no row"}
 
 
@@ -273,7 +273,7 @@ def test_a_failing_run_tells_stock_storage_of_every_key_it_planned(
     )
     step = begin(stock, end=TUE)
     failing = KeyStates(good=[(AAPL, TUE), (BRK, TUE)], failed={(MSFT, TUE): "lost"})
-    assert report(stock, failing, step=step).written == 3
+    assert report(stock, failing, step=step).written == 4
     assert Counter(kind for kind, _ in keys_reported(stock, step.run_id)) == {
         # Three planned as the run was made, and the one that failed.
         PLANNED: 4,
@@ -402,10 +402,11 @@ class Calls(BatchedEventLogStorage):
         super().__init__(base_dir)
         self.sizes: list[int] = []
 
-    def store_partition_events(self, event: EventLogEntry, partitions: object) -> None:
-        assert isinstance(partitions, list)
+    def store_partition_events(
+        self, event: EventLogEntry, partitions: Sequence[str], texts: Sequence[str] = ()
+    ) -> None:
         self.sizes.append(len(partitions))
-        super().store_partition_events(event, partitions)
+        super().store_partition_events(event, partitions, texts)
 
 
 class CallsStorage(BatchedSqliteStorage):
@@ -450,3 +451,15 @@ def test_ten_failures_are_kept_to_be_shown(batched: dg.DagsterInstance) -> None:
         *((AAPL, day) for day in days[:7]),
         *((MSFT, day) for day in days[:3]),
     ]
+
+
+def test_each_failed_key_has_its_own_reason(instance: dg.DagsterInstance) -> None:
+    failed = {(AAPL, TUE): GONE, (MSFT, TUE): 'low "9" is above high', (BRK, WED): "no row"}
+    report(instance, KeyStates(failed=failed))
+    events = [
+        record.event_log_entry.asset_observation
+        for record in instance.fetch_observations(PRICES, limit=9).records
+    ]
+    reasons = {e.partition: e.metadata["reason"].value for e in events if e}
+    assert reasons == {key_text(*day): reason for day, reason in failed.items()}
+    assert {e.metadata["outcome"].value for e in events if e} == {"failed"}
