@@ -8,7 +8,6 @@ new version. Stock storage works too, slowly. Nothing of our own tables is known
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from itertools import zip_longest
@@ -39,9 +38,6 @@ from dagster._core.storage.event_log.schema import (
     AssetEventTagsTable,
     SqlEventLogStorageTable,
 )
-from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
-    ConsolidatedSqliteEventLogStorageWatchdog,
-)
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -50,7 +46,6 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._record import copy
 from dagster._serdes import ConfigurableClassData, deserialize_value
 from dagster._utils.concurrency import ConcurrencyClaimStatus
-from watchdog.observers import Observer
 
 from quant_assets.orchestration.instance.event_json import without_empty_fields
 from quant_assets.orchestration.instance.run_pages import RunPages
@@ -107,22 +102,6 @@ class BatchedEventLogStorage(RunPages):
 
     def index_connection(self) -> AbstractContextManager[db.Connection]:
         return self._connect()
-
-    def watch(
-        self, run_id: str, cursor: str | None, callback: Callable[[EventLogEntry, str], Any]
-    ) -> None:
-        """Tell ``callback`` of the events of a run as they come, for open pages.
-
-        Dagster takes the path for a pattern, and would hear nothing in a folder with brackets.
-        """
-        if not self._obs:
-            handler = ConsolidatedSqliteEventLogStorageWatchdog(self)  # type: ignore[no-untyped-call]
-            handler._patterns = [glob.escape(handler._log_path)]
-            observer = Observer()
-            observer.start()
-            observer.schedule(handler, self._base_dir)
-            self._obs = observer  # type: ignore[assignment]
-        super().watch(run_id, cursor, callback)  # type: ignore[no-untyped-call]
 
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:

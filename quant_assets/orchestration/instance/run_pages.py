@@ -6,6 +6,10 @@ history, and on the pages of the asset and of its partitions.
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as db
 from dagster._core.event_api import EventLogCursor, EventLogRecord
 from dagster._core.events import DagsterEventType
@@ -14,8 +18,10 @@ from dagster._core.storage.event_log.base import EventLogConnection
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.consolidated_sqlite_event_log import (
     ConsolidatedSqliteEventLogStorage,
+    ConsolidatedSqliteEventLogStorageWatchdog,
 )
 from dagster._serdes import deserialize_value
+from watchdog.observers import Observer
 
 SHOWN_AT_MOST = 100
 """Events of partitions that a run's log may have and still be read whole."""
@@ -69,6 +75,22 @@ class RunPages(ConsolidatedSqliteEventLogStorage):
             cursor=last or EventLogCursor.from_storage_id(-1).to_string(),
             has_more=bool(limit and len(rows) == limit),
         )
+
+    def watch(
+        self, run_id: str, cursor: str | None, callback: Callable[[EventLogEntry, str], Any]
+    ) -> None:
+        """Tell ``callback`` of the events of a run as they come, for open pages.
+
+        Dagster takes the path for a pattern, and would hear nothing in a folder with brackets.
+        """
+        if not self._obs:
+            handler = ConsolidatedSqliteEventLogStorageWatchdog(self)  # type: ignore[no-untyped-call]
+            handler._patterns = [glob.escape(handler._log_path)]
+            observer = Observer()
+            observer.start()
+            observer.schedule(handler, self._base_dir)
+            self._obs = observer  # type: ignore[assignment]
+        super().watch(run_id, cursor, callback)  # type: ignore[no-untyped-call]
 
     def _has_many(self, run_id: str) -> bool:
         some = (
