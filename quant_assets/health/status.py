@@ -55,9 +55,11 @@ def warehouse_status(warehouse: Warehouse) -> dict[str, Any]:
             "warehouse": str(warehouse.path),
             "bytes": warehouse.path.stat().st_size,
             "sources": rows(
-                "select source, count(distinct security_id) as symbols, count(*) as rows,"
-                " min(session) as first_session, max(session) as last_session,"
-                " max(fetched_at) as last_fetched_at from daily_prices group by 1 order by 1"
+                "select source, count(*) as symbols, sum(number)::bigint as rows,"
+                " min(first) as first_session, max(last) as last_session,"
+                " max(fetched) as last_fetched_at from (select source, count(*) as number,"
+                "  min(session) as first, max(session) as last, max(fetched_at) as fetched"
+                "  from daily_prices group by source, security_id) group by 1 order by 1"
             ),
             "market": rows(
                 "select source, feed, session, count(*) as securities,"  # noqa: S608 - a constant

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from quant_assets.schema.loads import LOAD_CLAIMS
 from quant_assets.warehouse.liveness import is_alive
@@ -36,6 +35,8 @@ class Claims:
 
     def take(self, writing: Writing, symbols: Sequence[str]) -> dict[str, str]:
         """Claim ``symbols``; returns those that another live run has, with its id."""
+        import pyarrow as pa  # status has no Arrow
+
         others = self._claimed_elsewhere(writing.con, symbols)
         writing.con.execute(
             f"delete from {LOAD_CLAIMS.name} where dataset = ? and source = ?"
