@@ -483,18 +483,18 @@ class Live(FakeSource):
 
 REQUESTS = st.lists(
     st.tuples(
-        st.integers(1, 40),  # days since the last load
-        st.sets(st.sampled_from(NAMES[:3]), min_size=1),
-        st.sets(st.sampled_from(NAMES[:3])),  # those of which the source fails
+        st.sampled_from([1, 5, 20, 35]),  # days since the last load
+        st.sets(st.sampled_from(NAMES[:2]), min_size=1),
+        st.one_of(st.just(set()), st.sets(st.sampled_from(NAMES[:2]))),  # those that fail
         st.lists(st.integers(0, len(SESSIONS) - 2), min_size=2, max_size=2).map(sorted),
-        st.integers(0, 90),  # days to look back
+        st.sampled_from([0, 15, 25, 90]),  # days to look back
     ),
-    min_size=1,
+    min_size=2,
     max_size=4,
 )
 
 
-@examples(5)
+@examples(8)
 @given(REQUESTS)
 def test_what_is_noted_of_a_symbol_follows_every_answer_and_no_failure(
     blank: Path, loads: list[tuple[int, set[str], set[str], list[int], int]]
@@ -513,7 +513,7 @@ def test_what_is_noted_of_a_symbol_follows_every_answer_and_no_failure(
             moment = now.replace(tzinfo=None)
             warehouse = Warehouse(path, clock=lambda now=now: now)  # type: ignore[misc]
             source = Live(
-                [bar(s, day) for s in NAMES[:3] for day in SESSIONS if s not in failing],
+                [bar(s, day) for s in NAMES[:2] for day in SESSIONS if s not in failing],
                 failing=dict.fromkeys(failing, "timed out"),
             )
             wanted = window(*sorted(symbols), start=SESSIONS[first], end=SESSIONS[last])
@@ -542,5 +542,5 @@ def test_what_is_noted_of_a_symbol_follows_every_answer_and_no_failure(
             "select symbol, session, fetched_at from daily_prices"
             " join symbol_history using (security_id)",
         )
-        assert {(symbol, day): at for symbol, day, at in rows} == came
+        assert sorted(rows) == sorted((*key, at) for key, at in came.items())
         assert dict(query(warehouse, "select symbol, state from load_tasks")) == states
