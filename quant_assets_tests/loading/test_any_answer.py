@@ -323,7 +323,7 @@ def test_the_summary_is_what_the_tables_hold(
     known: Path, weeks: list[tuple[list[str], list[str]]], at_once: int
 ) -> None:
     """Property 17: the summary is accurate, of a load that meets rows of an earlier one. Caught:
-    replaced rows counted as new; totals without the last answer; a symbol counted twice.
+    replaced rows counted as new; totals of the beginning; a symbol counted twice.
     """
     first, second = named([one for one, _ in weeks]), named([two for _, two in weeks])
     told = {}

@@ -240,8 +240,8 @@ def a_day_on(writing: Writing) -> Writing:
 def test_asking_for_symbols_twice_gives_the_same_securities_and_writes_nothing(
     writing: Writing, asked: list[tuple[str, dt.date]]
 ) -> None:
-    """Property 6: creating an asset is idempotent. Caught: a second security for a known symbol;
-    a register that writes what it found.
+    """Property 6: creating an asset is idempotent. Caught: a second security for a symbol that is
+    on record.
     """
     con = emptied(writing, *REGISTERED)
     register = Register.read(con, (), "test")
