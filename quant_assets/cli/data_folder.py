@@ -65,6 +65,7 @@ def ui(
     ] = False,
 ) -> None:
     """The Dagster UI over this data folder, by default on http://127.0.0.1:3000."""
+    from quant_assets.orchestration.instance.history_files import ahead_of
     from quant_assets.serving.ui import serving, wait
 
     platform = options.platform_of(context)
@@ -83,6 +84,8 @@ def ui(
         shown = f"[{host}]" if ":" in host else host
         complain(f"Dagster UI on http://{shown}:{port} over {settings.home_path}")
         complain(kept_up)
+        if ahead := ahead_of(settings.home_path / "dagster", platform.clock()):
+            complain(ahead)
         wait(services)
         complain("Stopping." if read_only else "Stopping; a run under way ends, its rows stay.")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from quant_assets.cli.app import app
-from quant_assets.orchestration.instance.history_files import HistoryDamagedError
+from quant_assets.orchestration.instance.history_files import HistoryDamagedError, ahead_of
 from quant_assets.orchestration.instance.instance import open_instance
 
 DAYS = ("--start", "2024-05-28", "--end", "2024-05-31")
@@ -41,6 +44,23 @@ def test_a_file_that_is_no_database_is_named_on_opening(tmp_path: Path, file: st
     (tmp_path / "dagster" / file).write_bytes(os.urandom(5000))
     with pytest.raises(HistoryDamagedError, match=re.escape(file)):
         open_instance(tmp_path)
+
+
+def test_a_history_of_days_to_come_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "dagster"
+    now = dt.datetime.now(dt.UTC)
+    assert ahead_of(folder, now) == ""
+    with open_instance(tmp_path) as instance:
+        instance.create_run_for_job(dg.job(name="any")(lambda: None))
+    assert ahead_of(folder, now) == ""
+    told = ahead_of(folder, now - dt.timedelta(days=700))
+    assert f"goes up to {now:%Y-%m-%d}" in told
+    assert told.endswith(f"mv {folder} {folder}.aside && quant-assets reconcile")
+    with closing(sqlite3.connect(folder / "schedules" / "schedules.db")) as file:
+        later = now.replace(tzinfo=None) + dt.timedelta(days=700)
+        file.execute("insert into job_ticks (timestamp) values (?)", [str(later)])
+        file.commit()
+    assert f"goes up to {later:%Y-%m-%d %H:%M} UTC" in ahead_of(folder, now)
 
 
 def test_a_damaged_history_begins_anew_with_what_the_warehouse_has(
