@@ -24,8 +24,7 @@ faults: install
 	KILLS=50 SECONDS_OF_WRITERS=60 $(BIN)/python -m pytest quant_assets_tests/orchestration/runs/test_faults.py
 
 # Properties on new examples, fifty times as many as the suite, which tries the same each time: 5,000
-# where it has 100, and 100 to 750 where each has a warehouse or a source of its own and the suite
-# has 2 to 15.
+# of most, and 50 to 1,250 where each example has a warehouse, a source or a file of its own.
 properties: install
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile search
 
