@@ -287,14 +287,8 @@ def test_every_asset_says_what_it_is_and_who_owns_it(folder: Folder) -> None:
         assert node.kinds == {"duckdb"}, key
         assert list(node.owners) == ["team:data"], key
         assert node.freshness_policy_or_from_metadata is not None, key
-    groups = {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert groups == {
-        "corporate_actions": "prices",
-        "daily_prices": "prices",
-        "latest_session": "freshness",
-        "market_snapshot": "market",
-        "sp500_universe": "universe",
-    }
+        # With several groups the graph opens on closed boxes.
+        assert node.group_name == "market_data", key
 
 
 def test_every_asset_of_a_table_lists_its_columns(green: Folder) -> None:

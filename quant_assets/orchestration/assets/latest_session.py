@@ -42,7 +42,7 @@ TO_CONFIRM: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passe
 @dg.asset(
     deps=[PRICES.key],
     output_required=False,
-    group_name="freshness",
+    group_name="market_data",
     kinds={"duckdb"},
     owners=["team:data"],
     # A load under way is waited for: before its end the answer would be no.

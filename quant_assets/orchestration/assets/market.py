@@ -14,7 +14,7 @@ from quant_assets.wiring.platform import Platform
 
 @dg.asset(
     key=MARKET.key,
-    group_name="market",
+    group_name="market_data",
     kinds={"duckdb"},
     owners=["team:data"],
     code_version=MARKET.code_version,

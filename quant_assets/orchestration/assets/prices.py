@@ -70,7 +70,7 @@ Open, high, low, close and volume of one security on one exchange session, in sh
 
 _asset_of_prices = partial(
     dg.asset,
-    group_name="prices",
+    group_name="market_data",
     kinds={"duckdb"},
     owners=["team:data"],
     code_version=PRICES.code_version,

@@ -27,7 +27,7 @@ LOOKED_AT_OFTEN = dg.FreshnessPolicy.time_window(
 
 
 @dg.asset(
-    group_name="universe",
+    group_name="market_data",
     kinds={"duckdb"},
     owners=["team:data"],
     code_version=CONTRACT.value,
