@@ -8,6 +8,7 @@ import warnings
 import dagster as dg
 
 from quant_assets.journal.progress import Progress, unwatched
+from quant_assets.orchestration.assets.checks import asset_checks
 from quant_assets.orchestration.assets.latest_session import latest_session
 from quant_assets.orchestration.assets.market import market_snapshot
 from quant_assets.orchestration.assets.prices import corporate_actions, daily_prices_asset
@@ -43,6 +44,7 @@ def build_definitions(platform: Platform, progress: Progress = unwatched) -> dg.
             latest_session,
             market_snapshot,
         ],
+        asset_checks=[asset_checks],
         jobs=[
             jobs.backfill_prices,
             jobs.prune_history,

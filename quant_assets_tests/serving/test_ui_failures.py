@@ -131,6 +131,25 @@ def test_a_failed_symbol_day_leads_to_its_reason(page: Page, server: Archive) ->
         page.get_by_role("button", name="Done").click()
 
 
+def test_the_events_of_a_failed_symbol_day_have_its_own_reason(page: Page, server: Archive) -> None:
+    for key, reason in server.red.items():
+        open_partitions(page, key)
+        page.get_by_text("View all historical events (1)").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text("Observation").click()
+        dialog.get_by_text(reason.split(": ", maxsplit=1)[1]).wait_for()
+    picture(page, "reason")
+
+
+def test_a_check_names_the_row_in_quarantine_and_says_what_to_do(
+    page: Page, server: Archive
+) -> None:
+    page.goto("/assets/daily_prices?view=checks&checkDetail=rows_in_quarantine")
+    page.get_by_text("To mend: correct the file").wait_for()
+    page.get_by_text(f"1 of MSFT. First: MSFT, {server.days[0]}, files:ours, low is").wait_for()
+    picture(page, "checks")
+
+
 def test_the_failed_ones_can_be_picked_out(page: Page, server: Archive) -> None:
     open_partitions(page, next(iter(server.red)))
     page.get_by_text("failed, and did not materialize this asset").wait_for()
