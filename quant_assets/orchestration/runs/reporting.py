@@ -150,7 +150,7 @@ class Reporter:
         observation = dg.AssetObservation(
             self.step.asset.key,
             partition=key,
-            metadata={"outcome": "failed", "reason": reason, "source": self.step.source},
+            metadata={"outcome": "failed", "reason": reason},
         )
         return DagsterEvent(
             DagsterEventType.ASSET_OBSERVATION.value,
