@@ -32,6 +32,7 @@ from quant_assets_tests.standins.browser import (
     RUNS_WITHIN_SECONDS,
     Server,
     browsing,
+    choose,
     launch,
     open_partitions,
     picture,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 pytestmark = MARKS
 
-EXPANDED = "global@global:universe,global@global:prices"
-"""Asset groups to open, as the graph's own address names them."""
 SYMBOLS = ("XDADA", "XDADE")
 """The first two companies of the simulated market; nothing befalls them in its last weeks."""
 COMPANIES = 250
@@ -215,13 +214,8 @@ def page(server: Market) -> Iterator[Page]:
 def test_the_graph_shows_every_asset(page: Page) -> None:
     page.goto("/asset-groups")
     nodes = page.locator("svg foreignObject")
-    for group, assets in (
-        ("universe", ("sp500_universe",)),
-        ("prices", ("daily_prices", "corporate_actions")),
-    ):
-        nodes.filter(has_text=group).last.click()
-        for asset in assets:
-            nodes.filter(has_text=asset).last.wait_for()
+    for asset in ("sp500_universe", "daily_prices", "corporate_actions", "market_snapshot"):
+        nodes.filter(has_text=asset).last.wait_for()
     assert shown_errors(page) == []
 
 
@@ -259,9 +253,34 @@ def test_a_backfill_of_what_is_there_already_ends_well(page: Page, server: Marke
     assert server.wait_for_backfills() == ["COMPLETED_SUCCESS", "COMPLETED_SUCCESS"]
 
 
+def test_the_dialog_of_a_backfill_says_what_happens(page: Page, server: Market) -> None:
+    choose(page, server.lacking, SYMBOLS)
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Backfills in multiple runs").wait_for()
+    dialog.get_by_text("Backfill only failed and missing partitions").wait_for()
+    picture(page, "backfill-dialog")
+
+
+def test_the_log_of_a_load_opens_on_its_summary(page: Page, server: Market) -> None:
+    those = '{pipelineName: "backfill_prices", statuses: [SUCCESS]}'
+    found = server.ask(f"{{runsOrError(filter: {those}) {{... on Runs {{results {{runId}}}}}}}}")
+    page.goto(f"/runs/{found['runsOrError']['results'][-1]['runId']}")
+    page.get_by_text("symbol-days present").wait_for()
+    page.get_by_text("Finished execution of run").wait_for()
+    assert page.get_by_text("ASSET_MATERIALIZATION", exact=True).count() == 0
+    picture(page, "run-log")
+
+
+def test_a_launchpad_opens_without_errors_and_says_what_its_fields_are_for(page: Page) -> None:
+    page.goto("/locations/quant_assets/jobs/backfill_prices/playground")
+    page.get_by_text("No errors").wait_for()
+    page.locator(".CodeMirror-line", has_text="symbols").first.click()
+    page.get_by_text("Last day, as 2024-05-31; empty for the").wait_for()
+    picture(page, "launchpad")
+
+
 def test_the_pages_open_without_an_error(page: Page) -> None:
     for name, address, text in (
-        ("asset-graph", f"/asset-groups?expanded={EXPANDED}", "corporate_actions"),
         ("runs", "/runs", "Success"),
         ("universe", "/assets/sp500_universe", "The member."),
     ):

@@ -98,6 +98,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
     for run in (
         materialize_asset(platform, "sp500_universe"),
         materialize_all_prices(platform, here[0], here[-1]),
+        materialize_asset(platform, "market_snapshot"),
     ):
         assert run.success, run.failure
     with serving(home, settings) as under_way:
@@ -132,6 +133,22 @@ def test_the_missed_sessions_are_made_up_for_and_the_marker_turns_fresh(
     picture(page, "latest-session")
     stored = prices("XDADA", *server.lacking, settings=server.platform.settings)
     assert [stamp.date() for stamp in stored["session"]] == list(server.lacking)
+
+
+def test_the_graph_is_open_and_its_checks_have_passed(page: Page) -> None:
+    page.goto("/asset-groups")
+    page.get_by_text("2 / 2 Passed").wait_for(timeout=MAY_TICK_WITHIN_MILLISECONDS)
+    for check in ("1 / 1 Passed", "2 / 2 Passed"):
+        assert page.get_by_text(check).first.is_visible()
+    picture(page, "asset-graph")
+
+
+def test_the_page_of_prices_says_what_loads_them(page: Page) -> None:
+    page.goto("/assets/daily_prices?view=overview")
+    for name in ("refresh_prices", "prices_due", "nightly", "backfill_prices"):
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    picture(page, "daily-prices")
 
 
 def test_every_schedule_and_sensor_is_listed_and_switched_on(page: Page) -> None:

@@ -209,8 +209,8 @@ def open_partitions(page: Page, key: str = "") -> None:
     page.get_by_text("Partitions Selected").wait_for()
 
 
-def launch(page: Page, sessions: Sequence[dt.date], symbols: Sequence[str]) -> None:
-    """Choose a rectangle of ``daily_prices`` in the dialog, as a user does, and launch it."""
+def choose(page: Page, sessions: Sequence[dt.date], symbols: Sequence[str]) -> None:
+    """Choose a rectangle of ``daily_prices`` in the dialog, as a user does."""
     open_partitions(page)
     page.get_by_role("button", name="Materialize").first.click()
     dialog = page.get_by_role("dialog")
@@ -221,7 +221,12 @@ def launch(page: Page, sessions: Sequence[dt.date], symbols: Sequence[str]) -> N
     for symbol in symbols:
         page.get_by_role("menuitem", name=symbol).click()
     dialog.get_by_text(f"{len(sessions) * len(symbols)} partitions", exact=True).click()
-    dialog.get_by_role("button", name="Launch backfill").click()
+
+
+def launch(page: Page, sessions: Sequence[dt.date], symbols: Sequence[str]) -> None:
+    """Choose a rectangle of ``daily_prices`` in the dialog, and launch it."""
+    choose(page, sessions, symbols)
+    page.get_by_role("dialog").get_by_role("button", name="Launch backfill").click()
     page.get_by_text("Created backfill").wait_for()
 
 
