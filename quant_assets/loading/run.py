@@ -20,7 +20,7 @@ from quant_assets.loading.plan import plan
 from quant_assets.loading.recording import Recording, naive_utc
 from quant_assets.loading.report import LoadReport, Outage, SymbolReport, outages
 from quant_assets.loading.tally import Tally
-from quant_assets.loading.tasks import Task, write_tasks
+from quant_assets.loading.tasks import Task, ended_tasks, write_tasks
 from quant_assets.loading.work import Asking, Plan, Window
 from quant_assets.warehouse.writer_lock import WarehouseBusyError
 
@@ -234,7 +234,10 @@ class LoadRun(Generic[A, C]):
             try:
                 with self.recording.writing() as writing:
                     self.recording.totals(writing, self.window)
-                    tasks = self.tasks | self.lagging
+                    # An answer may have been committed in the moment of the stop.
+                    ended = ended_tasks(writing.con, self.dataset.name, self.profile.name)
+                    ours = self.tasks | self.lagging
+                    tasks = {s: task for s, task in ours.items() if s not in ended}
                     write_tasks(writing, [task.put_back() for task in tasks.values()])
                     self.recording.claims.release(writing, tuple(tasks))
                     journal.info(f"stopped by {type(error).__name__}")

@@ -154,6 +154,12 @@ def read_tasks(
     return {(task.source, task.symbol): task for task in tasks}
 
 
+def ended_tasks(con: duckdb.DuckDBPyConnection, dataset: str, source: str) -> set[str]:
+    """The symbols whose task is not being worked on."""
+    tasks = read_tasks(con, dataset, source)
+    return {s for (_, s), task in tasks.items() if task.state not in (PENDING, IN_PROGRESS)}
+
+
 def write_tasks(writing: Writing, tasks: Sequence[Task]) -> None:
     fields = [LOAD_TASKS.arrow_schema.field(name) for name in _COLUMNS]
     import pyarrow as pa

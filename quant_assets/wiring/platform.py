@@ -246,9 +246,13 @@ class Platform(Sources):
         return MembershipLists((self.settings.resolve(asked.intervals),))
 
     def bundled_history(self) -> UniverseSource | None:
-        """The history of the installed library, where the library is a source of the settings."""
+        """The history of the installed library, where the library is a source of the settings and
+        the market a real one.
+        """
         from quant_assets.sources.index_members.bundled_history import BundledHistory
 
+        if SIMULATED in (self.settings.source, self._loaded_by()):
+            return None
         return BundledHistory() if "bundled" in self.settings.universe.sources else None
 
     def last_accepted(self) -> tuple[dt.date, int] | None:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -28,12 +29,14 @@ from quant_assets.contracts.source import (
 from quant_assets.datasets.daily_prices.dataset import DailyPrices
 from quant_assets.loading.market import MixedMarketsError
 from quant_assets.loading.plan import plan
+from quant_assets.loading.recording import Recording
 from quant_assets.loading.report import LoadReport
 from quant_assets.loading.work import Plan, Window
 from quant_assets.reference.calendars import Calendar, OpenSessionError, exchange_calendar
 from quant_assets.reference.identity import KnownIdentity
 from quant_assets.sources.simulated.market import SimulatedMarket
 from quant_assets.warehouse.warehouse import Warehouse
+from quant_assets.warehouse.writing import Writing
 from quant_assets_tests.standins.loads import load_prices
 
 NOW = dt.datetime(2024, 6, 3, 12, 0, tzinfo=dt.UTC)
@@ -489,6 +492,29 @@ def test_a_source_that_breaks_down_leaves_what_was_stored_before(warehouse: Ware
     bring(warehouse, source, window("AAPL", "MSFT"))
     assert [request.symbol for request in source.asked] == ["MSFT"]
     assert len(stored(warehouse)) == 10
+
+
+def test_what_was_committed_in_the_moment_of_a_stop_is_not_put_back(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal may come between a commit and the next statement."""
+    write, commits = Recording.writing, []
+
+    @contextmanager
+    def stopped_after_the_first_answer(recording: Recording) -> Iterator[Writing]:
+        with write(recording) as writing:
+            yield writing
+        commits.append(recording.run_id)
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recording, "writing", stopped_after_the_first_answer)
+    source = FakeSource(week("AAPL") + week("MSFT"), at_once=1)
+    with pytest.raises(KeyboardInterrupt):
+        bring(warehouse, source, window("AAPL", "MSFT"))
+    states = query(warehouse, "select symbol, state from load_tasks order by 1")
+    assert states == [("AAPL", "completed"), ("MSFT", "pending")]
+    assert {symbol for symbol, _, _ in stored(warehouse)} == {"AAPL"}
 
 
 # Markets that must not meet

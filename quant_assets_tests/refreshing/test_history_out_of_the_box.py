@@ -51,6 +51,16 @@ def test_the_first_import_has_the_members_of_every_day_since_2005(offline: Platf
     assert set(then["source"][then["symbol"].isin(["ACE", "TYC", "WPI"])]) == {LOOKED_UP}
 
 
+def test_a_folder_of_the_simulated_market_has_no_history_of_real_companies(tmp_path: Path) -> None:
+    flags = {"home": tmp_path, "source": "simulated", "simulated": {"symbols": 560}}
+    platform = Platform(load_settings({}, flags=flags, working_directory=tmp_path), lambda: NOW)
+    report = refresh_membership(platform)
+    assert report.members in range(490, 516)
+    with platform.warehouse.reading() as con:
+        [(ever,)] = con.execute("select count(*) from securities").fetchall()
+    assert ever <= 560
+
+
 def test_before_the_history_begins_a_reader_is_warned(offline: Platform) -> None:
     with pytest.warns(BeforeHistoryWarning, match="known from 2004-12-30 on, not on 1999-01-04"):
         frame = read.universe(on="1999-01-04", settings=offline.settings)

@@ -412,7 +412,7 @@ class Calls(BatchedEventLogStorage):
 class CallsStorage(BatchedSqliteStorage):
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         super().__init__(base_dir, inst_data)
-        self._batched = Calls(str(Path(base_dir) / "history" / "events"))
+        self._event_log_storage = Calls(str(Path(base_dir) / "history" / "events"))  # type: ignore[assignment]
 
 
 def test_empty_keys_of_one_reason_are_written_together(prepared: Path, tmp_path: Path) -> None:
