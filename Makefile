@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test faults properties quarter check reference ui bench clean
+.PHONY: install demo test faults properties quarter check reference samples ui bench clean
 
 install: .venv/.installed
 
@@ -37,6 +37,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -m quant_assets.definitions
+
+# What each job prints and logs, typed on the demo.
+samples: install
+	examples/sample_runs.sh > docs/sample-runs.md
 
 # What docs/ says of every table and every command; the suite tells when it is out of date.
 reference: install
