@@ -187,12 +187,13 @@ def _blocks(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[str]:
 
 
 def print_next_steps(home: Path, symbols: Sequence[str]) -> None:
+    command = as_typed()
     say(
         f"\nThe data is in {home}\n\n"
         "What to do next:\n"
-        f"  quant-assets prices {symbols[0]}   its last 30 days, as traded\n"
-        "  quant-assets refresh        up to the last closed session, whenever you like\n"
-        "  quant-assets ui             the asset graph in the browser"
+        f"  {command} prices {symbols[0]}   its last 30 days, as traded\n"
+        f"  {command} refresh        up to the last closed session, whenever you like\n"
+        f"  {command} ui             the asset graph in the browser"
     )
 
 
