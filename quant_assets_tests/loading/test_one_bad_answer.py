@@ -152,7 +152,7 @@ ERRORS: list[Exception] = [
 ]
 
 
-@examples(20)
+@examples(8)
 @given(error=st.sampled_from(ERRORS), place=st.sampled_from(PLACES))
 def test_any_exception_over_one_answer_costs_that_symbol_alone(
     blank: Path, error: Exception, place: str
