@@ -14,7 +14,8 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.warehouse.warehouse import Warehouse, in_memory_duckdb
+from quant_assets.warehouse.damage import in_memory_duckdb
+from quant_assets.warehouse.warehouse import Warehouse
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 # How long a test takes says nothing on a machine with other work to do. The suite tries the same

@@ -6,8 +6,11 @@ DuckDB has one exception for all of them; what happened stands in its text.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import os
 import shlex
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -19,6 +22,7 @@ PUBLISHED = "published"
 
 _FULL = ("No space left", "Disk quota exceeded", "File too large", "Could not write")
 _DAMAGED = ("Corrupt database file", "Could not read enough bytes", "not a valid DuckDB database")
+_numbers = itertools.count()
 _OF_ANOTHER_FILE = "replaying WAL file"
 
 
@@ -92,11 +96,30 @@ def copies_of(path: Path) -> list[Path]:
     return sorted((path.parent / PUBLISHED).glob("warehouse-*.duckdb"))
 
 
+@cache
+def in_memory_duckdb(process: int) -> duckdb.DuckDBPyConnection:
+    """The in-memory DuckDB that readers of this process attach the warehouse to.
+
+    A child process must not use its parent's, so the process id is part of the key; and it must
+    not drop it either, since closing a DuckDB whose threads stayed behind waits for ever.
+    """
+    return duckdb.connect()
+
+
 def read_whole(path: Path) -> None:
     """Read every column of a file, so that DuckDB checks all its blocks. Raises duckdb.Error."""
-    with closing(duckdb.connect(str(path), read_only=True)) as con:
-        for (table,) in con.execute("select table_name from duckdb_tables()").fetchall():
-            con.execute(f'select bit_xor(hash(t)) from "{table}" t').fetchall()
+    name, quoted = f"copy_{next(_numbers)}", str(path).replace("'", "''")
+    with closing(in_memory_duckdb(os.getpid()).cursor()) as con:
+        con.execute(f"attach '{quoted}' as {name} (read_only)")
+        try:
+            tables = con.execute(
+                f"select table_name from duckdb_tables() where database_name = '{name}'"
+                " and estimated_size > 0"
+            ).fetchall()
+            for (table,) in tables:
+                con.execute(f'select bit_xor(hash(t)) from {name}."{table}" t').fetchall()
+        finally:
+            con.execute(f"detach {name}")
 
 
 def is_whole(path: Path) -> bool:

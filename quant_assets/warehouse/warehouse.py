@@ -16,14 +16,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
-from quant_assets.warehouse.damage import WarehouseGoneError, explained, missing
+from quant_assets.warehouse.damage import WarehouseGoneError, explained, in_memory_duckdb, missing
 from quant_assets.warehouse.migrations import applied_version, bring_up_to_date, keep_copy
 from quant_assets.warehouse.writer_lock import (
     Clock,
@@ -281,16 +280,6 @@ def _this_process() -> str:
 
 _thread_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 _numbers = itertools.count()
-
-
-@cache
-def in_memory_duckdb(process: int) -> duckdb.DuckDBPyConnection:
-    """The in-memory DuckDB that readers of this process attach the warehouse to.
-
-    A child process must not use its parent's, so the process id is part of the key; and it must
-    not drop it either, since closing a DuckDB whose threads stayed behind waits for ever.
-    """
-    return duckdb.connect()
 
 
 def _open_here(path: Path) -> bool:
