@@ -14,7 +14,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from quant_assets.reference.calendars import Calendar, exchange_calendar
-from quant_assets.warehouse.damage import in_memory_duckdb
+from quant_assets.warehouse.in_memory import in_memory_duckdb
 from quant_assets.warehouse.warehouse import Warehouse
 
 REAL = Path(__file__).parents[2] / "shared" / "real"

@@ -65,7 +65,7 @@ FACES = ("", "read")
 
 OPENS_DUCKDB = (
     *("warehouse.warehouse", "warehouse.migrations", "warehouse.published_copy"),
-    "warehouse.damage",
+    "warehouse.in_memory",
 )
 
 

@@ -10,11 +10,11 @@ import itertools
 import os
 import shlex
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import duckdb
 
+from quant_assets.warehouse.in_memory import in_memory_duckdb
 from quant_assets.warehouse.writer_lock import WarehouseError, WarehouseMissingError
 
 PUBLISHED = "published"
@@ -94,16 +94,6 @@ def missing(path: Path) -> WarehouseError:
 def copies_of(path: Path) -> list[Path]:
     """The published copies of the warehouse at ``path``, oldest first."""
     return sorted((path.parent / PUBLISHED).glob("warehouse-*.duckdb"))
-
-
-@cache
-def in_memory_duckdb(process: int) -> duckdb.DuckDBPyConnection:
-    """The in-memory DuckDB that readers of this process attach the warehouse to.
-
-    A child process must not use its parent's, so the process id is part of the key; and it must
-    not drop it either, since closing a DuckDB whose threads stayed behind waits for ever.
-    """
-    return duckdb.connect()
 
 
 def read_whole(path: Path) -> None:

@@ -22,7 +22,8 @@ from typing import TypeVar
 import duckdb
 
 from quant_assets.schema.catalog import SCHEMA, Schema
-from quant_assets.warehouse.damage import WarehouseGoneError, explained, in_memory_duckdb, missing
+from quant_assets.warehouse.damage import WarehouseGoneError, explained, missing
+from quant_assets.warehouse.in_memory import in_memory_duckdb
 from quant_assets.warehouse.migrations import applied_version, bring_up_to_date, keep_copy
 from quant_assets.warehouse.writer_lock import (
     Clock,
