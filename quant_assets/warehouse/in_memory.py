@@ -1,4 +1,4 @@
-"""The DuckDB that a process keeps in memory; starting one takes 25 ms, attaching a file to it 3 ms."""
+"""The DuckDB that a process keeps in memory: starting one takes 25 ms, attaching a file 3 ms."""
 
 from __future__ import annotations
 
