@@ -7,6 +7,7 @@ functions, loads neither pandas nor Dagster.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = [
@@ -50,20 +51,22 @@ if TYPE_CHECKING:
         universes,
     )
 else:
+    _ROOMS = {
+        **dict.fromkeys(("backfill", "refresh", "resume"), "operations.loads"),
+        **dict.fromkeys(
+            (
+                *("universe_add", "universe_create", "universe_import"),
+                *("universe_remove", "universe_take_back"),
+            ),
+            "operations.universes",
+        ),
+    }
+    """The room of each name that is not in ``read``."""
 
     def __getattr__(name: str) -> object:
-        # PLC0415: reading needs DuckDB and Arrow, and acting all that loads.
-        if name in ("backfill", "refresh", "resume"):
-            from quant_assets.operations import loads as room  # noqa: PLC0415
-        elif name in ("universe", "universe_changes", "universe_conflicts"):
-            from quant_assets import read as room  # noqa: PLC0415
-        elif name.startswith("universe_") and name in __all__:
-            from quant_assets.operations import universes as room  # noqa: PLC0415
-        elif name in __all__:
-            from quant_assets import read as room  # noqa: PLC0415
-        else:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(room, name)
+        return getattr(import_module(f"quant_assets.{_ROOMS.get(name, 'read')}"), name)
 
     def __dir__() -> list[str]:
         return __all__
